@@ -1,0 +1,115 @@
+"""The records that travel between data, networks, losses and pictures. Each names its axes once, here.
+
+Axis names used everywhere: ``batch`` items, ``words`` positions of a caption, ``embed`` the joint text-image
+embedding (D), ``regions`` places of an image feature map (R), ``noise`` the generator's latent vector,
+``condition`` the augmented sentence.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple
+
+import torch
+from jaxtyping import Bool, Float, Int, UInt8
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class CaptionedImage:
+    """An image file and what is said about it; what every data source yields.
+
+    Args:
+        name: The image's name within its data set, unique there (CUB: ``class folder/file stem``).
+        path: The image file.
+        captions: One or more captions, none of them blank.
+        class_id: The class, where the data set has classes.
+        box: Bounding box of the object in pixels, ``(x, y, width, height)``, where the data set has boxes.
+    """
+
+    name: str
+    path: Path
+    captions: tuple[str, ...]
+    class_id: int | None = None
+    box: tuple[float, float, float, float] | None = None
+
+
+class CaptionBatch(NamedTuple):
+    """Captions as word ids, padded with 0 to a common length; in any order of lengths."""
+
+    ids: Int[Tensor, "batch words"]
+    lengths: Int[Tensor, "batch"]
+
+    @property
+    def padding(self) -> Bool[Tensor, "batch words"]:
+        """True where there is no word."""
+        return torch.arange(self.ids.shape[1], device=self.ids.device) >= self.lengths[:, None]
+
+    def to(self, device: torch.device | str) -> "CaptionBatch":
+        return CaptionBatch(self.ids.to(device), self.lengths.to(device))
+
+
+class ImageBatch(NamedTuple):
+    """What the data set's collate function yields: augmented crops, not yet scaled to a pyramid."""
+
+    pixels: UInt8[Tensor, "batch 3 size size"]
+    captions: CaptionBatch
+    classes: Int[Tensor, "batch"] | None
+    indices: Int[Tensor, "batch"]
+    mirrored: Bool[Tensor, "batch"]
+
+
+class TextImageBatch(NamedTuple):
+    """What a Lightning module sees: the image pyramid in [-1, 1], smallest first, and one caption an image.
+
+    ``indices`` are positions within the split; ``mirrored`` tells which crops the augmentation flipped; ``classes``
+    is None for data without classes.
+    """
+
+    images: tuple[Float[Tensor, "batch 3 _ _"], ...]
+    captions: CaptionBatch
+    classes: Int[Tensor, "batch"] | None
+    indices: Int[Tensor, "batch"]
+    mirrored: Bool[Tensor, "batch"]
+
+
+class TextFeatures(NamedTuple):
+    """What the text encoder says of a caption. ``words`` is 0 at padded positions, ``padding`` True there."""
+
+    words: Float[Tensor, "batch embed words"]
+    sentence: Float[Tensor, "batch embed"]
+    padding: Bool[Tensor, "batch words"]
+
+
+class TrunkFeatures(NamedTuple):
+    """What a pretrained image network says of an image, before the projection into the joint embedding."""
+
+    regions: Float[Tensor, "batch region_channels height width"]
+    pooled: Float[Tensor, "batch pooled_channels"]
+
+
+class ImageFeatures(NamedTuple):
+    """Image features in the joint embedding: one vector a region, one for the whole image."""
+
+    regions: Float[Tensor, "batch embed regions"]
+    pooled: Float[Tensor, "batch embed"]
+
+
+class GeneratorNoise(NamedTuple):
+    """All randomness of one generator pass: the latent vector z and the conditioning augmentation's epsilon."""
+
+    latent: Float[Tensor, "batch noise"]
+    condition: Float[Tensor, "batch condition"]
+
+
+class GeneratedImages(NamedTuple):
+    """A generator's output.
+
+    ``images``: one a stage, smallest first, in [-1, 1]. ``attention``: one map a stage that attends to words (weights
+    over words sum to 1 at each pixel), empty for generators that do not. ``mean`` and ``log_variance``: of the
+    conditioning augmentation.
+    """
+
+    images: tuple[Float[Tensor, "batch 3 _ _"], ...]
+    attention: tuple[Float[Tensor, "batch words _ _"], ...]
+    mean: Float[Tensor, "batch condition"]
+    log_variance: Float[Tensor, "batch condition"]
