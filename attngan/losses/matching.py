@@ -1,0 +1,97 @@
+"""The DAMSM's matching losses (Xu et al. 2018, section 3.2): do these words, and this sentence, belong to this image?
+
+Scores are softmax logits of up to about 80: everything here runs in float32, whatever the precision of the networks.
+"""
+
+from typing import NamedTuple
+
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+from torch.nn import functional as F
+
+from attngan.networks.attention import region_attention
+from attngan.records import ImageFeatures, TextFeatures
+
+
+class MatchingLoss(NamedTuple):
+    """The four terms: word and sentence scores, each as "which caption is this image's" and "which image"."""
+
+    words_to_caption: Float[Tensor, ""]
+    words_to_image: Float[Tensor, ""]
+    sentence_to_caption: Float[Tensor, ""]
+    sentence_to_image: Float[Tensor, ""]
+
+    @property
+    def total(self) -> Float[Tensor, ""]:
+        return sum(self, torch.zeros((), device=self[0].device))
+
+
+def word_scores(
+    regions: Float[Tensor, "images embed regions"],
+    words: Float[Tensor, "captions embed words"],
+    padding: Bool[Tensor, "captions words"],
+    gamma1: float = 4.0,
+    gamma2: float = 5.0,
+) -> Float[Tensor, "images captions"]:
+    """How well the words of each caption find their place in each image (equation 10).
+
+    ``log sum_t exp(gamma2 cos(c_t, e_t))`` over the caption's true words; as published a sum, so longer captions
+    score higher, and without the paper's exponent 1 / gamma2.
+    """
+    contexts, _ = region_attention(regions, words, padding, gamma1)
+    dots = torch.einsum("iecw,cew->icw", contexts, words)
+    # the product of the norms is clamped, not each of them: a zero vector scores 0
+    cosine = dots / (contexts.norm(dim=1) * words.norm(dim=1)).clamp(min=1e-8)
+    return (gamma2 * cosine).masked_fill(padding, -torch.inf).logsumexp(2)
+
+
+def sentence_scores(
+    pooled: Float[Tensor, "images embed"], sentences: Float[Tensor, "captions embed"]
+) -> Float[Tensor, "images captions"]:
+    """Cosine of each image's global feature and each caption's sentence feature."""
+    norms = pooled.norm(dim=1)[:, None] * sentences.norm(dim=1)
+    return pooled @ sentences.T / norms.clamp(min=1e-8)
+
+
+def mask_same_class(
+    logits: Float[Tensor, "batch batch"], classes: Int[Tensor, " batch"] | None
+) -> Float[Tensor, "batch batch"]:
+    """-inf for pairs of different items of one class: another bird's caption may well be true of this one."""
+    if classes is None:
+        return logits
+    same = classes[:, None] == classes
+    same.fill_diagonal_(False)
+    return logits.masked_fill(same, -torch.inf)
+
+
+def matching_loss(
+    image: ImageFeatures,
+    text: TextFeatures,
+    classes: Int[Tensor, " batch"] | None = None,
+    gamma1: float = 4.0,
+    gamma2: float = 5.0,
+    gamma3: float = 10.0,
+) -> MatchingLoss:
+    """DAMSM loss of a batch of images and their captions (equations 11-13).
+
+    Args:
+        image: Region and global features of the images.
+        text: Word and sentence features of their captions.
+        classes: Class of each item, or None for data without classes.
+        gamma1: How much a word attends to its best regions.
+        gamma2: How much the best word counts in a caption's score.
+        gamma3: Scale of the scores in the softmax over the batch.
+
+    Returns:
+        The four cross-entropies; their sum is the loss.
+    """
+    with torch.autocast(image.pooled.device.type, enabled=False):
+        by_words = word_scores(image.regions.float(), text.words.float(), text.padding, gamma1, gamma2)
+        by_sentence = sentence_scores(image.pooled.float(), text.sentence.float())
+        true = torch.arange(len(by_words), device=by_words.device)
+        terms = []
+        for scores in (by_words, by_sentence):
+            logits = mask_same_class(gamma3 * scores, classes)
+            terms += [F.cross_entropy(logits, true), F.cross_entropy(logits.T, true)]
+    return MatchingLoss(*terms)

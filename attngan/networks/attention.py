@@ -1,0 +1,64 @@
+"""The two attentions of AttnGAN, as pure functions: a region over words, and a word over regions."""
+
+from typing import Literal
+
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor, einsum
+
+PaddingMask = Literal["own", "published"]
+
+
+def word_attention(
+    query: Float[Tensor, "batch embed regions"],
+    words: Float[Tensor, "batch embed words"],
+    padding: Bool[Tensor, "batch words"],
+    mask: PaddingMask = "own",
+) -> tuple[Float[Tensor, "batch embed regions"], Float[Tensor, "batch regions words"]]:
+    """Each place of a feature map looks at the words of its caption (Xu et al. 2018, equation 2).
+
+    Args:
+        query: Image features.
+        words: Word features, already projected to the image features' length; finite at padded positions too.
+        padding: True where a caption has no word.
+        mask: "own": a sample's padding masks its own places, so its picture does not depend on the rest of the batch.
+            "published": the padding rows as the published code lays them out (row b * regions + r takes the padding of
+            sample (b * regions + r) mod batch), to reproduce its numbers.
+
+    Returns:
+        The attended words at each place, and the weights, which sum to 1 over words.
+    """
+    batch, _, regions = query.shape
+    rows = padding[:, None]
+    if mask == "published":
+        row = torch.arange(batch * regions, device=padding.device)
+        rows = padding[row % batch].view(batch, regions, -1)
+    scores = einsum("ber,bew->brw", query, words).masked_fill(rows, -torch.inf)
+    weights = scores.softmax(-1)  # (batch, regions, words)
+    return einsum("bew,brw->ber", words, weights), weights
+
+
+def region_attention(
+    regions: Float[Tensor, "images embed regions"],
+    words: Float[Tensor, "captions embed words"],
+    padding: Bool[Tensor, "captions words"],
+    gamma1: float = 4.0,
+) -> tuple[Float[Tensor, "images embed captions words"], Float[Tensor, "images regions captions words"]]:
+    """Each word of every caption looks at the regions of every image (Xu et al. 2018, equations 7-9).
+
+    All pairs at once: two matrix products instead of a loop over captions.
+
+    Args:
+        regions: Region features v of the images.
+        words: Word features e of the captions.
+        padding: True where a caption has no word. Padded words get no part of the first softmax; what is returned for
+            them has no meaning.
+        gamma1: How much a word attends to its best regions.
+
+    Returns:
+        The region context c of each word, and the weights alpha, which sum to 1 over regions.
+    """
+    scores = einsum("ier,cew->ircw", regions, words)
+    scores = scores.masked_fill(padding, -torch.inf).softmax(-1)  # over words: which word a region speaks of
+    weights = (gamma1 * scores).softmax(1)  # over regions
+    return einsum("ier,ircw->iecw", regions, weights), weights

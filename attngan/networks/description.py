@@ -1,0 +1,65 @@
+"""Networks that a checkpoint can rebuild: each remembers the arguments that it was made with.
+
+A checkpoint holds the description (plain strings and numbers) beside the weights, so that sampling needs no config file,
+and reading one runs no code but the constructors of classes that are already part of the program.
+"""
+
+import importlib
+import inspect
+import sys
+from typing import Any, ClassVar
+
+from torch import nn
+
+
+class Described(nn.Module):
+    """A module whose constructor's arguments are kept in ``init_args``."""
+
+    #: Arguments that a rebuilt network gets as None, since its weights come from the checkpoint.
+    not_rebuilt: ClassVar[frozenset[str]] = frozenset()
+
+    def __new__(cls, *args: Any, **kwargs: Any) -> "Described":
+        self = super().__new__(cls)
+        # partial: deepcopy and pickle call __new__ without arguments, and restore init_args themselves
+        bound = inspect.signature(cls.__init__).bind_partial(self, *args, **kwargs)
+        bound.apply_defaults()
+        object.__setattr__(self, "init_args", {k: v for k, v in list(bound.arguments.items())[1:]})
+        return self
+
+
+def describe(module: Described) -> dict[str, Any]:
+    """A plain, nested description of ``module``: its class's path and its constructor's arguments."""
+    arguments = {}
+    for name, value in module.init_args.items():
+        if name in module.not_rebuilt:
+            arguments[name] = None
+        elif isinstance(value, Described):
+            arguments[name] = describe(value)
+        elif isinstance(value, list | tuple):
+            arguments[name] = list(value)
+        else:
+            arguments[name] = value
+    return {"class_path": f"{type(module).__module__}.{type(module).__qualname__}", "init_args": arguments}
+
+
+def build(description: dict[str, Any]) -> Any:
+    """Makes the network that ``describe`` described, with fresh weights.
+
+    Raises:
+        ValueError: The class is not one of attngan's, nor of a module that the program has imported; or is no network
+            of this kind.
+    """
+    module_name, _, class_name = description["class_path"].rpartition(".")
+    if module_name.partition(".")[0] != "attngan" and module_name not in sys.modules:
+        raise ValueError(
+            f"the checkpoint wants the class {description['class_path']}: import its module before loading the "
+            "checkpoint, if you trust it"
+        )
+    found = getattr(importlib.import_module(module_name), class_name, None)
+    if not (isinstance(found, type) and issubclass(found, Described)):
+        raise ValueError(f"the checkpoint names {description['class_path']}, which is not a network of attngan")
+    arguments = {
+        name: build(value) if isinstance(value, dict) and "class_path" in value else value
+        for name, value in description["init_args"].items()
+    }
+    return found(**arguments)

