@@ -1,0 +1,69 @@
+r"""Captions to words.
+
+``"words"`` (our default) lower-cases, folds accents ("café" is "cafe") and takes ``\w+`` through nltk. ``"published"``
+is the tokenizer behind the published vocabularies: ``\w+`` under Python's own ``re``, then each word reduced to its
+ASCII letters ("café" is "caf"). It must not go through nltk: from 3.10 on nltk compiles patterns with another engine,
+whose ``\w`` takes in combining marks and leaves out superscript digits, so that "İstanbul" would get other ids.
+"""
+
+import re
+import unicodedata
+from functools import lru_cache
+from typing import Literal, get_args
+
+TokenizerName = Literal["words", "published"]
+
+# Accents proper, and what glues emoji together. Other combining marks (Indic vowel signs, Japanese voicing) are letters
+# of their scripts: dropping them would merge different words.
+_ACCENTS_AND_JOINERS = re.compile(
+    "[\u0300-\u036f\u1ab0-\u1aff\u1dc0-\u1dff\u20d0-\u20ff\ufe20-\ufe2f\u200b-\u200f\u2060\ufe00-\ufe0f\ufeff\u00ad]"
+)
+
+
+class Tokenizer:
+    """Splits a caption into words.
+
+    Args:
+        name: ``"words"`` (lower-cased words, accents folded) or ``"published"`` (what the published vocabularies need).
+
+    Raises:
+        ValueError: For another name.
+    """
+
+    def __init__(self, name: TokenizerName = "words") -> None:
+        if name not in get_args(TokenizerName):
+            raise ValueError(f"there is no tokenizer {name!r}: choose one of {', '.join(get_args(TokenizerName))}")
+        self.name: TokenizerName = name
+
+    def __call__(self, caption: str) -> list[str]:
+        """The caption's words, in order; empty when it has none."""
+        # Captions that were once mis-decoded carry pairs of replacement characters where a dash or a quote was.
+        caption = caption.replace("\ufffd\ufffd", " ")
+        if self.name == "published":
+            words = (word.encode("ascii", "ignore").decode() for word in re.findall(r"\w+", caption.lower()))
+            return [word for word in words if word]
+        return _nltk_words().tokenize(fold_accents(caption).lower())
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Tokenizer) and other.name == self.name
+
+    def __hash__(self) -> int:
+        return hash(self.name)
+
+    def __repr__(self) -> str:
+        return f"Tokenizer({self.name!r})"
+
+
+def fold_accents(text: str) -> str:
+    """The text without accents, ligatures and joiners: "Café ﬁnch" becomes "Cafe finch"."""
+    if text.isascii():
+        return text
+    bare = _ACCENTS_AND_JOINERS.sub("", unicodedata.normalize("NFKD", text))
+    return unicodedata.normalize("NFKC", bare)
+
+
+@lru_cache(maxsize=1)
+def _nltk_words():
+    from nltk.tokenize import RegexpTokenizer  # takes a second to import
+
+    return RegexpTokenizer(r"\w+")

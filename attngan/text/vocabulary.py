@@ -1,0 +1,194 @@
+"""Words and their ids. A vocabulary is stored inside every checkpoint that depends on it."""
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from attngan.records import CaptionBatch
+from attngan.text.tokenizer import Tokenizer
+
+PADDING = "<end>"  # id 0; the published vocabularies call it so
+UNKNOWN = "<unk>"
+
+
+@dataclass(frozen=True)
+class Vocabulary:
+    """Words, each at the position that is its id.
+
+    Args:
+        words: Position is id. Position 0 is padding; ours have ``<unk>`` at 1, published ones have no unknown word.
+        tokenizer: What splits captions for it.
+        min_count: How often a word had to occur in the training captions to be in.
+
+    Raises:
+        ValueError: When word 0 is not the padding or a word occurs twice.
+    """
+
+    words: tuple[str, ...]
+    tokenizer: Tokenizer = field(default_factory=Tokenizer)
+    min_count: int = 1
+
+    def __post_init__(self) -> None:
+        if not self.words or self.words[0] != PADDING:
+            raise ValueError(f"word 0 of a vocabulary is the padding {PADDING!r}, here: {self.words[:1]}")
+        if len(self._ids) != len(self.words):
+            twice = next(word for word, count in Counter(self.words).items() if count > 1)
+            raise ValueError(f"the vocabulary has the word {twice!r} twice")
+
+    @classmethod
+    def from_captions(
+        cls, captions: Iterable[str], tokenizer: Tokenizer | None = None, min_count: int = 1
+    ) -> "Vocabulary":
+        """The words of the captions that occur at least `min_count` times, most frequent first, then by alphabet."""
+        tokenizer = tokenizer or Tokenizer()
+        return cls.from_tokens((tokenizer(caption) for caption in captions), tokenizer, min_count)
+
+    @classmethod
+    def from_tokens(cls, captions: Iterable[Sequence[str]], tokenizer: Tokenizer, min_count: int = 1) -> "Vocabulary":
+        """Like `from_captions`, for captions that `tokenizer` has already split."""
+        counts = Counter(word for words in captions for word in words)
+        kept = sorted((word for word, count in counts.items() if count >= min_count), key=lambda w: (-counts[w], w))
+        return cls((PADDING, UNKNOWN, *kept), tokenizer, min_count)
+
+    @classmethod
+    def in_published_order(cls, captions: Iterable[Sequence[str]]) -> "Vocabulary":
+        """All words of captions split as published (training ones, then test ones) in order of first appearance.
+
+        What the published code builds where no captions.pickle is at hand: no unknown word, no minimum count.
+        """
+        return cls((PADDING, *dict.fromkeys(word for words in captions for word in words)), Tokenizer("published"))
+
+    @classmethod
+    def published(cls, path: str | Path) -> "Vocabulary":
+        """The vocabulary of a published ``captions.pickle`` (training captions, test captions, id to word, word to id).
+
+        Raises:
+            ValueError: When the file is something else or tries to run code.
+        """
+        from attngan.data.published_pickles import read_published_pickle
+
+        content = read_published_pickle(path)
+        try:
+            _train, _test, by_id, by_word = content
+            words = tuple(str(by_id[position]) for position in range(len(by_id)))
+        except (TypeError, ValueError, KeyError) as error:
+            raise ValueError(
+                f"{path}: not a published captions.pickle (training captions, test captions, id to word, word to id)"
+            ) from error
+        if {word: position for position, word in enumerate(words)} != dict(by_word):
+            raise ValueError(f"{path}: its two tables, id to word and word to id, contradict each other")
+        return cls(words, Tokenizer("published"))
+
+    @cached_property
+    def _ids(self) -> dict[str, int]:
+        return {word: position for position, word in enumerate(self.words)}
+
+    @property
+    def has_unknown(self) -> bool:
+        """Whether unknown words have an id of their own (published vocabularies drop them)."""
+        return len(self.words) > 1 and self.words[1] == UNKNOWN
+
+    def encode(self, caption: str) -> list[int]:
+        """The caption's word ids. A word it lacks becomes ``<unk>``, or is left out where there is no ``<unk>``."""
+        return self.encode_tokens(self.tokenizer(caption))
+
+    def encode_tokens(self, words: Sequence[str]) -> list[int]:
+        """Like `encode`, for a caption that this vocabulary's tokenizer has already split."""
+        ids = self._ids
+        if self.has_unknown:
+            return [ids.get(word, 1) for word in words]
+        return [ids[word] for word in words if word in ids]
+
+    def unknown_words(self, caption: str) -> list[str]:
+        """The caption's words that the vocabulary lacks, in order, each once."""
+        return list(dict.fromkeys(word for word in self.tokenizer(caption) if word not in self._ids))
+
+    def knows_any(self, caption: str) -> bool:
+        """Whether at least one word of the caption is in the vocabulary."""
+        return any(word in self._ids for word in self.tokenizer(caption))
+
+    def words_of(self, ids: Iterable[int]) -> list[str]:
+        """The words of these ids; padding included as ``<end>``."""
+        return [self.words[position] for position in ids]
+
+    def __len__(self) -> int:
+        return len(self.words)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values only, so that a checkpoint that holds it is read with ``weights_only=True``."""
+        return {"words": list(self.words), "tokenizer": self.tokenizer.name, "min_count": self.min_count}
+
+    @classmethod
+    def from_dict(cls, saved: dict[str, Any]) -> "Vocabulary":
+        """The vocabulary that `to_dict` saved."""
+        return cls(tuple(saved["words"]), Tokenizer(saved["tokenizer"]), saved["min_count"])
+
+    def difference(self, other: "Vocabulary", this_is: str = "data", other_is: str = "checkpoint") -> str:
+        """What keeps the two apart, for an error message; empty when they are equal.
+
+        Args:
+            other: The vocabulary to compare with.
+            this_is: What to call this one in the message.
+            other_is: What to call the other one.
+        """
+        if self == other:
+            return ""
+        parts = [f"{this_is}: {len(self):,} words, {other_is}: {len(other):,}"]
+        if self.tokenizer != other.tokenizer:
+            parts.append(f"tokenizers {self.tokenizer.name!r} and {other.tokenizer.name!r}")
+        if self.min_count != other.min_count:
+            parts.append(f"minimum counts {self.min_count} and {other.min_count}")
+        width = max(len(self), len(other))
+        pairs = zip(_padded(self.words, width), _padded(other.words, width), strict=True)
+        differing = [(position, mine, theirs) for position, (mine, theirs) in enumerate(pairs) if mine != theirs]
+        if differing:
+            shown = ", ".join(f"id {position}: {mine!r} / {theirs!r}" for position, mine, theirs in differing[:5])
+            parts.append(f"first that differ: {shown}")
+        return "; ".join(parts)
+
+
+def _padded(words: tuple[str, ...], width: int) -> tuple[str | None, ...]:
+    return words + (None,) * (width - len(words))
+
+
+def pad_captions(captions: Sequence[Sequence[int]], width: int | None = None) -> CaptionBatch:
+    """Captions of any lengths as one batch, padded with 0.
+
+    Args:
+        captions: Word ids of each caption, at least one each.
+        width: Words a row; None: as many as the longest has.
+
+    Raises:
+        ValueError: When a caption has no word, or more than `width`.
+    """
+    lengths = [len(ids) for ids in captions]
+    if not lengths or min(lengths) == 0:
+        raise ValueError("a caption without any known word cannot be encoded" if lengths else "no captions to pad")
+    width = max(lengths) if width is None else width
+    if max(lengths) > width:
+        raise ValueError(f"a caption has {max(lengths)} words, more than the {width} of its batch")
+    padded = np.zeros((len(lengths), width), dtype=np.int64)
+    for row, ids in zip(padded, captions, strict=True):
+        row[: len(ids)] = ids
+    return CaptionBatch(torch.from_numpy(padded), torch.tensor(lengths))
+
+
+def limit_words(ids: Sequence[int], limit: int, rng: np.random.Generator | None = None) -> list[int]:
+    """At most `limit` words of a caption, in their order.
+
+    Args:
+        ids: The caption's word ids.
+        limit: How many words may stay.
+        rng: Draws which words stay, as published (another subset each time); None keeps the first ones.
+    """
+    if len(ids) <= limit:
+        return list(ids)
+    if rng is None:
+        return list(ids[:limit])
+    return [ids[position] for position in np.sort(rng.permutation(len(ids))[:limit])]
