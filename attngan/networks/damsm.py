@@ -1,0 +1,94 @@
+"""The Deep Attentional Multimodal Similarity Model: a text and an image encoder that speak one embedding."""
+
+from typing import Any
+
+import torch
+from torch import nn
+
+from attngan.losses.matching import MatchingLoss, matching_loss
+from attngan.networks.description import build, describe
+from attngan.networks.image_encoder import ImageEncoder
+from attngan.networks.text_encoder import TextEncoder
+from attngan.records import CaptionBatch, ImageFeatures, TextFeatures
+from attngan.text.vocabulary import Vocabulary, pad_captions
+
+
+class DAMSM(nn.Module):
+    """Both encoders, the vocabulary that the text encoder was made for, and the constants of its loss.
+
+    Args:
+        text_encoder: Captions to word and sentence features.
+        image_encoder: Pixels to region and global features.
+        vocabulary: Its length is that of the text encoder's embedding.
+        gammas: gamma1, gamma2, gamma3 of the matching loss.
+    """
+
+    def __init__(
+        self,
+        text_encoder: TextEncoder,
+        image_encoder: ImageEncoder,
+        vocabulary: Vocabulary,
+        gammas: tuple[float, float, float] = (4.0, 5.0, 10.0),
+    ) -> None:
+        super().__init__()
+        rows = text_encoder.embedding.num_embeddings
+        if rows != len(vocabulary):
+            raise ValueError(f"the text encoder has {rows} words, the vocabulary {len(vocabulary)}: they do not fit")
+        self.text_encoder = text_encoder
+        self.image_encoder = image_encoder
+        self.vocabulary = vocabulary
+        self.gammas = gammas
+
+    @property
+    def embed_dim(self) -> int:
+        return self.text_encoder.embed_dim
+
+    def loss(self, image: ImageFeatures, text: TextFeatures, classes: torch.Tensor | None) -> MatchingLoss:
+        return matching_loss(image, text, classes, *self.gammas)
+
+    def encode_captions(self, captions: list[str], limit: int = 25) -> TextFeatures:
+        """Features of captions as text: the first ``limit`` words that the vocabulary knows.
+
+        Raises:
+            ValueError: A caption of which the vocabulary knows no word.
+        """
+        ids = [self.vocabulary.encode(caption)[:limit] for caption in captions]
+        for caption in captions:
+            if not self.vocabulary.knows_any(caption):
+                raise ValueError(f"the vocabulary knows no word of the caption {caption!r}")
+        device = self.text_encoder.embedding.weight.device
+        return self.text_encoder(pad_captions(ids).to(device))
+
+    def encode_batches(self, captions: CaptionBatch, batch_size: int = 512) -> torch.Tensor:
+        """Sentence features of many captions, on the CPU."""
+        device = self.text_encoder.embedding.weight.device
+        parts = [
+            self.text_encoder(CaptionBatch(captions.ids[i : i + batch_size], captions.lengths[i : i + batch_size]).to(device))
+            for i in range(0, len(captions.ids), batch_size)
+        ]
+        return torch.cat([part.sentence.float().cpu() for part in parts])
+
+    def freeze(self) -> "DAMSM":
+        """For the generator's training and for scores: eval mode, no gradients for the weights."""
+        self.image_encoder.trunk.freeze()
+        self.requires_grad_(False)
+        return self.eval()
+
+    def describe(self) -> dict[str, Any]:
+        """What a checkpoint needs beside the weights to make this model again."""
+        return {
+            "text_encoder": describe(self.text_encoder),
+            "image_encoder": describe(self.image_encoder),
+            "vocabulary": self.vocabulary.to_dict(),
+            "gammas": list(self.gammas),
+        }
+
+    @classmethod
+    def build(cls, description: dict[str, Any]) -> "DAMSM":
+        gammas = description["gammas"]
+        return cls(
+            build(description["text_encoder"]),
+            build(description["image_encoder"]),
+            Vocabulary.from_dict(description["vocabulary"]),
+            (gammas[0], gammas[1], gammas[2]),
+        )

@@ -1,0 +1,223 @@
+"""DAMSM pretraining: text and image encoders learn which caption belongs to which image (Xu et al. 2018, section 3.2)."""
+
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from pytorch_lightning import LightningModule
+from torch import Tensor, nn
+
+from attngan.checkpoint import ENTRY, load_part, read_checkpoint
+from attngan.losses.matching import MatchingLoss
+from attngan.metrics.r_precision import CaptionPool, r_precision, text_ids
+from attngan.metrics.retrieval import recall_at
+from attngan.networks.damsm import DAMSM
+from attngan.networks.image_encoder import ImageEncoder
+from attngan.networks.image_trunks import ConvTrunk, ImageTrunk
+from attngan.networks.text_encoder import TextEncoder
+from attngan.records import ImageFeatures, TextImageBatch
+from attngan.training.kept_features import KeptFeatures, keep_features, trunk_fingerprint
+from attngan.training.finite import check_finite
+
+
+class DAMSMModule(LightningModule):
+    """Trains both encoders with the matching loss. The defaults are the published ones.
+
+    The vocabulary comes from the data, and goes into the checkpoint.
+
+    Args:
+        image_trunk: The image network: InceptionTrunk (published), EfficientNetLiteTrunk (its weights need no
+            download), or ConvTrunk, small and trained from scratch. None for a ConvTrunk of 64 px.
+        embed_dim: Length of the joint embedding of words, sentences, regions and images.
+        word_dim: Length of a word's embedding before the recurrent network.
+        rnn: The text encoder's cell.
+        dropout: Dropout of the word embeddings.
+        image_dropout: Dropout of the trunk's features before their projection (0 as published).
+        gamma1: How much a word attends to its best regions.
+        gamma2: How much the best word counts in a caption's score.
+        gamma3: Scale of the scores in the softmax over the batch.
+        learning_rate: Adam's step size at the start.
+        betas: Adam's two decay rates.
+        learning_rate_decay: Factor of the step size at each epoch, down to a tenth of the start.
+        text_gradient_clip: Largest norm of the text encoder's gradient.
+        adam: "kept", or "reset" at each epoch, as the published code did.
+        keep_features: Folder for the frozen trunk's features, computed once for the centre crop and its mirror image;
+            None to run the trunk at each step on the augmented crop.
+    """
+
+    kept: dict[str, KeptFeatures]
+
+    def __init__(
+        self,
+        image_trunk: ImageTrunk | None = None,
+        embed_dim: int = 256,
+        word_dim: int = 300,
+        rnn: Literal["lstm", "gru"] = "lstm",
+        dropout: float = 0.5,
+        image_dropout: float = 0.0,
+        gamma1: float = 4.0,
+        gamma2: float = 5.0,
+        gamma3: float = 10.0,
+        learning_rate: float = 2e-3,
+        betas: tuple[float, float] = (0.5, 0.999),
+        learning_rate_decay: float = 0.98,
+        text_gradient_clip: float = 0.25,
+        adam: Literal["kept", "reset"] = "kept",
+        keep_features: Path | None = None,
+    ) -> None:
+        super().__init__()
+        self.image_encoder = ImageEncoder(image_trunk or ConvTrunk(), embed_dim)
+        self.text_arguments = {"embed_dim": embed_dim, "word_dim": word_dim, "rnn": rnn, "dropout": dropout}
+        self.image_dropout = nn.Dropout(image_dropout)
+        self.gammas = (gamma1, gamma2, gamma3)
+        self.learning_rate = learning_rate
+        self.betas = betas
+        self.learning_rate_decay = learning_rate_decay
+        self.text_gradient_clip = text_gradient_clip
+        self.reset_adam = adam == "reset"
+        self.features_folder = keep_features
+        self.kept = {}
+        self.images_seen = 0
+        self._validation: list[Tensor] = []
+        if keep_features is not None and not self.image_encoder.trunk.frozen:
+            raise ValueError(
+                f"keep_features needs a frozen image trunk, and {type(self.image_encoder.trunk).__name__} is trained: "
+                "leave keep_features out"
+            )
+
+    # --- the model, once the vocabulary is known --------------------------------------------------------------
+
+    def configure_model(self) -> None:
+        if not hasattr(self, "damsm"):
+            vocabulary = self.trainer.datamodule.vocabulary  # type: ignore[attr-defined]
+            text_encoder = TextEncoder(len(vocabulary), **self.text_arguments)
+            self.damsm = DAMSM(text_encoder, self.image_encoder, vocabulary, self.gammas)
+            del self.image_encoder  # one owner, one name in the checkpoint
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        checkpoint[ENTRY] = {"kind": "damsm", "images_seen": self.images_seen, "damsm": self.damsm.describe()}
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        stored = DAMSM.build(checkpoint[ENTRY]["damsm"]).vocabulary
+        if stored != self.damsm.vocabulary:
+            raise ValueError(f"the checkpoint's vocabulary is not the data's: {self.damsm.vocabulary.difference(stored)}")
+        self.images_seen = checkpoint[ENTRY]["images_seen"]
+
+    def configure_optimizers(self) -> Any:
+        trained = [p for p in self.damsm.parameters() if p.requires_grad]
+        optimizer = torch.optim.Adam(trained, self.learning_rate, self.betas)
+        schedule = torch.optim.lr_scheduler.LambdaLR(
+            optimizer, lambda epoch: max(self.learning_rate_decay**epoch, 0.1)
+        )
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "epoch"}}
+
+    def configure_gradient_clipping(self, optimizer: Any, *_: Any, **__: Any) -> None:
+        # as published: the text encoder alone is clipped
+        norm = nn.utils.clip_grad_norm_(self.damsm.text_encoder.parameters(), self.text_gradient_clip)
+        self.log("gradient_norm/text", norm)
+
+    # --- training ---------------------------------------------------------------------------------------------
+
+    def on_fit_start(self) -> None:
+        if self.features_folder is not None:
+            for split in ("train", "validation"):
+                self.kept[split] = self._keep(split)
+
+    def _keep(self, split: str) -> KeptFeatures:
+        data: Any = self.trainer.datamodule  # type: ignore[attr-defined]
+        trunk, folder = self.damsm.image_encoder.trunk, self.features_folder
+        assert folder is not None
+        images = data.split(split)
+        name = f"{split}-{trunk_fingerprint(trunk, images.fingerprint)}"
+        batches = data.full_images(split, trunk.input_size)
+        return keep_features(trunk, batches, len(images), folder / name)
+
+    def on_train_epoch_start(self) -> None:
+        if self.reset_adam:
+            self.optimizers().optimizer.state.clear()  # type: ignore[union-attr]
+
+    def encode_images(self, batch: TextImageBatch, split: str) -> ImageFeatures:
+        """Image features of a batch, from the kept trunk features where there are any."""
+        kept = self.kept.get(split)
+        encoder = self.damsm.image_encoder
+        trunk = encoder.trunk(batch.images[-1]) if kept is None else kept.rows(batch.indices, batch.mirrored)
+        return encoder.project(type(trunk)(*map(self.image_dropout, trunk)))
+
+    def training_step(self, batch: TextImageBatch, batch_index: int) -> Tensor:
+        text = self.damsm.text_encoder(batch.captions)
+        loss = self.damsm.loss(self.encode_images(batch, "train"), text, batch.classes)
+        check_finite(loss._asdict(), self)
+        self.images_seen += len(batch.indices) * self.trainer.world_size
+        self._log_loss("train", loss, batch)
+        return loss.total
+
+    def _log_loss(self, split: str, loss: MatchingLoss, batch: TextImageBatch) -> None:
+        size = len(batch.indices)
+        self.log(f"{split}/loss", loss.total, prog_bar=True, on_step=split == "train", on_epoch=True, batch_size=size)
+        self.log_dict(
+            {f"{split}/{name}": value for name, value in loss._asdict().items()}, on_epoch=True, batch_size=size
+        )
+
+    # --- validation and test ----------------------------------------------------------------------------------
+
+    def validation_step(self, batch: TextImageBatch, batch_index: int) -> None:
+        self._encode_for_retrieval(batch, "validation")
+
+    def test_step(self, batch: TextImageBatch, batch_index: int) -> None:
+        self._encode_for_retrieval(batch, "test")
+
+    def _encode_for_retrieval(self, batch: TextImageBatch, split: str) -> None:
+        image = self.encode_images(batch, split)
+        if len(batch.indices) > 1:
+            text = self.damsm.text_encoder(batch.captions)
+            self._log_loss(split, self.damsm.loss(image, text, batch.classes), batch)
+        self._validation.append(image.pooled.float().cpu())
+
+    def _retrieval(self, split: str) -> dict[str, float]:
+        """Recall at 1, 5 and 10 over the whole split, both ways; every caption of an image is a hit."""
+        data: Any = self.trainer.datamodule  # type: ignore[attr-defined]
+        captions, owner = data.encoded_captions(split)
+        images, sentences = torch.cat(self._validation), self.damsm.encode_batches(captions)
+        self._validation.clear()
+        scores = recall_at(images, sentences, owner)
+        if split == "test":
+            scores |= self._real_r_precision(images, sentences, owner)
+        return scores
+
+    def _real_r_precision(self, images: Tensor, sentences: Tensor, owner: Tensor) -> dict[str, float]:
+        """How often the encoders find a *real* image's caption among 100: the ceiling of a generator's R-precision."""
+        dataset: Any = self.trainer.datamodule.split("test")  # type: ignore[attr-defined]
+        texts = text_ids([caption for image in dataset.images for caption in image.captions])
+        classes = None if dataset.class_ids is None else torch.as_tensor(dataset.class_ids)[owner]
+        score = r_precision(images[owner], torch.arange(len(owner)), CaptionPool(sentences, owner, texts, classes))
+        return {"r_precision_100": score.mean, "r_precision_100_std": score.std}
+
+    def on_validation_epoch_end(self) -> None:
+        if self.trainer.sanity_checking:
+            self._validation.clear()
+            return
+        scores = self._retrieval("validation")
+        self.log_dict({f"validation/{name}": value for name, value in scores.items()})
+        # the best checkpoint is chosen by this one, and the progress bar shows it
+        both = (scores["image_to_text_r1"] + scores["text_to_image_r1"]) / 2
+        self.log("validation/r1", both, prog_bar=True)
+
+    def on_test_epoch_end(self) -> None:
+        self.log_dict({f"test/{name}": value for name, value in self._retrieval("test").items()})
+
+
+def load_damsm(path: str | Path) -> DAMSM:
+    """The frozen DAMSM of a pretraining checkpoint, or of a GAN checkpoint, which holds one too.
+
+    Raises:
+        FileNotFoundError: There is no such file.
+        ValueError: It holds no DAMSM.
+    """
+    contents = read_checkpoint(path)
+    if "damsm" not in contents[ENTRY]:
+        raise ValueError(
+            f"{path} holds no DAMSM (it is a {contents[ENTRY].get('kind')}): give the checkpoint of `attngan pretrain`"
+        )
+    damsm = DAMSM.build(contents[ENTRY]["damsm"])
+    load_part(damsm, contents, "damsm")
+    return damsm.freeze()

@@ -1,0 +1,92 @@
+"""Features of a frozen image trunk, computed once and kept on disk: what makes DAMSM pretraining possible on a CPU."""
+
+import hashlib
+import json
+from collections.abc import Iterable
+from pathlib import Path
+
+import numpy as np
+import torch
+from jaxtyping import Bool, Int, UInt8
+from numpy.lib.format import open_memmap
+from rich.progress import track
+from torch import Tensor
+
+from attngan.networks.description import describe
+from attngan.networks.image_trunks import ImageTrunk
+from attngan.records import TrunkFeatures
+
+
+def trunk_fingerprint(trunk: ImageTrunk, source: str) -> str:
+    """Changes with the trunk's weights, its arguments, and the images (``source`` names them and their preparation)."""
+    digest = hashlib.sha256(json.dumps([describe(trunk), source], sort_keys=True).encode())
+    for value in trunk.state_dict().values():
+        digest.update(value.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy())
+    return digest.hexdigest()[:16]
+
+
+class KeptFeatures:
+    """The features of each image of a split, plain and mirrored, as float16 in two memory-mapped files.
+
+    Args:
+        folder: Where `keep_features` wrote them.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.regions = np.load(folder / "regions.npy", mmap_mode="r")  # (images, 2, channels, height, width)
+        self.pooled = np.load(folder / "pooled.npy", mmap_mode="r")  # (images, 2, channels)
+
+    def rows(self, indices: Int[Tensor, " batch"], mirrored: Bool[Tensor, " batch"]) -> TrunkFeatures:
+        """Features of the images at these positions of the split, each in the view asked for, in float32."""
+        rows, views = indices.cpu().numpy(), mirrored.cpu().numpy().astype(int)
+        return TrunkFeatures(
+            torch.from_numpy(self.regions[rows, views].astype(np.float32)).to(indices.device),
+            torch.from_numpy(self.pooled[rows, views].astype(np.float32)).to(indices.device),
+        )
+
+
+@torch.inference_mode()
+def keep_features(
+    trunk: ImageTrunk, batches: Iterable[UInt8[Tensor, "batch 3 size size"]], count: int, folder: Path
+) -> KeptFeatures:
+    """Computes what is not yet in ``folder``, and opens it.
+
+    An interrupted run goes on where it was: a line in ``done.json`` tells how many images are complete.
+
+    Args:
+        trunk: A frozen trunk.
+        batches: All images of the split in order, in batches of one size but for the last.
+        count: How many images those are.
+        folder: Named after `trunk_fingerprint`, so that other images or weights never meet these features.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    progress = folder / "done.json"
+    done = json.loads(progress.read_text())["images"] if progress.is_file() else 0
+    if done == count:
+        return KeptFeatures(folder)
+    device = next(trunk.parameters()).device
+    trunk.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch's stubs miss it
+    files: dict[str, np.memmap] = {}
+    seen = 0
+    total = -(-count // 64)
+    for pixels in track(batches, f"image features ({count} images, once)", total=total):
+        seen += len(pixels)
+        if seen <= done:
+            continue
+        images = pixels.to(device).float().div(127.5).sub(1).contiguous(memory_format=torch.channels_last)
+        with torch.autocast(device.type, torch.bfloat16):
+            views = [trunk(images), trunk(images.flip(3))]
+        for name in TrunkFeatures._fields:
+            rows = torch.stack([getattr(view, name).to(torch.float16) for view in views], 1).cpu().numpy()
+            if name not in files:
+                path = folder / f"{name}.npy"
+                shape = (count, *rows.shape[1:])
+                files[name] = (
+                    open_memmap(path, mode="r+") if done else open_memmap(path, "w+", np.dtype(np.float16), shape)
+                )
+            files[name][seen - len(rows) : seen] = rows
+            files[name].flush()
+        progress.write_text(json.dumps({"images": seen}))
+    if seen != count:
+        raise ValueError(f"{count} images were announced for {folder}, but {seen} came")
+    return KeptFeatures(folder)
