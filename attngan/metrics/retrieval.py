@@ -19,7 +19,8 @@ def recall_at(
     """Percent of queries that find what belongs to them among their k nearest by cosine.
 
     Image to text: a hit is any caption of the image among the k nearest captions. Text to image: the caption's
-    image among the k nearest images. Ties count against the query, so an encoder that maps everything to one point scores 0.
+    image among the k nearest images. Ties count against the query, so an encoder that maps everything to one point
+    scores 0.
 
     Args:
         images: Global image features.

