@@ -16,9 +16,7 @@ def kl_divergence(
     return -0.5 * (1 + log_variance - mean.square() - log_variance.exp()).mean()
 
 
-def r1_penalty(
-    logits: Float[Tensor, " batch"], images: Float[Tensor, "batch 3 height width"]
-) -> Float[Tensor, ""]:
+def r1_penalty(logits: Float[Tensor, " batch"], images: Float[Tensor, "batch 3 height width"]) -> Float[Tensor, ""]:
     """Mean squared gradient of a discriminator's logits at real images (Mescheder et al. 2018, equation 9)."""
     (gradient,) = torch.autograd.grad(logits.sum(), images, create_graph=True)
     return gradient.float().square().sum((1, 2, 3)).mean()

@@ -44,9 +44,7 @@ class ResidualBlock(nn.Module):
             nn.BatchNorm2d(channels),
         )
 
-    def forward(
-        self, x: Float[Tensor, "batch channels height width"]
-    ) -> Float[Tensor, "batch channels height width"]:
+    def forward(self, x: Float[Tensor, "batch channels height width"]) -> Float[Tensor, "batch channels height width"]:
         return x + self.block(x)
 
 

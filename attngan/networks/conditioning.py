@@ -21,9 +21,7 @@ class ConditioningAugmentation(nn.Module):
 
     def forward(
         self, sentence: Float[Tensor, "batch embed"], noise: Float[Tensor, "batch condition"]
-    ) -> tuple[
-        Float[Tensor, "batch condition"], Float[Tensor, "batch condition"], Float[Tensor, "batch condition"]
-    ]:
+    ) -> tuple[Float[Tensor, "batch condition"], Float[Tensor, "batch condition"], Float[Tensor, "batch condition"]]:
         """The condition, its mean and its log variance (log sigma^2)."""
         mean, log_variance = nn.functional.glu(self.linear(sentence), dim=1).chunk(2, dim=1)
         return mean + (0.5 * log_variance).exp() * noise, mean, log_variance

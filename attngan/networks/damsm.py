@@ -63,7 +63,9 @@ class DAMSM(nn.Module):
         """Sentence features of many captions, on the CPU."""
         device = self.text_encoder.embedding.weight.device
         parts = [
-            self.text_encoder(CaptionBatch(captions.ids[i : i + batch_size], captions.lengths[i : i + batch_size]).to(device))
+            self.text_encoder(
+                CaptionBatch(captions.ids[i : i + batch_size], captions.lengths[i : i + batch_size]).to(device)
+            )
             for i in range(0, len(captions.ids), batch_size)
         ]
         return torch.cat([part.sentence.float().cpu() for part in parts])

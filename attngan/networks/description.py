@@ -1,7 +1,7 @@
 """Networks that a checkpoint can rebuild: each remembers the arguments that it was made with.
 
-A checkpoint holds the description (plain strings and numbers) beside the weights, so that sampling needs no config file,
-and reading one runs no code but the constructors of classes that are already part of the program.
+A checkpoint holds the description (plain strings and numbers) beside the weights, so that sampling needs no config
+file, and reading one runs no code but the constructors of classes that are already part of the program.
 """
 
 import importlib
@@ -17,6 +17,7 @@ class Described(nn.Module):
 
     #: Arguments that a rebuilt network gets as None, since its weights come from the checkpoint.
     not_rebuilt: ClassVar[frozenset[str]] = frozenset()
+    init_args: dict[str, Any]
 
     def __new__(cls, *args: Any, **kwargs: Any) -> "Described":
         self = super().__new__(cls)
@@ -29,7 +30,7 @@ class Described(nn.Module):
 
 def describe(module: Described) -> dict[str, Any]:
     """A plain, nested description of ``module``: its class's path and its constructor's arguments."""
-    arguments = {}
+    arguments: dict[str, Any] = {}
     for name, value in module.init_args.items():
         if name in module.not_rebuilt:
             arguments[name] = None

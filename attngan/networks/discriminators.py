@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Sequence
+from itertools import pairwise
 
 import torch
 from jaxtyping import Float
@@ -36,16 +37,16 @@ class StageDiscriminator(Described):
         if resolution != 4 * 2**downs or downs < 1:
             raise ValueError(f"a discriminator's resolution must be 8, 16, 32, 64 ... pixels, not {resolution}")
         channels = [3, *(width * 2**i for i in range(downs))]
-        convs = [downsample(a, b) for a, b in zip(channels, channels[1:], strict=False)]
+        convs = [downsample(a, b) for a, b in pairwise(channels)]
         while channels[-1] > 8 * width:  # beyond 64 px: back to 8 times the width, at 4 x 4
             channels.append(channels[-1] // 2)
             convs.append(conv3x3(2 * channels[-1], channels[-1]))
         joint = conv3x3(channels[-1] + embed_dim, channels[-1])
         self.conditional_head = nn.Conv2d(channels[-1], 1, 4, stride=4)
         self.unconditional_head = nn.Conv2d(channels[-1], 1, 4, stride=4) if unconditional else None
-        for module in (*convs, joint, self.conditional_head, self.unconditional_head):
-            if module is not None:
-                init_weights(module)
+        for conv in (*convs, joint, self.conditional_head, self.unconditional_head):
+            if conv is not None:
+                init_weights(conv)
         if norm == "spectral":
             spectral_norm(self.conditional_head)
             if self.unconditional_head is not None:

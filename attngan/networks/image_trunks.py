@@ -107,9 +107,7 @@ class InceptionTrunk(ImageTrunk):
     region_channels = 768
     pooled_channels = 2048
 
-    def __init__(
-        self, weights: str | None = "imagenet", batch_norm: Literal["eval", "published"] = "eval"
-    ) -> None:
+    def __init__(self, weights: str | None = "imagenet", batch_norm: Literal["eval", "published"] = "eval") -> None:
         super().__init__()
         from torchvision.models import inception_v3
 

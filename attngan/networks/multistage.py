@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import Literal
 
 import torch
@@ -28,7 +29,7 @@ class Stem(nn.Module):
         self.linear = nn.Linear(in_dim, channels[0] * 4 * 4 * 2, bias=False)
         self.norm = nn.BatchNorm1d(channels[0] * 4 * 4 * 2)
         self.glu = GLU()
-        self.upsample = nn.Sequential(*(upsample_block(a, b) for a, b in zip(channels, channels[1:], strict=False)))
+        self.upsample = nn.Sequential(*(upsample_block(a, b) for a, b in pairwise(channels)))
 
     def forward(
         self, condition: Float[Tensor, "batch condition"], latent: Float[Tensor, "batch noise"]
