@@ -56,7 +56,10 @@ def build(description: dict[str, Any]) -> Any:
             f"the checkpoint wants the class {description['class_path']}: import its module before loading the "
             "checkpoint, if you trust it"
         )
-    found = getattr(importlib.import_module(module_name), class_name, None)
+    try:
+        found = getattr(importlib.import_module(module_name), class_name, None)
+    except ModuleNotFoundError:  # of a later version of attngan, or damaged
+        found = None
     if not (isinstance(found, type) and issubclass(found, Described)):
         raise ValueError(f"the checkpoint names {description['class_path']}, which is not a network of attngan")
     arguments = {

@@ -1,0 +1,59 @@
+import pytest
+import torch
+from torch import nn
+
+from attngan.networks.blocks import GLU, ResidualBlock, critic_block, downsample, image_head, init_weights
+from attngan.networks.blocks import upsample_block as upsample
+
+
+def test_glu_gates_the_first_half_of_the_channels_by_the_second():
+    x = torch.randn(2, 6, 3, 3)
+    torch.testing.assert_close(GLU()(x), x[:, :3] * x[:, 3:].sigmoid())
+
+
+def test_upsample_block_doubles_the_side_by_repeating():
+    block = upsample(2, 3).eval()
+    x = torch.randn(1, 2, 4, 5)
+    assert block(x).shape == (1, 3, 8, 10)
+    assert torch.equal(block[0](x), x.repeat_interleave(2, 2).repeat_interleave(2, 3))
+
+
+def test_residual_block_adds_to_its_input_and_has_no_activation_after():
+    block = ResidualBlock(2).eval()
+    x = torch.randn(1, 2, 4, 4)
+    last = block.block[-1]
+    nn.init.zeros_(last.weight)
+    nn.init.constant_(last.bias, -0.5)
+    torch.testing.assert_close(block(x), x - 0.5)
+
+
+def test_image_head_stays_within_its_range():
+    image = image_head(2)(100 * torch.randn(2, 2, 8, 8))
+    assert image.shape == (2, 3, 8, 8)
+    assert image.abs().max() <= 1
+
+
+@pytest.mark.parametrize(("norm", "batch_norms"), [(None, 0), ("batch", 1), ("spectral", 0)])
+def test_critic_block(norm, batch_norms):
+    block = critic_block(downsample(3, 4), norm)
+    assert sum(isinstance(m, nn.BatchNorm2d) for m in block) == batch_norms
+    assert block(torch.randn(2, 3, 8, 8)).shape == (2, 4, 4, 4)
+    if norm == "spectral":
+        block.train()
+        for _ in range(30):  # the power iteration goes one step a forward pass
+            block(torch.randn(1, 3, 8, 8))
+        assert torch.linalg.matrix_norm(block[0].weight.flatten(1), 2).item() == pytest.approx(1, abs=0.02)
+
+
+def test_weights_start_as_published():
+    network = nn.Sequential(nn.Linear(8, 4), nn.Conv2d(3, 5, 3), nn.BatchNorm2d(2000), nn.BatchNorm1d(2000))
+    network.apply(init_weights)
+    linear, conv, *norms = network
+    torch.testing.assert_close(linear.weight @ linear.weight.T, torch.eye(4), atol=1e-5, rtol=0)
+    rows = conv.weight.flatten(1)
+    torch.testing.assert_close(rows @ rows.T, torch.eye(5), atol=1e-5, rtol=0)
+    assert (linear.bias == 0).all()
+    for norm in norms:
+        assert norm.weight.mean().item() == pytest.approx(1, abs=0.005)
+        assert norm.weight.std().item() == pytest.approx(0.02, abs=0.003)
+        assert (norm.bias == 0).all()
