@@ -1,0 +1,154 @@
+"""The loader of one split: batches in an order that depends on (seed, epoch) only, resumable inside an epoch.
+
+It is no `torch.utils.data.DataLoader` but holds one: Lightning then neither replaces its sampler (which would lose the
+epoch that goes with each index) nor asks for a shuffling of its own, and saves and restores its place in the epoch.
+"""
+
+import os
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import numpy as np
+import torch
+from pytorch_lightning.utilities.rank_zero import rank_zero_warn
+from torch.utils.data import DataLoader
+
+from attngan.data.dataset import CaptionedImageDataset
+from attngan.records import ImageBatch
+
+
+class EpochOrder:
+    """Which images make each batch of an epoch, on one of `world` devices; yields lists of (epoch, index).
+
+    Over all devices a training batch is the same set of images whatever their number.
+
+    Args:
+        images: How many images there are.
+        batch_size: Images a batch on one device.
+        shuffle: A new order each epoch; else in order, and always epoch 0, so that it is the same every time.
+        drop_last: Leaves out the last images where they do not fill a batch on every device.
+        seed: Of the order.
+        rank: Which of the devices this is.
+        world: How many devices there are.
+    """
+
+    def __init__(
+        self, images: int, batch_size: int, shuffle: bool, drop_last: bool, seed: int = 0, rank: int = 0, world: int = 1
+    ) -> None:
+        self.images = images
+        self.batch_size = batch_size
+        self.shuffle = shuffle
+        self.drop_last = drop_last
+        self.seed = seed
+        self.rank = rank
+        self.world = world
+        self.epoch = 0
+        self.start = 0
+
+    def set_epoch(self, epoch: int) -> None:
+        """Called by Lightning before each epoch."""
+        self.epoch = epoch
+
+    def __len__(self) -> int:
+        whole, rest = divmod(self.images, self.batch_size * self.world)
+        return whole + (1 if rest and not self.drop_last else 0)
+
+    def __iter__(self) -> Iterator[list[tuple[int, int]]]:
+        return self._batches(self.epoch if self.shuffle else 0, self.start)  # as they are now, not at the first batch
+
+    def _batches(self, epoch: int, start: int) -> Iterator[list[tuple[int, int]]]:
+        order = np.arange(self.images)
+        if self.shuffle:
+            order = np.random.default_rng((self.seed, epoch)).permutation(self.images)
+        of_all = self.batch_size * self.world
+        for batch in range(start, len(self)):
+            # Where the last batch is not full, each device takes its share of what there is.
+            share = np.array_split(order[batch * of_all : (batch + 1) * of_all], self.world)[self.rank]
+            if len(share):
+                yield [(epoch, index) for index in share.tolist()]
+
+
+class EpochLoader:
+    """Loads the batches of a split; iterating it again gives the next time's order as `set_epoch` says.
+
+    Args:
+        dataset: The split.
+        order: Which images make each batch.
+        workers: Processes that load; 0 loads in this one.
+        batches_done: Asked when a checkpoint is saved: how many batches of this epoch training is done with. None: as
+            many as this loader gave out.
+    """
+
+    def __init__(
+        self,
+        dataset: CaptionedImageDataset,
+        order: EpochOrder,
+        workers: int = 0,
+        batches_done: Callable[[], int | None] | None = None,
+    ) -> None:
+        self.dataset = dataset
+        self.sampler = order  # Lightning looks for set_epoch here
+        self.batch_size = order.batch_size
+        self._batches_done = batches_done
+        self._given_out = 0
+        self._resume: dict[str, Any] | None = None
+        self._loader = DataLoader(
+            dataset,
+            batch_sampler=order,  # type: ignore[arg-type]
+            collate_fn=_as_it_is,
+            num_workers=workers,
+            persistent_workers=workers > 0,
+            pin_memory=torch.cuda.is_available(),
+        )
+
+    def __len__(self) -> int:
+        return len(self.sampler)
+
+    def __iter__(self) -> Iterator[ImageBatch]:
+        # A generator: nothing below happens before the first batch is asked for. Lightning makes the iterator before it
+        # says which epoch it is.
+        resume, self._resume = self._resume, None
+        self.sampler.start = resume["batches"] if resume and resume["epoch"] == self.sampler.epoch else 0
+        self._given_out = self.sampler.start
+        batches = iter(self._loader)
+        self.sampler.start = 0
+        for batch in batches:
+            self._given_out += 1
+            yield batch
+
+    def state_dict(self) -> dict[str, Any]:
+        """The place in the epoch and what it depends on."""
+        done = self._batches_done() if self._batches_done is not None else None
+        return {
+            "epoch": self.sampler.epoch,
+            "batches": self._given_out if done is None else done,
+            "order": self._depends_on(),
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Goes on from that place, if the first epoch iterated is the one it is in."""
+        self._resume = state
+        if state["order"] != self._depends_on():
+            rank_zero_warn(
+                f"the checkpoint was made in the middle of an epoch with {state['order']}, now there are "
+                f"{self._depends_on()}: the rest of this epoch is not what it would have been"
+            )
+
+    def _depends_on(self) -> dict[str, int]:
+        order = self.sampler
+        return {
+            "images": order.images,
+            "batch_size_of_all_devices": order.batch_size * order.world,
+            "seed": order.seed,
+        }
+
+
+def _as_it_is(batch: Any) -> Any:
+    return batch
+
+
+def sensible_workers() -> int:
+    """How many loading processes pay: none where the CPU trains (they would only take its cores), else up to four."""
+    if not torch.cuda.is_available():
+        return 0
+    return min(4, len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1)
