@@ -72,8 +72,9 @@ def generator_sizes(published: Mapping[str, Tensor]) -> dict[str, Any]:
     published = _plain(published)
     quadruple, embed_dim = _shape(published, "ca_net.fc.weight", 2)
     stages = max((int(name[5]) for name in published if re.match(r"h_net[1-9]\.", name)), default=1)
-    images = "last" if "img_net.img.0.weight" in published else "every stage"
-    head = "img_net.img.0.weight" if images == "last" else "img_net1.img.0.weight"
+    head = next((name for name in published if re.fullmatch(r"img_net[1-9]?\.img\.0\.weight", name)), None)
+    if head is None:
+        raise ValueError("the published network lacks img_net1.img.0.weight or, for AttnDCGAN, img_net.img.0.weight")
     upsamplings = {name.split(".")[1] for name in published if name.startswith("h_net1.upsample")}
     residuals = {name.split(".")[2] for name in published if name.startswith("h_net2.residual.")}
     return {
@@ -84,7 +85,7 @@ def generator_sizes(published: Mapping[str, Tensor]) -> dict[str, Any]:
         "condition_dim": quadruple // 4,
         "residual_blocks": len(residuals),
         "base_size": 4 * 2 ** len(upsamplings),
-        "images": images,
+        "images": "last" if head.startswith("img_net.") else "every stage",
     }
 
 
