@@ -45,16 +45,15 @@ def read_coco(
             else:
                 images_by_id[entry["id"]] = entry
         captions = _captions_by_image(path, annotations, images_by_id, findings)
-        folders = _image_folders(root, split, path, entries)
+        folder = _image_folder(root, path, entries)
         images: dict[str, CaptionedImage] = {}
         for number, entry in images_by_id.items():
             file_name = entry["file_name"]
             if Path(file_name).is_absolute() or ".." in Path(file_name).parts:
                 findings.add_bad("name outside the data set", f"{path}: {file_name!r}")
                 continue
-            image_path = next((folder / file_name for folder in folders if (folder / file_name).is_file()), None)
-            if image_path is None:
-                findings.add_bad("missing image", f"{path}: no file {folders[0] / file_name}")
+            if not (folder / file_name).is_file():
+                findings.add_bad("missing image", f"{path}: no file {folder / file_name}")
                 continue
             name = Path(file_name).with_suffix("").as_posix()
             if name in images:
@@ -62,7 +61,7 @@ def read_coco(
                 continue
             own = clean_captions(captions[number], f"{path}, image {file_name}", findings)
             if own is not None:
-                images[name] = CaptionedImage(name, image_path, own)
+                images[name] = CaptionedImage(name, folder / file_name, own)
     return list(images.values())
 
 
@@ -115,11 +114,16 @@ def _captions_by_image(
     return captions
 
 
-def _image_folders(root: Path, split: str, path: Path, entries: list[dict]) -> list[Path]:
-    """Where the split's images may lie, official places first: ``train2017/``, ``images/train2017/``, ``images/``."""
+def _image_folder(root: Path, path: Path, entries: list[dict]) -> Path:
+    """Where the split's images lie: ``train2017/`` or ``images/train2017/`` if such a folder is there.
+
+    Else ``images/`` or whichever folder holds most of them. One folder, never several: another split may have files of
+    the same names.
+    """
     official = path.stem.removeprefix("captions_")
-    named = [root / official, root / "images" / official, root / "images", root]
-    folders = [folder for folder in named if folder.is_dir()]
-    if entries and not any((folder / entries[0]["file_name"]).is_file() for folder in folders):
-        folders += [folder for folder in sorted(root.iterdir()) if folder.is_dir() and folder not in folders]
-    return folders or named
+    for folder in (root / official, root / "images" / official):
+        if folder.is_dir():
+            return folder
+    folders = [root / "images", root, *sorted(inner for inner in root.iterdir() if inner.is_dir())]
+    some = [entry["file_name"] for entry in entries[:: max(1, len(entries) // 50)]]
+    return max(folders, key=lambda folder: sum((folder / name).is_file() for name in some))

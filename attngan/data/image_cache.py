@@ -230,7 +230,8 @@ def _build(
             if progress is not None:
                 progress(done, len(images))
     table["state"][sorted(reasons)] = _BAD
-    table.flush()
+    if isinstance(table, np.memmap):
+        table.flush()
     del table, pixels
     trailer = json.dumps(reasons).encode()
     with partial.open("r+b") as file:
@@ -275,22 +276,16 @@ def _lay_out(partial: Path, shapes: list[tuple[int, int]], short: int, expected:
         file.truncate(end)
 
 
-def _map_partial(partial: Path) -> tuple[np.memmap, np.ndarray]:
+def _map_partial(partial: Path) -> tuple[np.ndarray, np.ndarray]:
     header, start = _read_header(partial)
     count = header["count"]
     if count == 0:
-        return np.zeros(0, _RECORD).view(_FlushableArray), np.zeros(0, np.uint8)  # type: ignore[return-value]
+        return np.zeros(0, _RECORD), np.zeros(0, np.uint8)  # there is nothing to map
     table = np.memmap(partial, dtype=_RECORD, mode="r+", offset=start, shape=(count,))
     return table, np.memmap(partial, dtype=np.uint8, mode="r+")
 
 
-class _FlushableArray(np.ndarray):
-    """An empty table: nothing to map, nothing to flush."""
-
-    def flush(self) -> None: ...
-
-
-def _slot(pixels: np.ndarray, record: np.ndarray) -> np.ndarray:
+def _slot(pixels: np.ndarray, record: np.void) -> np.ndarray:
     offset, height, width = int(record["offset"]), int(record["height"]), int(record["width"])
     return pixels[offset : offset + height * width * 3].reshape(height, width, 3)
 
