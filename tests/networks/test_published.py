@@ -310,7 +310,7 @@ def test_a_published_file_draws_the_published_picture(golden, tmp_path):
     with torch.inference_mode():
         text = TextFeatures(g["word_embs"], g["sent_emb"], g["mask"])
         drawn = network(GeneratorNoise(g["z_code"], g["eps"]), text)
-    assert_close(drawn.images[0], g["img64"])
+    assert_close(drawn.images[0], g["img64"], relative=1e-4)  # test_multistage.py compares all, and closely
 
 
 @pytest.mark.golden
