@@ -70,9 +70,9 @@ class ToyBird:
 
 def draw_toy_birds(
     root: Path | str,
-    train_classes: int = 40,
-    test_classes: int = 10,
-    images_per_class: int = 40,
+    train_classes: int = 160,
+    test_classes: int = 40,
+    images_per_class: int = 10,
     size: int = 96,
     seed: int = 0,
     progress: bool = True,
@@ -84,7 +84,9 @@ def draw_toy_birds(
 
     Args:
         root: Folder of the data set; made if it is missing.
-        train_classes: Training classes. From 10 on, they show every colour on every part.
+        train_classes: Training classes. From 10 on, they show every colour on every part. Many classes of few images
+            teach more than few of many: of 40 a network learns the combinations by heart, and reads or draws new
+            ones wrongly.
         test_classes: Test classes: combinations of colours that no training class has, of colours that training
             classes show on the same part.
         images_per_class: Images of each class.

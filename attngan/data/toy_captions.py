@@ -283,15 +283,16 @@ _NOUN_OF = _table(
     belly="belly bellies bellied breast breasted chest chested underside underbelly underparts abdomen stomach tummy",
     crown="crown crowned cap capped head headed forehead crest crested",
     # named so that their colours are not taken for those of a part
-    other="bill billed beak beaked eye eyes eyed eyering eyebrow eyebrows leg legs foot feet tail tailed throat throated "
-    "face cheek cheeks neck nape bar bars wingbar wingbars tip tips edge edges spot spots stripe stripes patch mask",
+    other="bill billed beak beaked eye eyes eyed eyering eyebrow eyebrows leg legs foot feet tail tailed throat "
+    "throated face cheek cheeks neck nape bar bars wingbar wingbars tip tips edge edges spot spots stripe stripes "
+    "patch mask",
 )  # fmt: skip
 _ADJECTIVES = set(
     _table(
         degree="a an the its mostly mainly all very quite overall bright brightly vivid pure jet deep dark light pale",
         colour="color colour colored coloured solid beautiful pretty",
-        form="small little tiny medium sized large big short long pointed pointy sharp conical cone shaped thick hooked "
-        "curved downward flat broad round fluffy spread",
+        form="small little tiny medium sized large big short long pointed pointy sharp conical cone shaped thick "
+        "hooked curved downward flat broad round fluffy spread",
     )
 )
 _ARTICLES = {"a", "an", "the", "its"}

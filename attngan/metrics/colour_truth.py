@@ -1,0 +1,505 @@
+"""Colour truth: how many of the colours that captions name are seen in the images drawn for them.
+
+Only generated birds (``attngan/data/toy_birds.py``) have a truth to ask for: each caption names colours of some parts,
+and a small network, the colour probe, tells the colours of all parts of an image. The probe is trained on drawn birds
+and judged on drawn birds that it has not seen; its own accuracy bounds what colour truth can say.
+"""
+
+import hashlib
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from jaxtyping import Float, Int, UInt8
+from PIL import Image
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from attngan.data.toy_birds import draw_bird, plan_bird
+from attngan.data.toy_captions import COLOURS, PARTS, Dice, named_colours
+
+_COLOUR_NAMES = tuple(COLOURS)
+_KIND = "colour probe of generated birds"
+_MARGIN = 76 / 64  # images are kept this much larger than the probe's input, for random crops
+
+
+@dataclass(frozen=True)
+class ColourTruth:
+    """How many colours captions named and how many of them the probe saw, by part; sums over batches with ``+``."""
+
+    named: dict[str, int]
+    correct: dict[str, int]
+
+    @property
+    def percent(self) -> float:
+        """Of all named colours; NaN if no caption named any."""
+        return _percent(sum(self.correct.values()), sum(self.named.values()))
+
+    @property
+    def percent_of(self) -> dict[str, float]:
+        """The same for each part."""
+        return {part: _percent(self.correct[part], self.named[part]) for part in PARTS}
+
+    def __add__(self, other: "ColourTruth") -> "ColourTruth":
+        return ColourTruth(
+            {part: self.named[part] + other.named[part] for part in PARTS},
+            {part: self.correct[part] + other.correct[part] for part in PARTS},
+        )
+
+
+class ProbeOutput(NamedTuple):
+    """``colours``: logits of each part's colour, in the order of ``PARTS`` and ``COLOURS``; ``classes``: of classes."""
+
+    features: Float[Tensor, "batch features"]
+    colours: Float[Tensor, "batch parts colours"]
+    classes: Float[Tensor, "batch classes"]
+
+
+@dataclass(frozen=True)
+class ProbeAccuracy:
+    """What the probe gets right of birds that it was not trained on.
+
+    ``held_out``: colour truth of held-out images of training classes; ``new_classes``: of all images of test classes,
+    whose combinations of colours are new; ``mismatched``: of all these images with captions of other classes, which is
+    what guessing looks like; ``classes``: percent of all these images whose class it tells among all classes.
+    """
+
+    held_out: ColourTruth
+    new_classes: ColourTruth
+    mismatched: ColourTruth
+    classes: float
+
+
+# --- the probe -------------------------------------------------------------------------------------------------------
+
+
+class ColourProbe(nn.Module):
+    """A small network that looks for each part of a bird and tells its colour.
+
+    There is no separate head for classes: a class is its four colours, so the log-probability of a class is the sum of
+    theirs. That makes the probe a classifier (for an Inception Score) that knows classes of which it saw no image.
+
+    Args:
+        class_names: Names of the classes, as in the data set.
+        class_colours: Colour of each part in each class, as numbers in the order of ``PARTS`` and ``COLOURS``.
+        width: Channels of the first layer.
+        size: Side, in pixels, to which images are brought.
+    """
+
+    def __init__(
+        self, class_names: Sequence[str], class_colours: Int[Tensor, "classes 4"], width: int = 24, size: int = 64
+    ) -> None:
+        super().__init__()
+        self.class_names = tuple(class_names)
+        self.width, self.size = width, size
+        self.body = nn.Sequential(
+            _convolution(3, width, stride=2),
+            _convolution(width, 2 * width, stride=2),
+            _Residual(2 * width),
+            _convolution(2 * width, 4 * width, stride=2),
+            _Residual(4 * width),
+            _PartPooling(4 * width, len(PARTS), local_channels=2 * width),
+        )
+        self.class_head = _ClassHead(_ColourHead(2 * width), class_colours)
+
+    @property
+    def name(self) -> str:
+        """For the names of scores: says what the classes are."""
+        return f"toy-colour-probe-{self.size}px"
+
+    @property
+    def sha256(self) -> str:
+        """Of the file that :meth:`save` writes."""
+        return hashlib.sha256(self._as_bytes()).hexdigest()
+
+    def forward(self, images: Float[Tensor, "batch 3 height width"]) -> ProbeOutput:
+        """Colours and classes of images in [-1, 1] of any size."""
+        if images.shape[-2:] != (self.size, self.size):
+            images = F.interpolate(images, (self.size, self.size), mode="bilinear", antialias=True)
+        features = self.body(images)
+        return ProbeOutput(features, self.class_head.colour_head(features), self.class_head(features))
+
+    def save(self, path: Path | str) -> None:
+        """Writes a .safetensors file that describes itself."""
+        path = Path(path)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(self._as_bytes())
+
+    @classmethod
+    def load(cls, path: Path | str) -> "ColourProbe":
+        """Reads what :meth:`save` wrote; in eval mode, frozen.
+
+        Raises:
+            FileNotFoundError: There is no such file.
+            ValueError: It is not a colour probe.
+        """
+        description = _description(path)
+        if description is None:
+            raise ValueError(f"{path} is no colour probe (a .safetensors file that train_probe's result was saved to)")
+        from safetensors.torch import load_file
+
+        state = load_file(path)
+        probe = cls(description["class_names"], state["class_head.colours"], description["width"], description["size"])
+        probe.load_state_dict(state)
+        return probe.eval().requires_grad_(False)
+
+    def _as_bytes(self) -> bytes:
+        from safetensors.torch import save
+
+        description = {"kind": _KIND, "class_names": self.class_names, "width": self.width, "size": self.size}
+        state = {name: value.detach().cpu().contiguous() for name, value in self.state_dict().items()}
+        # One entry only: safetensors writes several in an order that changes from run to run, and with it the SHA-256.
+        return save(state, metadata={"attngan": json.dumps(description)})
+
+
+def is_colour_probe(path: Path | str) -> bool:
+    """Whether the file is one that :meth:`ColourProbe.save` wrote."""
+    return _description(path) is not None
+
+
+def _description(path: Path | str) -> dict[str, Any] | None:
+    from safetensors import SafetensorError, safe_open
+
+    if not Path(path).is_file():
+        raise FileNotFoundError(f"no colour probe at {Path(path).resolve()}")
+    try:
+        with safe_open(path, framework="pt") as file:
+            description = json.loads((file.metadata() or {}).get("attngan", "{}"))
+    except (SafetensorError, ValueError):
+        return None
+    return description if isinstance(description, dict) and description.get("kind") == _KIND else None
+
+
+def _convolution(channels: int, out_channels: int, stride: int = 1) -> nn.Sequential:
+    convolution = nn.Conv2d(channels, out_channels, 3, stride, 1, bias=False)
+    return nn.Sequential(convolution, nn.BatchNorm2d(out_channels), nn.ReLU(inplace=True))
+
+
+class _Residual(nn.Module):
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.convolutions = nn.Sequential(_convolution(channels, channels), _convolution(channels, channels))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x + self.convolutions(x)
+
+
+class _PartPooling(nn.Module):
+    """Where each part is (attention over places), and what is seen there: one vector a part.
+
+    Telling place from colour is what carries over to combinations of colours that training never showed.
+    """
+
+    def __init__(self, channels: int, parts: int, local_channels: int) -> None:
+        super().__init__()
+        self.places = nn.Conv2d(channels, parts, 1)
+        self.sights = nn.Conv2d(channels, local_channels, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        places = self.places(x).flatten(2).float().softmax(-1)  # (batch, parts, places)
+        sights = self.sights(x).relu().flatten(2).float()  # (batch, channels, places)
+        return torch.einsum("bpl,bcl->bpc", places, sights).flatten(1)
+
+
+class _ColourHead(nn.Module):
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.randn(len(PARTS), channels, len(COLOURS)) * channels**-0.5)
+        self.bias = nn.Parameter(torch.zeros(len(PARTS), len(COLOURS)))
+
+    def forward(self, features: Tensor) -> Tensor:
+        by_part = features.unflatten(1, (len(PARTS), -1))
+        return torch.einsum("bpc,pck->bpk", by_part, self.weight) + self.bias
+
+
+class _ClassHead(nn.Module):
+    """Logit of a class: the sum of the log-probabilities of its colours."""
+
+    def __init__(self, colour_head: _ColourHead, class_colours: Tensor) -> None:
+        super().__init__()
+        self.colour_head = colour_head
+        self.register_buffer("colours", class_colours.clone())
+
+    colours: Tensor
+
+    def forward(self, features: Tensor) -> Tensor:
+        log_probabilities = self.colour_head(features).log_softmax(-1)  # (batch, parts, colours)
+        return sum(log_probabilities[:, part, self.colours[:, part]] for part in range(len(PARTS)))
+
+
+# --- training --------------------------------------------------------------------------------------------------------
+
+
+def train_probe(
+    root: Path | str,
+    size: int = 64,
+    epochs: int = 10,
+    batch_size: int = 64,
+    more_birds: int = 2000,
+    seed: int = 0,
+    bf16: bool = False,
+    progress: bool = True,
+) -> tuple[ColourProbe, ProbeAccuracy]:
+    """Trains a probe on the training classes of a generated data set and judges it on birds it has not seen.
+
+    A tenth of the images of each training class and all images of the test classes are kept out of training. As many
+    birds again are drawn with a random colour for each part: of a few dozen classes a network learns the combinations
+    by heart, and was wrong about half of the colours of classes that it had not seen. Images are cropped around the
+    bird's box as for the generator, then blurred, bent and made noisy at random: what a young generator draws has the
+    colours long before it has sharp edges.
+
+    Args:
+        root: Data set that ``draw_toy_birds`` drew.
+        size: Side in pixels of the probe's input.
+        epochs: Passes over the training images.
+        batch_size: Images in a step.
+        more_birds: Birds of random colours to draw for training, in memory only.
+        bf16: Whether to compute in bfloat16, about twice as fast on processors that have instructions for it.
+        seed: Of weights, order, augmentation and the birds of random colours.
+        progress: Whether to show a progress bar.
+
+    Returns:
+        The probe (in eval mode, frozen) and its accuracy.
+    """
+    birds = _read_birds(Path(root), size)
+    held_out = _held_out(birds.classes, seed) & birds.training
+    trained_on = torch.from_numpy(np.flatnonzero(birds.training & ~held_out))
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        probe = ColourProbe(birds.class_names, birds.class_colours, size=size)
+        drawn, drawn_colours = _birds_of_random_colours(more_birds, birds.picture_size, size, seed, progress)
+        images = torch.cat([birds.images[trained_on], drawn])
+        colours = torch.cat([birds.colours[trained_on], drawn_colours])
+        _fit(probe, images, colours, epochs, batch_size, bf16, progress)
+    probe.eval().requires_grad_(False)
+    return probe, _accuracy(probe, birds, held_out, seed)
+
+
+def _fit(
+    probe: ColourProbe,
+    images: UInt8[Tensor, "images 3 _ _"],
+    colours: Int[Tensor, "images parts"],
+    epochs: int,
+    batch_size: int,
+    bf16: bool,
+    progress: bool,
+) -> None:
+    steps = epochs * -(-len(images) // batch_size)
+    probe.train().to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    optimizer = torch.optim.AdamW(probe.parameters(), lr=4e-3, weight_decay=1e-2, betas=(0.9, 0.99))
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, 4e-3, total_steps=steps, pct_start=0.15)
+    for batch in _with_progress(
+        _batches(len(images), batch_size, epochs), steps, "Training the colour probe", progress
+    ):
+        pictures = augmented(images[batch], probe.size).contiguous(memory_format=torch.channels_last)
+        with torch.autocast("cpu", torch.bfloat16, enabled=bf16):
+            features = probe.body(pictures)
+        logits = probe.class_head.colour_head(features.float())
+        loss = F.cross_entropy(logits.flatten(0, 1), colours[batch].flatten())
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        schedule.step()
+
+
+def augmented(images: UInt8[Tensor, "batch 3 _ _"], size: int) -> Float[Tensor, "batch 3 {size} {size}"]:
+    """Crops, mirrors, turns and bends images, and makes some of them blurred and noisy; in [-1, 1]."""
+    batch = len(images)
+
+    def uniform(low: float, high: float, *shape: int) -> Tensor:
+        return torch.empty(batch, *shape).uniform_(low, high)
+
+    scale = uniform(0.88, 1.12) / _MARGIN
+    angle = uniform(-0.14, 0.14)
+    mirror = torch.where(uniform(0, 1) < 0.5, -1.0, 1.0)
+    shift = uniform(-0.12, 0.12, 2)
+    cosine, sine = scale * angle.cos(), scale * angle.sin()
+    turn = torch.stack([torch.stack([cosine * mirror, -sine, shift[:, 0]], 1),
+                        torch.stack([sine * mirror, cosine, shift[:, 1]], 1)], 1)  # fmt: skip
+    grid = F.affine_grid(turn, [batch, 3, size, size], align_corners=False)
+    bend = F.interpolate(uniform(-0.08, 0.08, 2, 5, 5), (size, size), mode="bicubic", align_corners=True)
+    grid = grid + bend.permute(0, 2, 3, 1)
+    pictures = F.grid_sample(
+        images.float() / 127.5 - 1, grid, mode="bilinear", padding_mode="reflection", align_corners=False
+    )
+    blurred = torch.randperm(batch)[: batch // 2]
+    coarse = int(torch.randint(size // 4, size // 2 + 1, ()))
+    small = F.interpolate(pictures[blurred], (coarse, coarse), mode="bilinear", antialias=True)
+    pictures[blurred] = F.interpolate(small, (size, size), mode="bilinear")
+    pictures = pictures * uniform(0.9, 1.1, 1, 1, 1) + uniform(-0.08, 0.08, 1, 1, 1) + uniform(-0.03, 0.03, 3, 1, 1)
+    return (pictures + uniform(0, 0.08, 1, 1, 1) * torch.randn_like(pictures)).clamp_(-1, 1)
+
+
+def _batches(count: int, batch_size: int, epochs: int) -> Any:
+    for _ in range(epochs):
+        yield from torch.randperm(count).split(batch_size)
+
+
+def _with_progress(batches: Any, total: int, title: str, progress: bool) -> Any:
+    if not progress:
+        yield from batches
+        return
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns) as bar:
+        yield from bar.track(batches, total=total, description=title)
+
+
+# --- drawn birds and their truth -------------------------------------------------------------------------------------
+
+
+class _Birds(NamedTuple):
+    picture_size: int
+    images: UInt8[Tensor, "images 3 _ _"]
+    colours: Int[Tensor, "images parts"]
+    captions: list[list[str]]
+    classes: np.ndarray  # positions in class_names
+    training: np.ndarray  # whether its class is a training class
+    class_names: list[str]
+    class_colours: Int[Tensor, "classes parts"]
+
+
+def _read_birds(root: Path, size: int) -> _Birds:
+    truth_file = root / "attributes.json"
+    if not truth_file.is_file():
+        raise FileNotFoundError(f"no {truth_file}: the colour probe learns from generated birds (draw_toy_birds) only")
+    truth = json.loads(truth_file.read_text(encoding="utf-8"))
+    side = round(size * _MARGIN)
+    pictures, colours = [], []
+    for record in truth["images"]:
+        with Image.open(root / "images" / f"{record['name']}.jpg") as picture:
+            pictures.append(_cropped(picture, record["box"], side))
+        colours.append([_COLOUR_NAMES.index(record["colours"][part]) for part in PARTS])
+    classes = np.array([record["class_id"] - 1 for record in truth["images"]])
+    every_colour = torch.tensor(colours)
+    first_of_class = [int(np.flatnonzero(classes == number)[0]) for number in range(len(truth["classes"]))]
+    return _Birds(
+        picture_size=truth["arguments"]["size"],
+        images=torch.from_numpy(np.stack(pictures)).permute(0, 3, 1, 2).contiguous(),
+        colours=every_colour,
+        captions=[[caption["text"] for caption in record["captions"]] for record in truth["images"]],
+        classes=classes,
+        training=np.array([record["split"] == "train" for record in truth["images"]]),
+        class_names=truth["classes"],
+        class_colours=every_colour[first_of_class],
+    )
+
+
+def _birds_of_random_colours(
+    count: int, picture_size: int, size: int, seed: int, progress: bool
+) -> tuple[Tensor, Tensor]:
+    """Images and colours of birds whose parts have any colour each."""
+    side = round(size * _MARGIN)
+    pictures, colours = np.zeros((count, side, side, 3), np.uint8), np.zeros((count, len(PARTS)), np.int64)
+    for number in _with_progress(range(count), count, "Drawing birds for the colour probe", progress):
+        dice = Dice(seed, number, 3)
+        chosen = {part: dice.pick(_COLOUR_NAMES) for part in PARTS}
+        bird = plan_bird(chosen, seed + 1, number, 0)  # another seed than that of the data set
+        box = [length * picture_size for length in bird.box]
+        pictures[number] = _cropped(draw_bird(bird, picture_size), box, side)
+        colours[number] = [_COLOUR_NAMES.index(chosen[part]) for part in PARTS]
+    return torch.from_numpy(pictures).permute(0, 3, 1, 2).contiguous(), torch.from_numpy(colours)
+
+
+def _cropped(picture: Image.Image, box: list[float], side: int) -> np.ndarray:
+    """The square around the bird that the generator sees, three halves of the longer side of its box, in the image."""
+    x, y, width, height = box
+    reach = int(max(width, height) * 0.75)
+    middle_x, middle_y = int((2 * x + width) / 2), int((2 * y + height) / 2)
+    corners = (
+        max(0, middle_x - reach), max(0, middle_y - reach),
+        min(picture.width, middle_x + reach), min(picture.height, middle_y + reach),
+    )  # fmt: skip
+    return np.asarray(picture.convert("RGB").crop(corners).resize((side, side), Image.Resampling.BILINEAR))
+
+
+def _held_out(classes: np.ndarray, seed: int) -> np.ndarray:
+    """A tenth of the images of each class, at least one."""
+    chosen = np.zeros(len(classes), bool)
+    for number in np.unique(classes):
+        members = Dice(seed, int(number)).shuffled(np.flatnonzero(classes == number).tolist())
+        chosen[members[: max(1, len(members) // 10)]] = True
+    return chosen
+
+
+# --- the score -------------------------------------------------------------------------------------------------------
+
+
+def colour_truth(
+    probe: ColourProbe, images: Float[Tensor, "images 3 _ _"], captions: Sequence[str], batch_size: int = 256
+) -> ColourTruth:
+    """How many of the colours that the captions name the probe sees in the images.
+
+    Args:
+        probe: A trained probe.
+        images: In [-1, 1], of any size.
+        captions: One an image; captions that name no colour count for nothing.
+        batch_size: Images that the probe is given at once.
+    """
+    if len(images) != len(captions):
+        raise ValueError(f"{len(images)} images and {len(captions)} captions: give one caption an image")
+    return _compare(_seen_colours(probe, images, batch_size), captions)
+
+
+def captions_of_other_classes(captions: Sequence[Sequence[str]], classes: Sequence[int], seed: int) -> list[str]:
+    """For each image a random caption of an image of another class: what colour truth is by chance.
+
+    Args:
+        captions: The captions of each image.
+        classes: The class of each image; at least two different ones.
+        seed: Of the choice.
+    """
+    if len(set(classes)) < 2:
+        raise ValueError("captions of other classes need images of at least two classes")
+    dice = Dice(seed)
+    others = {number: [i for i, other in enumerate(classes) if other != number] for number in set(classes)}
+    return [dice.pick(captions[dice.pick(others[number])]) for number in classes]
+
+
+def _seen_colours(probe: ColourProbe, images: Tensor, batch_size: int = 256) -> Int[Tensor, "images parts"]:
+    device = probe.class_head.colours.device
+    with torch.inference_mode():
+        return torch.cat([probe(batch.to(device)).colours.argmax(-1).cpu() for batch in images.split(batch_size)])
+
+
+def _compare(seen: Tensor, captions: Sequence[str]) -> ColourTruth:
+    named, correct = dict.fromkeys(PARTS, 0), dict.fromkeys(PARTS, 0)
+    for colours, caption in zip(seen.tolist(), captions, strict=True):
+        for part, colour in named_colours(caption).items():
+            named[part] += 1
+            correct[part] += _COLOUR_NAMES[colours[PARTS.index(part)]] == colour
+    return ColourTruth(named, correct)
+
+
+def _accuracy(probe: ColourProbe, birds: _Birds, held_out: np.ndarray, seed: int) -> ProbeAccuracy:
+    unseen = np.flatnonzero(held_out | ~birds.training)
+    edge = (birds.images.shape[-1] - probe.size) // 2
+    images = birds.images[torch.from_numpy(unseen)][..., edge : edge + probe.size, edge : edge + probe.size]
+    with torch.inference_mode():
+        outputs = [probe(batch.float() / 127.5 - 1) for batch in images.split(256)]
+    seen = torch.cat([output.colours for output in outputs]).argmax(-1)
+    told = torch.cat([output.classes for output in outputs]).argmax(-1).numpy()
+
+    def truth_of(rows: np.ndarray) -> ColourTruth:  # rows of ``unseen``, each with all captions of its image
+        pairs = [(seen[row], caption) for row in rows for caption in birds.captions[unseen[row]]]
+        return _compare(torch.stack([colours for colours, _ in pairs]), [caption for _, caption in pairs])
+
+    new = ~birds.training[unseen]
+    classes = birds.classes[unseen]
+    none = ColourTruth(dict.fromkeys(PARTS, 0), dict.fromkeys(PARTS, 0))
+    mismatched = captions_of_other_classes([birds.captions[i] for i in unseen], classes.tolist(), seed)
+    return ProbeAccuracy(
+        held_out=truth_of(np.flatnonzero(~new)),
+        new_classes=truth_of(np.flatnonzero(new)) if new.any() else none,
+        mismatched=_compare(seen, mismatched),
+        classes=_percent(int((told == classes).sum()), len(classes)),
+    )
+
+
+def _percent(part: int, whole: int) -> float:
+    return 100 * part / whole if whole else float("nan")
