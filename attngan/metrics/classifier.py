@@ -49,7 +49,8 @@ class ImageClassifier(nn.Module):
             "facts": self.facts,
         }
         tensors = {key: value.detach().cpu().contiguous() for key, value in self.state_dict().items()}
-        save_file(tensors, str(path), {"kind": KIND, "header": json.dumps(header)})
+        # One entry only: safetensors writes several in an order that changes from run to run, and with it the SHA-256.
+        save_file(tensors, str(path), {KIND: json.dumps(header)})
 
 
 def safetensors_metadata(path: Path | str) -> dict[str, str]:
@@ -76,9 +77,9 @@ def load_classifier(path: Path | str) -> ImageClassifier:
     from safetensors.torch import load_file
 
     metadata = safetensors_metadata(path)
-    if metadata.get("kind") != KIND:
+    if KIND not in metadata:
         raise ValueError(f"{path} holds no image classifier: make one with `attngan finetune-classifier`")
-    header = json.loads(metadata["header"])
+    header = json.loads(metadata[KIND])
     classifier = ImageClassifier(build(header["trunk"]), tuple(header["class_names"]), header["name"], header["facts"])
     classifier.load_state_dict(load_file(str(path)))
     return classifier.eval().requires_grad_(False)

@@ -19,6 +19,7 @@ from torch.nn import functional as F
 
 from attngan.checkpoint import file_sha256
 from attngan.metrics.classifier import load_classifier
+from attngan.metrics.colour_truth import ColourProbe, is_colour_probe
 from attngan.networks.image_trunks import ImageTrunk
 
 Resize = Literal["antialias", "bilinear", "corners", "pil", "tensorflow"]
@@ -81,6 +82,7 @@ class FeatureExtractor(nn.Module):
         scale: Per-channel factor and offset of ``x * factor + offset``, x in 0 to 255.
         precision: What the body computes in; the head and what is returned are float32.
         class_names: Names of the head's classes, where known.
+        kind: "classifier" for one fine-tuned on a data set's own classes.
     """
 
     def __init__(
@@ -94,8 +96,11 @@ class FeatureExtractor(nn.Module):
         scale: tuple[tuple[float, float, float], tuple[float, float, float]],
         precision: Precision = "float32",
         class_names: tuple[str, ...] | None = None,
+        kind: str = "network",
     ) -> None:
         super().__init__()
+        self.kind = kind
+        self.base_name = name
         self.name = name if precision == "float32" else f"{name}-{precision}"
         self.sha256 = sha256
         self.size = size
@@ -148,7 +153,7 @@ def load_extractor(
 
     Args:
         spec: One of ``EXTRACTORS``; the path of a classifier (``.safetensors``, from ``attngan finetune-classifier``,
-            or a colour probe); or ``module:callable`` that returns a ``FeatureExtractor`` when called without arguments.
+            or a colour probe); or ``module:callable``, a function without arguments that returns an extractor.
         weights: File with the weights; by default the library's own place, downloaded there if it is absent.
         resize: Filter, where another than the extractor's own is wanted.
         precision: "float32", or "bf16": several times faster where the processor supports it; it goes into the name.
@@ -164,13 +169,23 @@ def load_extractor(
     elif spec.endswith(".safetensors"):
         extractor = _classifier_extractor(Path(spec), resize, precision)
     elif ":" in spec:
+        if resize is not None or weights is not None:
+            raise ValueError(f"{spec} brings its own resize filter and weights: leave them out")
         extractor = _called_extractor(spec)
     else:
         raise ValueError(
             f"unknown feature extractor {spec!r}: choose one of {', '.join(EXTRACTORS)}, a .safetensors classifier, or "
             "module:callable"
         )
+    if resize is not None and resize != default_resize(spec):
+        extractor.name += f"-{resize}"
     return extractor.to(device)
+
+
+def default_resize(spec: str) -> Resize:
+    """The filter that belongs to an extractor; another one goes into the scores' names."""
+    own: dict[str, Resize] = {"inception-tf": "tensorflow", "inception-pytorch-fid-2018": "pil"}
+    return own.get(spec, "antialias")
 
 
 def state_sha256(state: dict[str, Tensor]) -> str:
@@ -241,13 +256,14 @@ class _EfficientNetBody(nn.Module):
 
 
 def _named_extractor(spec: str, weights: Path | None, resize: Resize | None, precision: Precision) -> FeatureExtractor:
+    resize = resize or default_resize(spec)
     if spec == "inception-tf":
-        return _inception_tf(weights, resize or "tensorflow", precision)
+        return _inception_tf(weights, resize, precision)
     if spec == "inception-torchvision":
-        return _inception_torchvision(spec, weights, resize or "antialias", _MINUS_ONE_TO_ONE, precision)
+        return _inception_torchvision(spec, weights, resize, _MINUS_ONE_TO_ONE, precision)
     if spec == "inception-pytorch-fid-2018":
-        return _inception_torchvision(spec, weights, resize or "pil", _PYTORCH_FID_2018, precision)
-    return _efficientnet_lite(spec.removeprefix("efficientnet-"), weights, resize or "antialias", precision)
+        return _inception_torchvision(spec, weights, resize, _PYTORCH_FID_2018, precision)
+    return _efficientnet_lite(spec.removeprefix("efficientnet-"), weights, resize, precision)
 
 
 def _inception_tf(weights: Path | None, resize: Resize, precision: Precision) -> FeatureExtractor:
@@ -318,6 +334,22 @@ class _TrunkBody(nn.Module):
 
 def _classifier_extractor(path: Path, resize: Resize | None, precision: Precision) -> FeatureExtractor:
     """A fine-tuned classifier; a class named "background" is no class of any image and is left out, as published."""
+    resize = resize or default_resize(str(path))
+    if _existing("classifier", path) and is_colour_probe(path):
+        probe = ColourProbe.load(path)
+        sha256, names = file_sha256(path), probe.class_names
+        return FeatureExtractor(
+            probe.name,
+            sha256,
+            probe.body,
+            probe.class_head,
+            probe.size,
+            resize,
+            _MINUS_ONE_TO_ONE,
+            precision,
+            names,
+            "probe",
+        )
     classifier = load_classifier(_existing("classifier", path))
     kept = [i for i, name in enumerate(classifier.class_names) if name != "background"]
     head = nn.Linear(classifier.head.in_features, len(kept))
@@ -329,10 +361,11 @@ def _classifier_extractor(path: Path, resize: Resize | None, precision: Precisio
         _TrunkBody(classifier.trunk),
         head,
         classifier.trunk.input_size,
-        resize or "antialias",
+        resize,
         _MINUS_ONE_TO_ONE,
         precision,
         tuple(classifier.class_names[i] for i in kept),
+        "classifier",
     )
 
 

@@ -1,0 +1,132 @@
+"""One pass over images: each batch is shown to every observer, and what they say is kept, not the images.
+
+With a folder the pass can be interrupted and goes on where it stopped, as long as everything that decides the numbers
+is the same.
+"""
+
+import json
+import time
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from jaxtyping import UInt8
+from torch import Tensor
+
+#: Shown a batch of images, says named rows about it.
+Observer = Callable[[UInt8[Tensor, "batch 3 height width"]], dict[str, Tensor]]
+
+STATE = "pass.json"
+SECONDS_BETWEEN_SAVES = 5.0
+
+
+def observe(
+    batches: Callable[[int], Iterator[Tensor]],
+    observers: list[Observer],
+    count: int,
+    folder: Path | None = None,
+    key: Mapping[str, Any] | None = None,
+    progress: Callable[[int], None] = lambda done: None,
+    device: torch.device | str = "cpu",
+) -> dict[str, Tensor]:
+    """Shows ``count`` images to all observers and returns their rows, float32, in the images' order.
+
+    Args:
+        batches: Called with a position, yields batches of uint8 images from there on.
+        observers: Each says rows of one or more names, the same names for every batch.
+        count: Images to look at; more than that are not drawn.
+        folder: Keeps what was said, so that the pass can go on after an interruption; None for memory alone.
+        key: All that decides the rows (checkpoint, seed, extractor ...). A folder that was filled under another key is
+            started anew.
+        progress: Called with the number of images looked at.
+        device: Where the observers want their batches.
+
+    Raises:
+        ValueError: Fewer images than ``count``.
+    """
+    rows = _Rows(count, folder, dict(key or {}))
+    progress(rows.done)
+    try:
+        if rows.done < count:
+            for batch in batches(rows.done):
+                batch = batch[: count - rows.done]
+                said: dict[str, Tensor] = {}
+                for observer in observers:
+                    said |= observer(batch.to(device))
+                rows.add(said)
+                progress(rows.done)
+                if rows.done == count:
+                    break
+    finally:
+        rows.save()
+    if rows.done < count:
+        raise ValueError(f"{count} images were asked for, but there are only {rows.done}")
+    return rows.tensors()
+
+
+class _Rows:
+    """Named arrays of ``count`` rows, the first ``done`` of them filled; in memory or in a folder."""
+
+    def __init__(self, count: int, folder: Path | None, key: dict[str, Any]) -> None:
+        self.count, self.folder, self.done = count, folder, 0
+        self.key = json.loads(json.dumps({**key, "count": count}))
+        self.arrays: dict[str, np.ndarray] = {}
+        self.saved_at = time.monotonic()
+        if folder is not None:
+            folder.mkdir(parents=True, exist_ok=True)
+            self._take_up(folder)
+
+    def _take_up(self, folder: Path) -> None:
+        state = folder / STATE
+        if not state.is_file():
+            return
+        try:
+            kept = json.loads(state.read_text())
+        except json.JSONDecodeError:
+            return
+        if kept["key"] != self.key:
+            return
+        for name, columns in kept["arrays"].items():
+            file, shape = self._file(name), (self.count, columns)
+            if not file.is_file() or file.stat().st_size != 4 * self.count * columns:
+                self.arrays.clear()
+                return
+            self.arrays[name] = np.memmap(file, np.float32, "r+", shape=shape)
+        self.done = kept["done"]
+
+    def _file(self, name: str) -> Path:
+        assert self.folder is not None
+        return self.folder / f"{name}.f32"
+
+    def add(self, said: dict[str, Tensor]) -> None:
+        size = {len(value) for value in said.values()}
+        assert len(size) == 1, "observers must say one row an image"
+        for name, value in said.items():
+            if name not in self.arrays:
+                shape = (self.count, value.shape[1])
+                self.arrays[name] = (
+                    np.zeros(shape, np.float32)
+                    if self.folder is None
+                    else np.memmap(self._file(name), np.float32, "w+", shape=shape)
+                )
+            self.arrays[name][self.done : self.done + len(value)] = value.detach().float().cpu().numpy()
+        self.done += size.pop()
+        if time.monotonic() - self.saved_at > SECONDS_BETWEEN_SAVES:
+            self.save()
+
+    def save(self) -> None:
+        """Rows first, then the count that says they are there."""
+        if self.folder is None or not self.arrays:
+            return
+        for array in self.arrays.values():
+            array.flush()  # type: ignore[attr-defined]
+        columns = {name: array.shape[1] for name, array in self.arrays.items()}
+        part = self.folder / f"{STATE}.part"
+        part.write_text(json.dumps({"key": self.key, "done": self.done, "arrays": columns}))
+        part.replace(self.folder / STATE)
+        self.saved_at = time.monotonic()
+
+    def tensors(self) -> dict[str, Tensor]:
+        return {name: torch.from_numpy(np.asarray(array)) for name, array in self.arrays.items()}

@@ -1,0 +1,78 @@
+"""The feature pass: same rows whatever the batch, goes on after an interruption, forgets what no longer fits."""
+
+import pytest
+import torch
+
+from attngan.metrics.feature_pass import observe
+
+IMAGES = torch.randint(0, 256, (23, 3, 4, 4), dtype=torch.uint8)
+
+
+def batches_of(size, looked_at=None):
+    def batches(start):
+        for position in range(start, len(IMAGES), size):
+            if looked_at is not None:
+                looked_at.append(position)
+            yield IMAGES[position : position + size]
+
+    return batches
+
+
+def brightness(images):
+    return {"mean": images.float().mean((2, 3)), "max": images.float().amax((1, 2, 3))[:, None]}
+
+
+def test_rows_do_not_depend_on_the_batch_size():
+    one, many = observe(batches_of(1), [brightness], 23), observe(batches_of(5), [brightness], 23)
+    assert torch.equal(one["mean"], many["mean"])
+    assert torch.equal(many["max"][:, 0], IMAGES.float().amax((1, 2, 3)))
+
+
+def test_only_as_many_as_asked_for():
+    assert len(observe(batches_of(5), [brightness], 12)["mean"]) == 12
+    with pytest.raises(ValueError, match="30 images were asked for, but there are only 23"):
+        observe(batches_of(5), [brightness], 30)
+
+
+def interrupted_at(position):
+    def batches(start):
+        for batch_start in range(start, len(IMAGES), 5):
+            if batch_start == position:
+                raise KeyboardInterrupt
+            yield IMAGES[batch_start : batch_start + 5]
+
+    return batches
+
+
+def test_goes_on_after_an_interruption(tmp_path):
+    with pytest.raises(KeyboardInterrupt):
+        observe(interrupted_at(10), [brightness], 23, tmp_path, {"seed": 0})
+    looked_at, seen = [], []
+    rows = observe(batches_of(4, looked_at), [brightness], 23, tmp_path, {"seed": 0}, seen.append)
+    assert looked_at[0] == 10  # the first ten were kept
+    assert seen[0] == 10
+    assert seen[-1] == 23
+    assert torch.equal(rows["mean"], observe(batches_of(5), [brightness], 23)["mean"])
+
+
+def test_a_finished_pass_looks_at_nothing(tmp_path):
+    first = observe(batches_of(5), [brightness], 23, tmp_path, {"seed": 0})
+    looked_at = []
+    again = observe(batches_of(5, looked_at), [brightness], 23, tmp_path, {"seed": 0})
+    assert looked_at == []
+    assert torch.equal(first["mean"], again["mean"])
+
+
+@pytest.mark.parametrize(("key", "count"), [({"seed": 1}, 23), ({"seed": 0}, 20)])
+def test_another_key_starts_anew(tmp_path, key, count):
+    observe(batches_of(5), [brightness], 23, tmp_path, {"seed": 0})
+    looked_at = []
+    observe(batches_of(5, looked_at), [brightness], count, tmp_path, key)
+    assert looked_at[0] == 0
+
+
+def test_damaged_rows_start_anew(tmp_path):
+    observe(batches_of(5), [brightness], 23, tmp_path, {"seed": 0})
+    (tmp_path / "mean.f32").write_bytes(b"short")
+    rows = observe(batches_of(5), [brightness], 23, tmp_path, {"seed": 0})
+    assert torch.equal(rows["mean"], IMAGES.float().mean((2, 3)))
