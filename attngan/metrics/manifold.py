@@ -1,0 +1,102 @@
+"""How far drawn images lie among real ones and cover them: balls around images, up to their k-th nearest neighbour.
+
+Improved precision and recall (Kynkaanniemi et al. 2019, k = 3); density and coverage (Naeem et al. 2020, k = 5), which
+one outlier cannot spoil.
+"""
+
+from typing import NamedTuple
+
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+
+
+class ManifoldScores(NamedTuple):
+    """Shares between 0 and 1 (density may exceed 1), and what the report shows of single images.
+
+    ``precise``: drawn images within a ball of a real one. ``recalled``: real images within a ball of a drawn one.
+    ``nearest``: each drawn image's nearest real images, nearest first, and ``distances`` to them.
+    """
+
+    precision: float
+    recall: float
+    density: float
+    coverage: float
+    precise: Bool[Tensor, "images"]
+    recalled: Bool[Tensor, "real"]
+    nearest: Int[Tensor, "images neighbours"]
+    distances: Float[Tensor, "images neighbours"]
+
+
+def manifold_scores(
+    features: Float[Tensor, "images features"],
+    reference: Float[Tensor, "real features"],
+    k: int = 3,
+    k_density: int = 5,
+    neighbours: int = 5,
+    chunk: int = 1024,
+) -> ManifoldScores:
+    """All four scores, and nearest neighbours, from one pass over the distances; never all distances in memory.
+
+    Args:
+        features: Of the drawn images.
+        reference: Of the real images.
+        k: Neighbour that decides the radius for precision and recall.
+        k_density: Neighbour that decides the radius for density and coverage.
+        neighbours: How many nearest real images of each drawn one are returned.
+        chunk: Rows of the distance matrix held at once.
+
+    Raises:
+        ValueError: Too few images for their neighbours.
+    """
+    fewest = min(len(features), len(reference))
+    if fewest <= max(k, k_density):
+        raise ValueError(f"balls up to neighbour {max(k, k_density)} need more images than that, got {fewest}")
+    x, y = features.double(), reference.double()
+    centre = y.mean(0)  # distances of centred features lose fewer digits
+    x, y = x - centre, y - centre
+    real_radii = _radii(y, (k, k_density), chunk)
+    drawn_radius = _radii(x, (k,), chunk)[0]
+    recalled = torch.zeros(len(y), dtype=torch.bool)
+    covered = torch.zeros(len(y), dtype=torch.bool)
+    precise, balls, nearest, distances = [], 0, [], []
+    for start in range(0, len(x), chunk):
+        between = _distances(x[start : start + chunk], y)
+        precise.append((between <= real_radii[0]).any(1))
+        recalled |= (between <= drawn_radius[start : start + chunk, None]).any(0)
+        within = between < real_radii[1]
+        balls += int(within.sum())
+        covered |= within.any(0)
+        closest = between.topk(min(neighbours, len(y)), largest=False)
+        nearest.append(closest.indices)
+        distances.append(closest.values)
+    is_precise = torch.cat(precise)
+    return ManifoldScores(
+        is_precise.double().mean().item(),
+        recalled.double().mean().item(),
+        balls / (k_density * len(x)),
+        covered.double().mean().item(),
+        is_precise,
+        recalled,
+        torch.cat(nearest),
+        torch.cat(distances),
+    )
+
+
+def _radii(points: Tensor, ks: tuple[int, ...], chunk: int) -> list[Tensor]:
+    """Distance of each point to its k-th neighbour, itself not counted."""
+    found = []
+    for start in range(0, len(points), chunk):
+        rows = points[start : start + chunk]
+        own = _distances(rows, points)
+        own[torch.arange(len(rows)), torch.arange(start, start + len(rows))] = 0.0
+        smallest = own.topk(max(ks) + 1, largest=False).values
+        found.append(smallest[:, list(ks)])
+    return list(torch.cat(found).unbind(1))
+
+
+def _distances(a: Tensor, b: Tensor) -> Tensor:
+    squares = a.square().sum(1, keepdim=True) + b.square().sum(1) - 2 * a @ b.T
+    # what is left of equal points after cancellation is no distance
+    noise = 1e-12 * (a.square().sum(1, keepdim=True) + b.square().sum(1))
+    return torch.where(squares <= noise, 0.0, squares).sqrt()
