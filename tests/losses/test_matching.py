@@ -104,8 +104,10 @@ def test_sentence_loss_equals_the_published_one(golden, golden_notes, classes):
     assert_close(sentence.grad, g["grad_rnn_code"], by_row=True)
 
 
-def test_word_scores_are_the_formula():
+@pytest.mark.parametrize("length_of_regions", [1.0, 1e-4])
+def test_word_scores_are_the_formula(length_of_regions):
     image, text = batch_of([5, 3, 1])
+    image = image._replace(regions=length_of_regions * image.regions)
     scores = word_scores(image.regions, text.words, text.padding, gamma1=3.0, gamma2=2.0)
     for i in range(3):
         for j, length in enumerate([5, 3, 1]):

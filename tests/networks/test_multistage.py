@@ -124,6 +124,17 @@ def test_has_as_many_parameters_as_the_published_generator(arguments, count):
     assert sum(p.numel() for p in generator.parameters()) == count
 
 
+def test_weights_start_as_published():
+    generator = AttnGANGenerator(**TINY)
+    rows = generator.stages[0].upsample[1].weight.flatten(1)
+    torch.testing.assert_close(rows @ rows.T, torch.eye(len(rows)), atol=1e-5, rtol=0)
+    columns = generator.stem.linear.weight
+    torch.testing.assert_close(columns.T @ columns, torch.eye(columns.shape[1]), atol=1e-5, rtol=0)
+    assert (generator.conditioning.linear.bias == 0).all()
+    scales = generator.stem.norm.weight
+    assert 0 < (scales - 1).abs().max() < 0.2
+
+
 def test_draws_an_image_a_stage_and_attention_at_each_further_one():
     generator = AttnGANGenerator(**TINY | {"stages": 3})
     text = text_of([5, 2])

@@ -54,6 +54,7 @@ def test_needs_no_sorting_by_length(golden, golden_notes, rnn):
 def test_is_the_recurrent_network_over_the_true_words_alone(rnn):
     encoder, batch = tiny(rnn), captions()
     words, sentence, padding = encoder(batch)
+    assert words.shape == (3, 8, 6)
     for i, length in enumerate(batch.lengths.tolist()):
         output, _ = encoder.rnn(encoder.embedding(batch.ids[i, None, :length]))
         torch.testing.assert_close(words[i, :, :length], output[0].T)
@@ -73,6 +74,7 @@ def test_accepts_any_order_of_lengths():
 def test_extra_padding_has_no_effect():
     encoder = tiny()
     narrow, wide = encoder(captions()), encoder(captions(width=9))
+    assert wide.words.shape == (3, 8, 9)  # as wide as the ids, however short the longest caption
     assert_same(narrow, wide._replace(words=wide.words[:, :, :6]))
     assert (wide.words[:, :, 6:] == 0).all()
 
