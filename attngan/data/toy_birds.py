@@ -286,11 +286,15 @@ def _lay_out(bird: BirdAttributes, dice: Dice, seed: tuple[int, ...]) -> ToyBird
     plump = {"small": 1.12, "medium": 1.0, "large": 0.88}[bird.size] * dice.uniform(0.95, 1.05)
     neck = {"small": 0.0, "medium": 0.06, "large": 0.16}[bird.size] * dice.uniform(0.7, 1.3)
     lean = math.radians(
-        dice.uniform(*{"perched": (18, 48), "standing": (6, 30), "flying": (-4, 18), "swimming": (-2, 8)}[bird.pose])
+        dice.uniform(
+            *{"perched": (18.0, 48.0), "standing": (6.0, 30.0), "flying": (-4.0, 18.0), "swimming": (-2.0, 8.0)}[
+                bird.pose
+            ]
+        )
     )
     flying = bird.pose == "flying"
 
-    def trunk(*points: tuple[float, float]) -> Points:
+    def trunk(*points: tuple[float, float] | Points) -> Points:
         """From the trunk's frame, in which the back is level."""
         x, y = (np.array(points) * (1, plump)).T
         return np.stack([x * math.cos(lean) + y * math.sin(lean), y * math.cos(lean) - x * math.sin(lean)], 1)
@@ -307,7 +311,7 @@ def _lay_out(bird: BirdAttributes, dice: Dice, seed: tuple[int, ...]) -> ToyBird
 
     # Everything back to front. Feathers that lie farther away or underneath are darker.
     shapes: list[tuple[Points, Colour]] = []
-    stroke = math.radians(dice.uniform(-30, 28))
+    stroke = math.radians(dice.uniform(-30.0, 28.0))
     if flying:
         shapes.append((_spread_wing(trunk, stroke + 0.45), _scaled(tint["wing"], 0.72)))
     shapes += [(tail, _scaled(tint["body"], 0.86)) for tail in _tail(bird.tail, trunk, dice)]
@@ -322,7 +326,7 @@ def _lay_out(bird: BirdAttributes, dice: Dice, seed: tuple[int, ...]) -> ToyBird
     shapes += [(part, tint["body"]) for part in body[:2]]
     shapes.append((np.concatenate([underside, inner_edge]), tint["belly"]))
     shapes.append((body[2], tint["body"]))
-    nod = math.radians(dice.uniform(-10, 14))
+    nod = math.radians(dice.uniform(-10.0, 14.0))
     shapes += _head(bird, middle, head, nod, tint, dice)
     shapes += _near_wing(trunk, stroke, tint["wing"], dice) if flying else _folded_wing(trunk, tint["wing"], dice)
 
@@ -518,7 +522,7 @@ def _scaled(colour: Colour, by: float) -> Colour:
 def _jittered(colour: Colour, dice: Dice) -> Colour:
     """Another feather of the same colour."""
     light = dice.uniform(0.93, 1.07)
-    r, g, b = (min(255, max(0, round(channel * light + dice.uniform(-7, 7)))) for channel in colour)
+    r, g, b = (min(255, max(0, round(channel * light + dice.uniform(-7.0, 7.0)))) for channel in colour)
     return r, g, b
 
 
@@ -558,7 +562,7 @@ def _light_on_feathers(bird: ToyBird, size: int, dice: Dice) -> np.ndarray:
 
 def _blotches(dice: Dice, cells: int, size: int) -> np.ndarray:
     """Smooth noise in about [-1, 1]."""
-    noise = np.array([dice.uniform(-1, 1) for _ in range(cells * cells)], np.float32).reshape(cells, cells)
+    noise = np.array([dice.uniform(-1.0, 1.0) for _ in range(cells * cells)], np.float32).reshape(cells, cells)
     return np.asarray(Image.fromarray(noise).resize((size, size), Image.Resampling.BICUBIC))
 
 
@@ -596,7 +600,7 @@ def _background(bird: ToyBird, size: int, dice: Dice) -> Image.Image:
         depth = ((rows - horizon) / max(1 - horizon, 0.05)).clip(0, 1)
         ground = far + depth * (near - far) + 9 * _blotches(dice, 12, size)[..., None]
         picture = np.where(rows < horizon, picture, ground)
-    hue = np.array([dice.uniform(-8, 8) for _ in range(3)], np.float32)
+    hue = np.array([dice.uniform(-8.0, 8.0) for _ in range(3)], np.float32)
     return Image.fromarray((picture + hue).clip(0, 255).astype(np.uint8))
 
 
@@ -656,7 +660,7 @@ def _foreground(pen: ImageDraw.ImageDraw, mask_pen: ImageDraw.ImageDraw, bird: T
     far, near = _GROUND[bird.attributes.background]
     x, _, width, _ = bird.box
     crest = np.linspace(-0.02, 1.02, 27)
-    ripple = 0.006 * np.sin(crest * 40 + dice.uniform(0, 6))
+    ripple = 0.006 * np.sin(crest * 40 + dice.uniform(0.0, 6.0))
     surface = np.stack([crest, bird.ground + ripple], 1)
     water = np.concatenate([surface, [(1.02, bird.ground + 0.10), (-0.02, bird.ground + 0.10)]])
     blend = _scaled((far[0] + near[0], far[1] + near[1], far[2] + near[2]), 0.5)

@@ -19,12 +19,12 @@ from PIL import Image
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from attngan.data.images import crop_rectangle, resized_shape, shorter_side
 from attngan.data.toy_birds import draw_bird, plan_bird
 from attngan.data.toy_captions import COLOURS, PARTS, Dice, named_colours
 
 _COLOUR_NAMES = tuple(COLOURS)
 _KIND = "colour probe of generated birds"
-_MARGIN = 76 / 64  # images are kept this much larger than the probe's input, for random crops
 
 
 @dataclass(frozen=True)
@@ -72,6 +72,12 @@ class ProbeAccuracy:
     new_classes: ColourTruth
     mismatched: ColourTruth
     classes: float
+
+    def percentages(self) -> dict[str, float]:
+        """All of it as one flat dictionary, for a table or JSON."""
+        truths = {"held_out": self.held_out, "new_classes": self.new_classes, "mismatched": self.mismatched}
+        by_part = {f"{name}_{part}": truth.percent_of[part] for name, truth in truths.items() for part in PARTS}
+        return {**{name: truth.percent for name, truth in truths.items()}, **by_part, "classes": self.classes}
 
 
 # --- the probe -------------------------------------------------------------------------------------------------------
@@ -237,7 +243,7 @@ class _ClassHead(nn.Module):
 def train_probe(
     root: Path | str,
     size: int = 64,
-    epochs: int = 10,
+    epochs: int = 6,
     batch_size: int = 64,
     more_birds: int = 2000,
     seed: int = 0,
@@ -295,7 +301,7 @@ def _fit(
     for batch in _with_progress(
         _batches(len(images), batch_size, epochs), steps, "Training the colour probe", progress
     ):
-        pictures = augmented(images[batch], probe.size).contiguous(memory_format=torch.channels_last)
+        pictures = _augmented(images[batch], probe.size).contiguous(memory_format=torch.channels_last)
         with torch.autocast("cpu", torch.bfloat16, enabled=bf16):
             features = probe.body(pictures)
         logits = probe.class_head.colour_head(features.float())
@@ -306,16 +312,16 @@ def _fit(
         schedule.step()
 
 
-def augmented(images: UInt8[Tensor, "batch 3 _ _"], size: int) -> Float[Tensor, "batch 3 {size} {size}"]:
+def _augmented(images: UInt8[Tensor, "batch 3 _ _"], size: int) -> Float[Tensor, "batch 3 {size} {size}"]:
     """Crops, mirrors, turns and bends images, and makes some of them blurred and noisy; in [-1, 1]."""
     batch = len(images)
 
     def uniform(low: float, high: float, *shape: int) -> Tensor:
         return torch.empty(batch, *shape).uniform_(low, high)
 
-    scale = uniform(0.88, 1.12) / _MARGIN
+    scale = uniform(0.88, 1.12) * size / images.shape[-1]
     angle = uniform(-0.14, 0.14)
-    mirror = torch.where(uniform(0, 1) < 0.5, -1.0, 1.0)
+    mirror = torch.where(uniform(0.0, 1.0) < 0.5, -1.0, 1.0)
     shift = uniform(-0.12, 0.12, 2)
     cosine, sine = scale * angle.cos(), scale * angle.sin()
     turn = torch.stack([torch.stack([cosine * mirror, -sine, shift[:, 0]], 1),
@@ -331,7 +337,7 @@ def augmented(images: UInt8[Tensor, "batch 3 _ _"], size: int) -> Float[Tensor, 
     small = F.interpolate(pictures[blurred], (coarse, coarse), mode="bilinear", antialias=True)
     pictures[blurred] = F.interpolate(small, (size, size), mode="bilinear")
     pictures = pictures * uniform(0.9, 1.1, 1, 1, 1) + uniform(-0.08, 0.08, 1, 1, 1) + uniform(-0.03, 0.03, 3, 1, 1)
-    return (pictures + uniform(0, 0.08, 1, 1, 1) * torch.randn_like(pictures)).clamp_(-1, 1)
+    return (pictures + uniform(0.0, 0.08, 1, 1, 1) * torch.randn_like(pictures)).clamp_(-1, 1)
 
 
 def _batches(count: int, batch_size: int, epochs: int) -> Any:
@@ -369,7 +375,7 @@ def _read_birds(root: Path, size: int) -> _Birds:
     if not truth_file.is_file():
         raise FileNotFoundError(f"no {truth_file}: the colour probe learns from generated birds (draw_toy_birds) only")
     truth = json.loads(truth_file.read_text(encoding="utf-8"))
-    side = round(size * _MARGIN)
+    side = shorter_side(size)
     pictures, colours = [], []
     for record in truth["images"]:
         with Image.open(root / "images" / f"{record['name']}.jpg") as picture:
@@ -394,7 +400,7 @@ def _birds_of_random_colours(
     count: int, picture_size: int, size: int, seed: int, progress: bool
 ) -> tuple[Tensor, Tensor]:
     """Images and colours of birds whose parts have any colour each."""
-    side = round(size * _MARGIN)
+    side = shorter_side(size)
     pictures, colours = np.zeros((count, side, side, 3), np.uint8), np.zeros((count, len(PARTS)), np.int64)
     for number in _with_progress(range(count), count, "Drawing birds for the colour probe", progress):
         dice = Dice(seed, number, 3)
@@ -406,16 +412,12 @@ def _birds_of_random_colours(
     return torch.from_numpy(pictures).permute(0, 3, 1, 2).contiguous(), torch.from_numpy(colours)
 
 
-def _cropped(picture: Image.Image, box: list[float], side: int) -> np.ndarray:
-    """The square around the bird that the generator sees, three halves of the longer side of its box, in the image."""
-    x, y, width, height = box
-    reach = int(max(width, height) * 0.75)
-    middle_x, middle_y = int((2 * x + width) / 2), int((2 * y + height) / 2)
-    corners = (
-        max(0, middle_x - reach), max(0, middle_y - reach),
-        min(picture.width, middle_x + reach), min(picture.height, middle_y + reach),
-    )  # fmt: skip
-    return np.asarray(picture.convert("RGB").crop(corners).resize((side, side), Image.Resampling.BILINEAR))
+def _cropped(picture: Image.Image, box: Sequence[float], side: int) -> np.ndarray:
+    """What the generator sees of the picture, with the random crop's margin around it."""
+    crop = picture.convert("RGB").crop(crop_rectangle(tuple(box), *picture.size))
+    width, height = resized_shape(*crop.size, side)
+    left, top = (width - side) // 2, (height - side) // 2
+    return np.asarray(crop.resize((width, height), Image.Resampling.BILINEAR))[top : top + side, left : left + side]
 
 
 def _held_out(classes: np.ndarray, seed: int) -> np.ndarray:
