@@ -137,6 +137,8 @@ class AttnGANGenerator(MultiStageGenerator):
         images: Literal["every stage", "last"] = "every stage",
         padding_mask: PaddingMask = "own",
     ) -> None:
+        if stages < 1:
+            raise ValueError(f"a generator has 1 stage or more, not {stages}")
         super().__init__(
             width,
             noise_dim,

@@ -30,6 +30,8 @@ class TextEncoder(Described):
         dropout: float = 0.5,
     ) -> None:
         super().__init__()
+        if embed_dim % 2:
+            raise ValueError(f"embed_dim must be even, half for each direction, not {embed_dim}")
         self.embed_dim = embed_dim
         self.embedding = nn.Embedding(vocabulary_size, word_dim)
         nn.init.uniform_(self.embedding.weight, -0.1, 0.1)

@@ -224,6 +224,11 @@ def test_refuses_a_base_size_that_no_doubling_reaches(base_size):
         AttnGANGenerator(**TINY | {"base_size": base_size})
 
 
+def test_refuses_no_stages():
+    with pytest.raises(ValueError, match="1 stage or more, not 0"):
+        AttnGANGenerator(**TINY | {"stages": 0})
+
+
 def norm(name: str) -> list[str]:
     return [f"{name}.{part}" for part in ("weight", "bias", "running_mean", "running_var", "num_batches_tracked")]
 

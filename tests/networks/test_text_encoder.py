@@ -99,6 +99,11 @@ def test_has_as_many_parameters_as_the_published_one(vocabulary, count):
     assert sum(p.numel() for p in encoder.parameters()) == count
 
 
+def test_refuses_a_length_that_two_directions_cannot_share():
+    with pytest.raises(ValueError, match=r"embed_dim must be even.*not 7"):
+        TextEncoder(10, embed_dim=7)
+
+
 def test_embedding_starts_within_a_tenth():
     weight = TextEncoder(200, embed_dim=4).embedding.weight
     assert 0.099 < weight.abs().max() <= 0.1
