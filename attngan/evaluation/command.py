@@ -1,6 +1,7 @@
 """The command `attngan evaluate`."""
 
 import json
+import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
@@ -11,17 +12,22 @@ import torch
 from torch import Tensor
 
 from attngan import __version__
-from attngan.evaluation.observers import Scorer, extractor_observer
-from attngan.evaluation.scores import Score, inception_scores, r_precision_scores
+from attngan.evaluation.measuring import Instruments, Naming, measure
+from attngan.evaluation.observers import ClipJudge, Scorer
+from attngan.evaluation.reference import Reference, look_at_reference, published_statistics, real_crops
+from attngan.evaluation.scores import Score
 from attngan.evaluation.subjects import DrawnImages, GivenImages, Split, Subject, read_split
+from attngan.metrics.diversity import diversity
 from attngan.metrics.feature_pass import observe
 from attngan.metrics.features import EXTRACTORS, FeatureExtractor, Precision, Resize, load_extractor
 from attngan.metrics.image_files import ImageFiles
-from attngan.metrics.protocols import CLASSIFIER, PROTOCOLS, Protocol, departures, score_name
+from attngan.metrics.protocols import CLASSIFIER, PROTOCOLS, Protocol, departures
 
-Metric = Literal["is", "r_precision"]
-#: Scores that look through the feature extractor.
-THROUGH_EXTRACTOR = frozenset({"is"})
+Metric = Literal["is", "fid", "fid_infinity", "kid", "precision_recall", "r_precision", "clip", "diversity"]
+#: Scores that look through the feature extractor, and those that need real images to compare with.
+THROUGH_EXTRACTOR = frozenset({"is", "fid", "fid_infinity", "kid", "precision_recall", "diversity"})
+COMPARING = frozenset({"fid", "fid_infinity", "kid", "precision_recall"})
+UNTRAINED = "_of_untrained_generator"
 
 
 def evaluate(
@@ -31,7 +37,8 @@ def evaluate(
     source: str = "cub",
     split: Literal["test", "validation", "train"] | None = None,
     image_size: int | None = None,
-    metrics: Sequence[Metric] = ("is", "r_precision"),
+    reference: Path | None = None,
+    metrics: Sequence[Metric] | None = None,
     protocol: Literal["attngan", "dmgan", "dfgan", "stackgan", "quick"] | None = None,
     count: int | None = None,
     seed: int | None = None,
@@ -42,8 +49,12 @@ def evaluate(
     resize: Resize | None = None,
     precision: Precision = "float32",
     scorer: Path | None = None,
+    clip: str | None = None,
+    clip_weights: Path | None = None,
+    untrained: bool = False,
     out: Path = Path("evaluation"),
     write_images: bool = False,
+    report: bool = False,
     batch_size: int = 32,
     device: str | None = None,
     progress: bool = True,
@@ -61,7 +72,11 @@ def evaluate(
         source: Layout of the data set: cub, coco, folder ... as in training.
         split: Split whose captions are drawn and whose images are the reference; by default the protocol's, else test.
         image_size: Side of the real images in pixels; by default the generator's.
-        metrics: Which scores: is (Inception Score); r_precision (is an image nearer to its caption than to 99 others).
+        reference: Other images to compare with: a folder, a zip, or an .npz with mu and sigma (FID alone).
+        metrics: Which scores: is (Inception Score), fid, fid_infinity (FID extrapolated to endlessly many images), kid,
+            precision_recall (with density and coverage), r_precision (is an image nearer to its caption than to 99
+            others?), clip (CLIPScore and CLIP R-precision), diversity (distance of images of one caption). By default
+            the protocol's, else is and r_precision.
         protocol: A named protocol fixes everything below. What is given besides it overrides it, and the score is then
             named after what was done, not after the protocol.
         count: How many images; by default the protocol's, else 30,000, or all of a folder.
@@ -76,8 +91,12 @@ def evaluate(
         precision: bf16 is several times faster on processors that have it, and goes into the scores' names.
         scorer: DAMSM checkpoint that judges R-precision. By default the one in the generator's checkpoint, which the
             generator was trained to please: better give one that it has never seen.
-        out: Folder for scores.json, for what an interrupted evaluation goes on from, and for written images.
+        clip: CLIP model of open_clip that judges, e.g. ViT-B-32-quickgelu (needs the clip extra).
+        clip_weights: File of its weights.
+        untrained: Also score an untrained generator of the same design: what the scores are when nothing was learnt.
+        out: Folder for scores.json, for what an interrupted evaluation goes on from, for written images and the report.
         write_images: Also write the drawn images, under names with the caption's position and the seed.
+        report: Also write report.html: table, nearest real images, best and worst captions, in one file.
         batch_size: Images drawn and looked at together; the scores do not depend on it.
         device: cpu, cuda ...; by default cuda where there is one.
         progress: Show a progress bar and the table.
@@ -94,20 +113,23 @@ def evaluate(
     if checkpoint is not None and data is None:
         raise ValueError("drawing needs captions: give the data set's root with --data")
     fixed = PROTOCOLS[protocol] if protocol else None
-    wanted = fixed or Protocol("none", "inception-tf", "tensorflow")
+    wanted = fixed or Protocol("none", "inception-tf", "tensorflow", metrics=("is", "r_precision"))
     device = device or ("cuda" if torch.cuda.is_available() else "cpu")
     seed = wanted.seed if seed is None else seed
     splits = wanted.splits if splits is None else splits
     truncation = wanted.truncation if truncation is None else truncation
     split = split or wanted.split
+    chosen = frozenset(wanted.metrics if metrics is None else metrics)
     out = Path(out)
+    if chosen & COMPARING and data is None and reference is None:
+        raise ValueError(f"{', '.join(sorted(chosen & COMPARING))}: compared with what? Give --data or --reference")
 
     network = None
-    if THROUGH_EXTRACTOR & set(metrics):
+    if THROUGH_EXTRACTOR & chosen:
         network = _wanted_extractor(fixed, extractor, extractor_weights, resize, precision, device)
-    real: Split | None
+    sampler: Any = None
+    real: Split | None = None
     subject: Subject
-    sampler = None
     if checkpoint is not None:
         from attngan.sampling import Sampler
 
@@ -118,45 +140,31 @@ def evaluate(
         subject = DrawnImages(sampler, real, count or wanted.images, seed, truncation, folder)
     else:
         assert images is not None
-        real = None if data is None else read_split(data, source, split, _size_of_real(image_size))
+        if data is not None:
+            real = read_split(data, source, split, _size_of_real(image_size))
         subject = GivenImages(ImageFiles(images, shuffle=seed), real)
     total = min(len(subject), count or len(subject))
     if fixed is not None and fixed.batch is not None:
         total -= total % fixed.batch
-    judge = None
-    if "r_precision" in metrics:
-        judge = _wanted_scorer(scorer, checkpoint, subject, device)
-        assert real is not None or subject.captions is None
+    judge = _wanted_scorer(scorer, checkpoint, subject, device) if "r_precision" in chosen else None
+    clip_judge = _wanted_clip(clip, clip_weights, subject, device) if "clip" in chosen else None
+    tools = Instruments(chosen, network, judge, clip_judge, splits, seed)
 
-    looks = [] if network is None else [extractor_observer(network)]
-    looks += [] if judge is None else [judge.look]
-    extractor_facts = None if network is None else network.description()
-    key = {"subject": subject.description, "extractor": extractor_facts, "scorer": judge and judge.weights_sha256}
-    batches = partial(subject.batches, batch_size=batch_size)
+    compared = _reference(tools, wanted, real, reference, progress, device)
+    missed = []
+    if fixed is not None and network is not None:
+        missed = departures(fixed, network, total, split, truncation, splits, seed)
+        missed += [] if reference is None else [f"reference {reference} instead of the data set's {fixed.split} split"]
+    flattered = None if judge is None or sampler is None else judge.trained(sampler)
+    naming = Naming(total, None if missed else fixed, bool(flattered))
     with _progress_bar("drawing and looking" if checkpoint else "looking", total, progress) as step:
-        said = observe(batches, looks, total, out / "pass", key, step, device)
-
-    scores: list[Score] = []
-    missed: list[str] = []
-    if network is not None:
-        if fixed is not None:
-            missed = departures(fixed, network, total, split, truncation, splits, seed)
-        named = partial(score_name, count=total, extractor=network.name, protocol=fixed, completed=not missed)
-        if "is" in metrics:
-            if "logits" not in said:
-                raise ValueError(f"{network.name} does not classify: an Inception Score needs an extractor with logits")
-            scores += inception_scores(named("is"), said["logits"], splits)
-    own_scorer = None
-    if judge is not None:
-        assert real is not None
-        assert subject.captions is not None
-        own_scorer = None if sampler is None else judge.trained(sampler)
-        name = f"r_precision_{total}_{judge.name}" + ("_that_trained_the_generator" if own_scorer else "")
-        known, embeddings = judge.encode(real.captions)
-        place = out / "reference-damsm"
-        real_said = _look_at_real(real, [judge.look], judge.weights_sha256, place, progress, device)
-        drawn, captions = said["damsm"], subject.captions[:total]
-        scores += r_precision_scores(name, real, known, embeddings, drawn, captions, real_said["damsm"], seed)
+        said = _look(subject, tools, total, batch_size, out / "pass", step, device)
+    measured = measure(tools, naming, said, subject.captions and subject.captions[:total], real, compared)
+    scores = list(measured.scores)
+    if "diversity" in chosen:
+        scores += _diversity(sampler, real, subject, tools, naming, said, seed, truncation, batch_size, device)
+    if untrained:
+        scores += _untrained(sampler, real, tools, naming, compared, total, seed, truncation, batch_size, progress)
 
     result = {
         "scores": {score.name: score.as_dict() for score in scores},
@@ -165,21 +173,25 @@ def evaluate(
         "images": total,
         "seed": seed,
         "splits": splits,
-        "extractor": extractor_facts,
-        "scorer": judge
-        and {
-            "path": str(judge.path),
-            "sha256": judge.sha256,
-            "weights_sha256": judge.weights_sha256,
-            "trained_the_generator": own_scorer,
-        },
-        "reference": real and real.description | {"images": len(real.images), "fingerprint": real.fingerprint},
+        "extractor": network and network.description(),
+        "scorer": judge and judge.description() | {"trained_the_generator": flattered},
+        "clip": clip_judge and clip_judge.description(),
+        "reference": compared.description or None,
         "versions": {"attngan": __version__, "torch": torch.__version__, "device": str(device)},
     }
-    _write_whole(out / "scores.json", json.dumps(result, indent=1))
+    write_whole(out / "scores.json", json.dumps(result, indent=1))
+    if report:
+        from attngan.evaluation.report import write_report
+
+        again = _images_again(subject, batch_size)
+        write_report(out / "report.html", result, measured, real, compared, again)
     if progress:
         _print_table(result)
+        print(f"written: {out / 'scores.json'}" + (f", {out / 'report.html'}" if report else ""))
     return result
+
+
+# --- what is to be used -----------------------------------------------------------------------------------------------
 
 
 def _wanted_extractor(
@@ -217,16 +229,10 @@ def _size_of_real(image_size: int | None) -> int:
 
 
 def _wanted_scorer(path: Path | None, checkpoint: Path | None, subject: Subject, device: str) -> Scorer:
-    if subject.captions is None:
-        raise ValueError(
-            "R-precision needs each image's caption: give --data and images whose names tell the caption's position, "
-            "as `attngan evaluate --write_images` names them (000012_caption000345_seed0.png)"
-        )
+    _need_captions("R-precision", subject)
     if path is None:
         if checkpoint is None:
             raise ValueError("R-precision of images from files needs a scorer: give a DAMSM checkpoint with --scorer")
-        import warnings
-
         warnings.warn(
             "R-precision is judged by the DAMSM that trained this generator, which flatters it: give another one with "
             "--scorer",
@@ -236,13 +242,155 @@ def _wanted_scorer(path: Path | None, checkpoint: Path | None, subject: Subject,
     return Scorer(path, device)
 
 
-def _look_at_real(
-    real: Split, looks: list[Any], network: str, folder: Path, progress: bool, device: str
+def _wanted_clip(model: str | None, weights: Path | None, subject: Subject, device: str) -> ClipJudge:
+    _need_captions("CLIPScore", subject)
+    if model is None or weights is None:
+        raise ValueError("CLIP scores need a model: give --clip ViT-B-32-quickgelu (say) and --clip_weights FILE")
+    return ClipJudge(model, weights, device)
+
+
+def _need_captions(what: str, subject: Subject) -> None:
+    if subject.captions is None:
+        raise ValueError(
+            f"{what} needs each image's caption: give --data and images whose names tell the caption's position, as "
+            "`attngan evaluate --write_images` names them (000012_caption000345_seed0.png)"
+        )
+
+
+def _reference(
+    tools: Instruments, wanted: Protocol, real: Split | None, given: Path | None, progress: bool, device: str
+) -> Reference:
+    """Rows about what the images are compared with; a folder given for that, else the split's real images."""
+    stale = partial(warnings.warn, stacklevel=2)
+    kept = real.cache if real is not None and real.cache is not None else Path.home() / ".cache" / "attngan"
+    found = Reference()
+    if given is not None and given.suffix == ".npz":
+        found = published_statistics(given)
+    elif given is not None:
+        files = ImageFiles(given)
+        looks, networks = tools.looks(judges=False), tools.identity(judges=False)
+        place = kept / f"scored-{files.fingerprint[:16]}-{tools.short_name}"
+        with _progress_bar("looking at the reference", len(files), progress) as step:
+            found = look_at_reference(files, looks, networks, wanted.batch, place, step, stale, device)
+    if real is None:
+        return found
+    from_split = real_crops(real, wanted.reference, wanted.reference_images, wanted.seed)
+    own_extractor = given is None
+    looks = tools.looks(judges=False) if own_extractor else []
+    size, name = real.description.get("image_size"), real.description.get("split")
+    if looks:
+        place = kept / f"scored-{name}-{size}px-{wanted.reference}-{tools.short_name}"
+        with _progress_bar("looking at real images", from_split.count, progress) as step:
+            found = look_at_reference(
+                from_split, looks, tools.identity(judges=False), wanted.batch, place, step, stale, device
+            )
+    # judges see each real image once, whatever the protocol wants of the features
+    for judge in tools.judges:
+        plain = real_crops(real, "centre", None, wanted.seed)
+        place = kept / f"scored-{name}-{size}px-{judge.name}"
+        with _progress_bar(f"{judge.name} looks at real images", plain.count, progress) as step:
+            networks = {judge.row: judge.weights_sha256}
+            said = look_at_reference(plain, [judge.look], networks, None, place, step, stale, device)
+        found.rows |= said.rows
+        found.description = found.description or said.description
+        found.images = found.images or said.images
+    return found
+
+
+# --- the passes -------------------------------------------------------------------------------------------------------
+
+
+def _look(
+    subject: Subject,
+    tools: Instruments,
+    total: int,
+    batch_size: int,
+    folder: Path | None,
+    step: Callable[[int], None],
+    device: str,
 ) -> dict[str, Tensor]:
-    """Rows about the real images; kept in ``folder`` for as long as neither images nor network change."""
-    key = {"images": real.fingerprint, "split": real.description, "network": network}
-    with _progress_bar("looking at real images", len(real.images), progress) as step:
-        return observe(real.crops, looks, len(real.images), folder, key, step, device)
+    key = {"subject": subject.description, "networks": tools.identity()}
+    return observe(partial(subject.batches, batch_size=batch_size), tools.looks(), total, folder, key, step, device)
+
+
+def _diversity(
+    sampler: Any,
+    real: Split | None,
+    subject: Subject,
+    tools: Instruments,
+    naming: Naming,
+    said: dict[str, Tensor],
+    seed: int,
+    truncation: float | None,
+    batch_size: int,
+    device: str,
+    captions: int = 50,
+    samples: int = 8,
+) -> list[Score]:
+    """Distance of features between images of one caption: drawn for it, or found among given images."""
+    assert tools.extractor is not None
+    if sampler is not None:
+        assert real is not None
+        drawn = DrawnImages(sampler, real, min(captions, len(real.captions)), seed, truncation)
+        drawn.captions = [caption for caption in drawn.captions or [] for _ in range(samples)]
+        features = _look(drawn, tools.only_extractor(), len(drawn), batch_size, None, lambda done: None, device)
+        rows, which = features["features"], torch.tensor(drawn.captions)
+    else:
+        if subject.captions is None:
+            _need_captions("diversity", subject)
+        rows, which = said["features"], torch.tensor((subject.captions or [])[: len(said["features"])])
+    score = diversity(rows, which)
+    name = f"diversity_{score.captions}x{len(rows) // score.captions}_{tools.extractor.name}"
+    return [
+        Score(name, score.within, score.std, f"{score.captions} captions"),
+        Score(f"{name}_of_different_captions", score.between),
+    ]
+
+
+def _untrained(
+    sampler: Any,
+    real: Split | None,
+    tools: Instruments,
+    naming: Naming,
+    compared: Reference,
+    total: int,
+    seed: int,
+    truncation: float | None,
+    batch_size: int,
+    progress: bool,
+) -> list[Score]:
+    """The same scores of a generator of the same design that has learnt nothing."""
+    if sampler is None:
+        raise ValueError("--untrained needs --checkpoint: a folder of images has no untrained generator")
+    from attngan.networks.description import build, describe
+    from attngan.sampling import Sampler
+
+    assert real is not None
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        fresh = build(describe(sampler.generator))
+    newborn = Sampler(fresh, sampler.text_encoder, sampler.vocabulary, "untrained").to(sampler.device)
+    subject = DrawnImages(newborn, real, total, seed, truncation)
+    with _progress_bar("an untrained generator", total, progress) as step:
+        said = _look(subject, tools, total, batch_size, None, step, str(sampler.device))
+    measured = measure(tools, naming, said, subject.captions, real, compared)
+    return [
+        score._replace(name=score.name + UNTRAINED)
+        for score in measured.scores
+        if not any(part in score.name for part in ("_of_real", "_of_shuffled"))
+    ]
+
+
+def _images_again(subject: Subject, batch_size: int) -> Callable[[Sequence[int]], dict[int, Tensor]]:
+    """Shows images of these positions once more, each drawn or read from its own place."""
+
+    def show(positions: Sequence[int]) -> dict[int, Tensor]:
+        return {position: next(subject.batches(position, 1))[0] for position in positions}
+
+    return show
+
+
+# --- the user's screen and disk ---------------------------------------------------------------------------------------
 
 
 @contextmanager
@@ -255,22 +403,66 @@ def _progress_bar(title: str, total: int, shown: bool) -> Iterator[Callable[[int
         yield lambda done: bar.update(task, completed=done)
 
 
+COLUMNS = {
+    "": "drawn",
+    "_of_real_images": "real images",
+    "_of_real_halves": "two halves of the real ones",
+    "_of_shuffled_captions": "shuffled captions",
+    "_of_different_captions": "different captions",
+    UNTRAINED: "untrained generator",
+}
+
+
+def pivot(scores: dict[str, dict[str, Any]]) -> tuple[list[str], dict[str, dict[str, dict[str, Any]]]]:
+    """Suffixes that occur, and name to suffix to score."""
+    rows: dict[str, dict[str, dict[str, Any]]] = {}
+    for name, score in scores.items():
+        suffix = next((s for s in COLUMNS if s and name.endswith(s)), "")
+        rows.setdefault(name.removesuffix(suffix), {})[suffix] = score
+    return [suffix for suffix in COLUMNS if any(suffix in row for row in rows.values())], rows
+
+
+def shown(score: dict[str, Any] | None) -> str:
+    """A score with its error, as in the table."""
+    if score is None:
+        return ""
+    return f"{score['value']:.3f}" + (f" ± {score['std']:.3f}" if "std" in score else "")
+
+
 def _print_table(result: dict[str, Any]) -> None:
     from rich.console import Console
     from rich.table import Table
 
-    table = Table("score", "value", "±")
-    for name, score in result["scores"].items():
-        error = f"{score['std']:.3f} over {score['std_over']}" if "std" in score else ""
-        table.add_row(name, f"{score['value']:.3f}", error)
+    suffixes, rows = pivot(result["scores"])
+    table = Table("score", *(COLUMNS[suffix] for suffix in suffixes))
+    for name, row in rows.items():
+        table.add_row(name, *(shown(row.get(suffix)) for suffix in suffixes))
     console = Console()
     console.print(table)
-    for reason in (result["protocol"] or {}).get("departures", ()):
-        console.print(f"protocol {result['protocol']['name']} not completed: {reason}", markup=False)
+    for line in facts(result):
+        console.print(line, markup=False, highlight=False)
 
 
-def _write_whole(path: Path, text: str) -> None:
+def facts(result: dict[str, Any]) -> list[str]:
+    """What decides the numbers, one fact a line."""
+    lines = []
+    if result["protocol"]:
+        name = result["protocol"]["name"]
+        missed = result["protocol"]["departures"]
+        lines.append(f"protocol {name}: " + ("completed" if not missed else "NOT completed: " + "; ".join(missed)))
+        fixed = {k: v for k, v in result["protocol"].items() if k not in ("name", "departures", "completed")}
+        lines.append(f"protocol {name} fixes " + ", ".join(f"{k} {v}" for k, v in fixed.items()))
+    lines.append(f"images {result['images']}, seed {result['seed']}, splits {result['splits']}")
+    for part in ("extractor", "scorer", "clip", "subject", "reference"):
+        if result[part]:
+            told = ", ".join(f"{k} {v}" for k, v in result[part].items() if not isinstance(v, dict))
+            lines.append(f"{part}: {told}")
+    return lines
+
+
+def write_whole(path: Path, text: str) -> None:
+    """Writes a file whole or not at all."""
     path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_name(path.name + ".part")
-    part.write_text(text)
+    part.write_text(text, encoding="utf-8")
     part.replace(path)

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
 import torch
 from jaxtyping import Float, UInt8
@@ -23,6 +23,21 @@ def extractor_observer(extractor: FeatureExtractor) -> Observer:
     return look
 
 
+@runtime_checkable
+class Judge(Protocol):
+    """Places images and captions in one embedding."""
+
+    name: str
+    row: str
+    weights_sha256: str
+
+    def look(self, images: UInt8[Tensor, "batch 3 height width"]) -> dict[str, Tensor]: ...
+
+    def encode(self, captions: Sequence[str], batch_size: int = 256) -> tuple[list[int], Tensor]: ...
+
+    def description(self) -> dict[str, Any]: ...
+
+
 class Scorer:
     """A DAMSM that judges which caption belongs to an image.
 
@@ -30,6 +45,8 @@ class Scorer:
         path: Its checkpoint, or that of a generator that was trained with it.
         device: Where it runs.
     """
+
+    row = "damsm"
 
     def __init__(self, path: Path, device: torch.device | str = "cpu") -> None:
         from attngan.training.damsm_module import load_damsm
@@ -39,10 +56,7 @@ class Scorer:
         self.sha256 = file_sha256(path)
         # Of the weights alone: the same for a DAMSM and for the checkpoint of a generator trained with it.
         self.weights_sha256 = state_sha256(self.damsm.state_dict())
-
-    @property
-    def name(self) -> str:
-        return f"damsm-{self.weights_sha256[:8]}"
+        self.name = f"damsm-{self.weights_sha256[:8]}"
 
     def trained(self, sampler: Any) -> bool:
         """Whether the sampler's generator learnt to please this scorer: it reads captions with the same weights."""
@@ -52,7 +66,7 @@ class Scorer:
     def look(self, images: UInt8[Tensor, "batch 3 height width"]) -> dict[str, Tensor]:
         """Rows ``damsm``: the images' places in the joint embedding."""
         with torch.inference_mode():
-            return {"damsm": self.damsm.image_encoder(images.float() / 127.5 - 1).pooled}
+            return {self.row: self.damsm.image_encoder(images.float() / 127.5 - 1).pooled}
 
     def encode(self, captions: Sequence[str], batch_size: int = 256) -> tuple[list[int], Float[Tensor, "known embed"]]:
         """Positions of the captions of which it knows a word, and their places in the embedding."""
@@ -63,3 +77,61 @@ class Scorer:
                 for start in range(0, len(known), batch_size)
             ]
         return known, torch.cat(parts)
+
+    def description(self) -> dict[str, Any]:
+        return {"path": str(self.path), "sha256": self.sha256, "weights_sha256": self.weights_sha256}
+
+
+class ClipJudge:
+    """A CLIP model of open_clip, from a local file; it has seen none of our generators.
+
+    Args:
+        model: Name of the architecture, e.g. ViT-B-32 or ViT-B-32-quickgelu.
+        weights: File of its weights.
+        device: Where it runs.
+
+    Raises:
+        ModuleNotFoundError: open_clip is not installed.
+        FileNotFoundError: No file of weights.
+    """
+
+    row = "clip"
+
+    def __init__(self, model: str, weights: Path, device: torch.device | str = "cpu") -> None:
+        try:
+            import open_clip
+        except ModuleNotFoundError as error:
+            raise ModuleNotFoundError("CLIP scores need an extra: pip install 'attngan[clip]'") from error
+        if not Path(weights).is_file():
+            raise FileNotFoundError(f"no CLIP weights at {Path(weights).resolve()}: give a file with --clip_weights")
+        self.network = open_clip.create_model(model, pretrained=str(weights)).to(device).eval().requires_grad_(False)
+        self.tokenize = open_clip.get_tokenizer(model)
+        visual = self.network.visual
+        size = visual.image_size
+        self.size = int(size if isinstance(size, int) else size[0])
+        self.mean = torch.tensor(visual.image_mean or open_clip.OPENAI_DATASET_MEAN, device=device)[:, None, None]
+        self.std = torch.tensor(visual.image_std or open_clip.OPENAI_DATASET_STD, device=device)[:, None, None]
+        self.model, self.path, self.device = model, Path(weights), device
+        self.weights_sha256 = file_sha256(weights)
+        self.name = f"clip-{model.lower()}-{self.weights_sha256[:8]}"
+
+    def look(self, images: UInt8[Tensor, "batch 3 height width"]) -> dict[str, Tensor]:
+        """Rows ``clip``: bicubic with antialiasing to the model's size, as CLIP was trained."""
+        with torch.inference_mode():
+            size = (self.size, self.size)
+            x = torch.nn.functional.interpolate(images.float(), size, mode="bicubic", antialias=True)
+            return {self.row: self.network.encode_image((x.clamp(0, 255) / 255 - self.mean) / self.std)}
+
+    def encode(self, captions: Sequence[str], batch_size: int = 256) -> tuple[list[int], Float[Tensor, "known embed"]]:
+        """All captions' places in the embedding."""
+        with torch.inference_mode():
+            parts = [
+                self.network.encode_text(self.tokenize(list(captions[i : i + batch_size])).to(self.device))
+                .float()
+                .cpu()
+                for i in range(0, len(captions), batch_size)
+            ]
+        return list(range(len(captions))), torch.cat(parts)
+
+    def description(self) -> dict[str, Any]:
+        return {"model": self.model, "path": str(self.path), "sha256": self.weights_sha256, "size": self.size}

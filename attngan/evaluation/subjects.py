@@ -23,14 +23,18 @@ class Split:
     Args:
         images: As the data set yields them.
         fingerprint: Of the image files and their preparation.
-        crops: All real images from a position on, in batches.
+        crops: Centre crops of all real images from a position on, in batches.
         description: For the JSON.
+        random_crop: Position and seed to a random crop, flipped or not, height x width x 3.
+        cache: Folder for what is computed of the real images.
     """
 
     images: list[CaptionedImage]
     fingerprint: str
     crops: Callable[[int], Iterator[UInt8[Tensor, "batch 3 size size"]]]
     description: dict[str, Any] = field(default_factory=dict)
+    random_crop: Callable[[int, tuple[int, ...]], np.ndarray] | None = None
+    cache: Path | None = None
 
     def __post_init__(self) -> None:
         flat = [(text, owner) for owner, image in enumerate(self.images) for text in image.captions]
@@ -50,7 +54,7 @@ def read_split(root: Path, source: str, split: str, size: int) -> Split:
         size: Side of the centre crops in pixels.
     """
     from attngan.data.datamodule import TextImageDataModule
-    from attngan.data.image_cache import fingerprint
+    from attngan.data.image_cache import cache_folder, fingerprint
     from attngan.data.images import shorter_side
 
     data = TextImageDataModule(root=str(root), source=source, image_size=size, stages=1)
@@ -64,9 +68,17 @@ def read_split(root: Path, source: str, split: str, size: int) -> Split:
                 yield batch[max(start - position, 0) :]
             position += len(batch)
 
+    def random_crop(index: int, seed: tuple[int, ...]) -> np.ndarray:
+        rng = np.random.default_rng(seed)
+        pixels = dataset.cache[dataset.rows[index]]
+        top, left = (int(rng.integers(side - size + 1)) for side in pixels.shape[:2])
+        crop = pixels[top : top + size, left : left + size]
+        return crop[:, ::-1] if rng.integers(2) else crop
+
     description = {"root": str(root), "source": source, "split": split, "image_size": size}
     images = list(dataset.images)
-    return Split(images, fingerprint(images, shorter_side(size)), crops, description)
+    known_by = fingerprint(images, shorter_side(size))
+    return Split(images, known_by, crops, description, random_crop, cache_folder(root))
 
 
 @runtime_checkable

@@ -30,6 +30,7 @@ def observe(
     key: Mapping[str, Any] | None = None,
     progress: Callable[[int], None] = lambda done: None,
     device: torch.device | str = "cpu",
+    stale: Callable[[str], None] = lambda reason: None,
 ) -> dict[str, Tensor]:
     """Shows ``count`` images to all observers and returns their rows, float32, in the images' order.
 
@@ -42,11 +43,12 @@ def observe(
             started anew.
         progress: Called with the number of images looked at.
         device: Where the observers want their batches.
+        stale: Told what changed when kept rows are refused.
 
     Raises:
         ValueError: Fewer images than ``count``.
     """
-    rows = _Rows(count, folder, dict(key or {}))
+    rows = _Rows(count, folder, dict(key or {}), stale)
     progress(rows.done)
     try:
         if rows.done < count:
@@ -69,16 +71,16 @@ def observe(
 class _Rows:
     """Named arrays of ``count`` rows, the first ``done`` of them filled; in memory or in a folder."""
 
-    def __init__(self, count: int, folder: Path | None, key: dict[str, Any]) -> None:
+    def __init__(self, count: int, folder: Path | None, key: dict[str, Any], stale: Callable[[str], None]) -> None:
         self.count, self.folder, self.done = count, folder, 0
         self.key = json.loads(json.dumps({**key, "count": count}))
         self.arrays: dict[str, np.ndarray] = {}
         self.saved_at = time.monotonic()
         if folder is not None:
             folder.mkdir(parents=True, exist_ok=True)
-            self._take_up(folder)
+            self._take_up(folder, stale)
 
-    def _take_up(self, folder: Path) -> None:
+    def _take_up(self, folder: Path, stale: Callable[[str], None]) -> None:
         state = folder / STATE
         if not state.is_file():
             return
@@ -87,6 +89,8 @@ class _Rows:
         except json.JSONDecodeError:
             return
         if kept["key"] != self.key:
+            changed = sorted(k for k in {*kept["key"], *self.key} if kept["key"].get(k) != self.key.get(k))
+            stale(f"what {folder} keeps was computed with other {', '.join(changed)}: it is computed anew")
             return
         for name, columns in kept["arrays"].items():
             file, shape = self._file(name), (self.count, columns)

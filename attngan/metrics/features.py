@@ -83,6 +83,7 @@ class FeatureExtractor(nn.Module):
         precision: What the body computes in; the head and what is returned are float32.
         class_names: Names of the head's classes, where known.
         kind: "classifier" for one fine-tuned on a data set's own classes.
+        facts: What else is known of it (data set, accuracy ...).
     """
 
     def __init__(
@@ -97,9 +98,11 @@ class FeatureExtractor(nn.Module):
         precision: Precision = "float32",
         class_names: tuple[str, ...] | None = None,
         kind: str = "network",
+        facts: dict[str, Any] | None = None,
     ) -> None:
         super().__init__()
         self.kind = kind
+        self.facts = dict(facts or {})
         self.base_name = name
         self.name = name if precision == "float32" else f"{name}-{precision}"
         self.sha256 = sha256
@@ -139,7 +142,7 @@ class FeatureExtractor(nn.Module):
             "resize": self.resize,
             "range": [self.factor.flatten().tolist(), self.offset.flatten().tolist()],
             "precision": self.precision,
-        }
+        } | ({"facts": self.facts} if self.facts else {})
 
 
 def load_extractor(
@@ -366,6 +369,7 @@ def _classifier_extractor(path: Path, resize: Resize | None, precision: Precisio
         precision,
         tuple(classifier.class_names[i] for i in kept),
         "classifier",
+        classifier.facts,
     )
 
 

@@ -125,6 +125,10 @@ def departures(
     if protocol.extractor == CLASSIFIER:
         if extractor.kind != CLASSIFIER:
             found.append(f"extractor {extractor.base_name} instead of a classifier fine-tuned on the test classes")
+        elif extractor.facts.get("split") != protocol.split:
+            found.append(
+                f"classifier of the {extractor.facts.get('split')} classes instead of the {protocol.split} ones"
+            )
     else:
         same("extractor", extractor.base_name, protocol.extractor)
     same("resize filter", extractor.resize, protocol.resize)
@@ -140,7 +144,8 @@ def departures(
 def score_name(metric: str, count: int, extractor: str, protocol: Protocol | None, completed: bool) -> str:
     """``fid_30k_attngan`` for a completed protocol, ``fid_2933_efficientnet-lite0`` for anything else."""
     if protocol is not None and completed:
-        return f"{metric}_{_short(count)}_{protocol.name}"
+        named_after = f"_{extractor}" if protocol.extractor == CLASSIFIER else ""
+        return f"{metric}_{_short(count)}_{protocol.name}{named_after}"
     return f"{metric}_{count}_{extractor}"
 
 

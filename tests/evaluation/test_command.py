@@ -1,9 +1,14 @@
 """`attngan evaluate` on a stand-in generator: what is in the result, under which names, and what it refuses."""
 
+import dataclasses
 import json
+import shutil
+from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
+from PIL import Image
 from torch import nn
 
 from attngan.evaluation import evaluate
@@ -122,11 +127,102 @@ def test_own_scorer_is_named_and_warned_of(tmp_path, toy_root, sampler, scorer_f
 
 def test_uncompleted_protocol_is_not_named(tmp_path, toy_root, sampler):
     result = run(tmp_path, toy_root, protocol="attngan")
-    assert set(result["scores"]) == {"is_50_tiny"}
+    assert set(result["scores"]) == {"is_50_tiny", "is_50_tiny_of_real_images"}
     assert not result["protocol"]["completed"]
     reasons = " ".join(result["protocol"]["departures"])
     assert "images 50 instead of 30000" in reasons
     assert "extractor tiny instead of inception-tf" in reasons
+
+
+def test_every_score_of_drawn_real_and_untrained_in_one_run(tmp_path, toy_root, sampler, scorer_file):
+    metrics = ["is", "fid", "fid_infinity", "kid", "precision_recall", "r_precision", "diversity"]
+    result = run(tmp_path, toy_root, metrics=metrics, scorer=scorer_file, count=120)
+    values = {name: score["value"] for name, score in result["scores"].items()}
+    assert values["fid_120_tiny"] > 5 * values["fid_120_tiny_of_real_halves"] > 0  # coloured noise is no bird
+    assert values["kid_120_tiny"] > 10 * abs(values["kid_120_tiny_of_real_halves"])
+    assert values["precision_120_tiny"] < 0.2 < values["precision_120_tiny_of_real_halves"]
+    assert values["is_120_tiny_of_real_images"] > 1
+    diversity = [name for name in values if name.startswith("diversity_50x8")]
+    assert len(diversity) == 2
+    assert values["diversity_50x8_tiny"] < values["diversity_50x8_tiny_of_different_captions"]
+
+
+def test_reference_is_kept_until_the_images_change(tmp_path, toy_root, sampler, monkeypatch):
+    from attngan.data.datamodule import TextImageDataModule
+
+    root = tmp_path / "birds"
+    shutil.copytree(toy_root, root)
+    looked, full_images = [], TextImageDataModule.full_images
+
+    def counting(self, *args, **kwargs):
+        looked.append(args)
+        return full_images(self, *args, **kwargs)
+
+    monkeypatch.setattr(TextImageDataModule, "full_images", counting)
+    first = run(tmp_path, root, metrics=["fid"])["scores"]
+    again = run(tmp_path, root, metrics=["fid"], out=tmp_path / "b")["scores"]
+    assert len(looked) == 1
+    assert first == again
+    changed = next(
+        p for p in (root / "images").rglob("*.jpg") if p.parent.name in (root / "test/filenames.txt").read_text()
+    )
+    Image.new("RGB", Image.open(changed).size, "red").save(changed)
+    with pytest.warns(UserWarning, match="computed with other fingerprint"):
+        other = run(tmp_path, root, metrics=["fid"], out=tmp_path / "c")["scores"]
+    assert len(looked) == 2
+    assert other["fid_50_tiny"] != first["fid_50_tiny"]
+
+
+def test_reference_from_a_folder_a_zip_and_published_statistics(tmp_path, toy_root, sampler):
+    run(tmp_path, toy_root, write_images=True)
+    folder = tmp_path / "out" / "images"
+    archive = shutil.make_archive(str(tmp_path / "images"), "zip", folder)
+    same = run(tmp_path, toy_root, reference=folder, metrics=["fid"], out=tmp_path / "a")["scores"]["fid_50_tiny"]
+    zipped = run(tmp_path, toy_root, reference=Path(archive), metrics=["fid"], out=tmp_path / "b")["scores"][
+        "fid_50_tiny"
+    ]
+    assert abs(same["value"]) < 1e-3
+    assert abs(zipped["value"]) < 1e-3
+    features = tiny_extractor()(torch.cat(list(ImageFiles(folder).batches()))).features.double().numpy()
+    np.savez(tmp_path / "known.npz", mu=features.mean(0), sigma=np.cov(features, rowvar=False))
+    known = run(tmp_path, toy_root, reference=tmp_path / "known.npz", metrics=["fid"], out=tmp_path / "c")
+    assert abs(known["scores"]["fid_50_tiny"]["value"]) < 1e-3
+    assert known["reference"]["sha256"]
+    with pytest.raises(ValueError, match="published statistics serve FID alone"):
+        run(tmp_path, toy_root, reference=tmp_path / "known.npz", metrics=["kid"], out=tmp_path / "d")
+
+
+def test_dfgan_reference_is_augmented_and_its_noise_truncated(tmp_path, toy_root, sampler, monkeypatch):
+    from attngan.metrics import protocols
+
+    small = dataclasses.replace(protocols.PROTOCOLS["dfgan"], images=60, reference_images=70, extractor="tiny")
+    monkeypatch.setitem(protocols.PROTOCOLS, "dfgan", small)
+    drawn = []
+    draw = sampler.draw
+    monkeypatch.setattr(sampler, "draw", lambda *args: drawn.append(args[3]) or draw(*args))
+    result = run(tmp_path, toy_root, protocol="dfgan", metrics=["fid"], count=None)
+    assert set(drawn) == {0.88}
+    assert result["reference"]["crops"] == "augmented"
+    assert result["reference"]["images"] == 70
+    assert result["images"] == 60
+
+
+def test_completed_protocol_stands_in_the_name(tmp_path, toy_root, sampler, monkeypatch):
+    from attngan.metrics import protocols
+
+    small = dataclasses.replace(
+        protocols.PROTOCOLS["dmgan"], images=130, extractor="tiny", resize="antialias", batch=50
+    )
+    monkeypatch.setitem(protocols.PROTOCOLS, "dmgan", small)
+    # the last partial batch is dropped, so 130 images are never completed
+    uncompleted = run(tmp_path, toy_root, protocol="dmgan", metrics=["is"], count=None)
+    assert next(iter(uncompleted["scores"])) == "is_100_tiny"
+    monkeypatch.setitem(protocols.PROTOCOLS, "dmgan", dataclasses.replace(small, images=100))
+    completed = run(tmp_path, toy_root, protocol="dmgan", metrics=["is"], count=None, out=tmp_path / "b")
+    assert completed["protocol"]["completed"]
+    assert next(iter(completed["scores"])) == "is_100_dmgan"
+    other_seed = run(tmp_path, toy_root, protocol="dmgan", metrics=["is"], count=None, seed=3, out=tmp_path / "c")
+    assert next(iter(other_seed["scores"])) == "is_100_tiny"
 
 
 def test_refusals_say_what_to_do(tmp_path, toy_root, sampler, monkeypatch):

@@ -66,9 +66,11 @@ def test_a_finished_pass_looks_at_nothing(tmp_path):
 @pytest.mark.parametrize(("key", "count"), [({"seed": 1}, 23), ({"seed": 0}, 20)])
 def test_another_key_starts_anew(tmp_path, key, count):
     observe(batches_of(5), [brightness], 23, tmp_path, {"seed": 0})
-    looked_at = []
-    observe(batches_of(5, looked_at), [brightness], count, tmp_path, key)
+    looked_at, reasons = [], []
+    observe(batches_of(5, looked_at), [brightness], count, tmp_path, key, stale=reasons.append)
     assert looked_at[0] == 0
+    assert len(reasons) == 1
+    assert ("seed" if key != {"seed": 0} else "count") in reasons[0]
 
 
 def test_damaged_rows_start_anew(tmp_path):

@@ -1,0 +1,143 @@
+"""The instruments that look at images, and the scores of what they saw."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from torch import Tensor
+
+from attngan.evaluation.observers import ClipJudge, Judge, Scorer, extractor_observer
+from attngan.evaluation.reference import Reference
+from attngan.evaluation.scores import (
+    CaptionScores,
+    Score,
+    caption_scores,
+    fid_scores,
+    inception_scores,
+    kid_scores,
+    manifold_score_list,
+)
+from attngan.evaluation.subjects import Split
+from attngan.metrics.feature_pass import Observer
+from attngan.metrics.features import FeatureExtractor
+from attngan.metrics.manifold import ManifoldScores
+from attngan.metrics.protocols import Protocol, score_name
+
+
+@dataclass
+class Instruments:
+    """What looks at the images, and which scores are wanted."""
+
+    metrics: frozenset[str]
+    extractor: FeatureExtractor | None = None
+    scorer: Scorer | None = None
+    clip: ClipJudge | None = None
+    splits: int = 10
+    seed: int = 0
+
+    @property
+    def judges(self) -> list[Judge]:
+        return [judge for judge in (self.scorer, self.clip) if judge is not None]
+
+    def looks(self, judges: bool = True) -> list[Observer]:
+        looks = [] if self.extractor is None else [extractor_observer(self.extractor)]
+        return looks + ([judge.look for judge in self.judges] if judges else [])
+
+    def identity(self, judges: bool = True) -> dict[str, Any]:
+        """What decides the rows."""
+        networks: dict[str, Any] = {} if self.extractor is None else {"extractor": self.extractor.description()}
+        return networks | ({judge.row: judge.weights_sha256 for judge in self.judges} if judges else {})
+
+    @property
+    def short_name(self) -> str:
+        return "none" if self.extractor is None else f"{self.extractor.name}-{self.extractor.sha256[:8]}"
+
+    def only_extractor(self) -> "Instruments":
+        return replace(self, scorer=None, clip=None)
+
+
+@dataclass(frozen=True)
+class Naming:
+    """How scores are named: number of images, protocol where it was completed, a scorer that flatters."""
+
+    images: int
+    completed: Protocol | None = None
+    flattered: bool = False
+
+
+@dataclass
+class Measured:
+    """Scores, and what the report shows of single images."""
+
+    scores: list[Score] = field(default_factory=list)
+    manifold: ManifoldScores | None = None
+    judged: dict[str, CaptionScores] = field(default_factory=dict)
+    features: Tensor | None = None
+
+
+def measure(
+    tools: Instruments,
+    naming: Naming,
+    said: dict[str, Tensor],
+    captions: Sequence[int] | None,
+    real: Split | None,
+    compared: Reference,
+) -> Measured:
+    """The scores of images that the instruments have looked at.
+
+    Args:
+        tools: Those instruments.
+        naming: Of the scores.
+        said: What they said of the images.
+        captions: Position of each image's caption in the split, where it is known.
+        real: The split.
+        compared: What they said of the images to compare with.
+
+    Raises:
+        ValueError: A score that these rows do not allow; says why.
+    """
+    measured = Measured(features=said.get("features"))
+    wanted, theirs = tools.metrics, compared.rows
+
+    def name(metric: str) -> str:
+        assert tools.extractor is not None
+        done = naming.completed
+        return score_name(metric, naming.images, tools.extractor.name, done, done is not None)
+
+    if "is" in wanted:
+        if "logits" not in said:
+            assert tools.extractor is not None
+            raise ValueError(f"{tools.extractor.name} does not classify: an Inception Score needs class logits")
+        measured.scores += inception_scores(name("is"), said["logits"], theirs.get("logits"), tools.splits)
+    if "fid" in wanted or "fid_infinity" in wanted:
+        own, infinity = theirs.get("features"), "fid_infinity" in wanted
+        measured.scores += fid_scores(name, said["features"], compared.statistics, own, infinity, tools.seed)
+    if wanted & {"kid", "precision_recall"}:
+        if "features" not in theirs:
+            raise ValueError("KID, precision and recall need reference images: published statistics serve FID alone")
+        if "kid" in wanted:
+            measured.scores += kid_scores(name("kid"), said["features"], theirs["features"], tools.seed)
+        if "precision_recall" in wanted:
+            scores, measured.manifold = manifold_score_list(name, said["features"], theirs["features"], tools.seed)
+            measured.scores += scores
+    for judge in tools.judges:
+        assert real is not None
+        assert captions is not None
+        known, embeddings = judge.encode(real.captions)
+        label = f"{naming.images}_{judge.name}"
+        flattered = "_that_trained_the_generator" if naming.flattered and judge is tools.scorer else ""
+        is_clip = judge is tools.clip
+        judged = caption_scores(
+            f"clip_r_precision_{label}" if is_clip else f"r_precision_{label}{flattered}",
+            real,
+            known,
+            embeddings,
+            said[judge.row],
+            captions,
+            theirs[judge.row],
+            tools.seed,
+            f"clip_score_{label}" if is_clip else None,
+        )
+        measured.judged[judge.row] = judged
+        measured.scores += judged.scores
+    return measured

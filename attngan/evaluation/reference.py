@@ -1,0 +1,116 @@
+"""What drawn images are compared with: the real images of a split, those in a folder, or published statistics."""
+
+import zipfile
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from functools import cached_property, partial
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from attngan.checkpoint import file_sha256
+from attngan.evaluation.subjects import Split
+from attngan.metrics.feature_pass import Observer, observe
+from attngan.metrics.fid import GaussianStatistics, gaussian_statistics
+from attngan.metrics.image_files import ImageFiles
+
+
+@dataclass
+class Reference:
+    """Rows about real images; ``published`` statistics instead where only those are given.
+
+    ``images`` shows single ones again (for the report), by their position among the rows.
+    """
+
+    rows: dict[str, Tensor] = field(default_factory=dict)
+    published: GaussianStatistics | None = None
+    description: dict[str, Any] = field(default_factory=dict)
+    images: Callable[[int], Iterator[Tensor]] | None = None
+
+    @cached_property
+    def statistics(self) -> GaussianStatistics:
+        return self.published or gaussian_statistics(self.rows["features"])
+
+
+def real_crops(split: Split, kind: Literal["centre", "augmented"], count: int | None, seed: int) -> "RealCrops":
+    """The split's images as centre crops, once each; or ``count`` random crops and flips of them."""
+    return RealCrops(split, kind, len(split.images) if count is None else count, seed)
+
+
+@dataclass
+class RealCrops:
+    """Crops of a split's images, from any position on."""
+
+    split: Split
+    kind: Literal["centre", "augmented"]
+    count: int
+    seed: int
+
+    def __call__(self, start: int) -> Iterator[Tensor]:
+        if self.kind == "centre":
+            yield from self.split.crops(start)
+            return
+        if self.split.random_crop is None:
+            raise ValueError("these real images cannot be cropped at random: the protocol's reference cannot be made")
+        for position in range(start, self.count, 64):
+            numbers = range(position, min(position + 64, self.count))
+            crops = [self.split.random_crop(i % len(self.split.images), (self.seed, i)) for i in numbers]
+            yield torch.from_numpy(np.stack(crops)).permute(0, 3, 1, 2)
+
+
+def look_at_reference(
+    source: RealCrops | ImageFiles,
+    looks: list[Observer],
+    networks: dict[str, Any],
+    batch: int | None,
+    folder: Path,
+    progress: Callable[[int], None],
+    stale: Callable[[str], None],
+    device: str,
+) -> Reference:
+    """Rows about real images, kept in ``folder`` for as long as neither images nor networks change.
+
+    Args:
+        source: The images.
+        looks: Observers.
+        networks: What identifies them.
+        batch: Images in a last batch smaller than this are dropped.
+        folder: Of the cache.
+        progress: Told the number of images looked at.
+        stale: Told why the cache is refused.
+        device: Where the observers are.
+    """
+    batches: Callable[[int], Iterator[Tensor]]
+    if isinstance(source, ImageFiles):
+        facts: dict[str, Any] = {"path": str(source.path), "fingerprint": source.fingerprint}
+        total, batches = len(source), partial(_file_batches, source)
+    else:
+        facts = source.split.description | {"fingerprint": source.split.fingerprint, "crops": source.kind}
+        facts |= {"seed": source.seed} if source.kind == "augmented" else {}
+        total, batches = source.count, source
+    if batch is not None:
+        total -= total % batch
+    rows = observe(batches, looks, total, folder, {**facts, "networks": networks}, progress, device, stale)
+    return Reference(rows, None, facts | {"images": total}, batches)
+
+
+def _file_batches(files: ImageFiles, start: int) -> Iterator[Tensor]:
+    return files.batches(start)
+
+
+def published_statistics(path: Path) -> Reference:
+    """Mean and covariance from an ``.npz`` with ``mu`` and ``sigma``, as published references come (FID alone).
+
+    Raises:
+        ValueError: The file holds something else.
+    """
+    try:
+        with np.load(path, allow_pickle=False) as arrays:
+            mean, covariance = torch.from_numpy(arrays["mu"]).double(), torch.from_numpy(arrays["sigma"]).double()
+    except (KeyError, ValueError, OSError, zipfile.BadZipFile) as error:
+        raise ValueError(f"{path} holds no published statistics, arrays mu and sigma ({error})") from error
+    facts = {"path": str(path), "sha256": file_sha256(path), "statistics": "published mean and covariance"}
+    return Reference({}, GaussianStatistics(mean, covariance, 0), facts)
