@@ -414,8 +414,8 @@ def _head(
     slit = at((0.86, y + 0.02), (0.86 + 0.7 * long, y + 0.06), (0.86, y + 0.09))
 
     crest = max(0.0, dice.uniform(-0.35, 0.35))  # some raise their crown feathers at the back
-    angles = np.radians(np.linspace(16, 204, 17))
-    lift = 1.02 + crest * np.exp(-np.abs(angles - math.radians(150)) / 0.28)
+    angles = np.radians(np.linspace(16, 204, 33))
+    lift = 1.02 + crest * np.exp(-np.abs(angles - math.radians(140)) / 0.22)
     cap = [(float(r * math.cos(a)), float(-r * math.sin(a))) for r, a in zip(lift, angles, strict=True)]
     lower_edge = [(-0.66, 0.20), (-0.34, 0.0), (0.0, -0.16), (0.30, -0.24), (0.66, -0.26)]
     eye = at((0.44, -0.04))[0]
@@ -533,7 +533,8 @@ def draw_bird(bird: ToyBird, size: int) -> Image.Image:
     """The picture, ``size`` x ``size``, drawn four times as large and reduced so that edges are smooth."""
     dice = Dice(*bird.seed, 2)
     side = size * _SUPERSAMPLING
-    canvas = _background(bird, size, dice).resize((side, side), Image.Resampling.BICUBIC)
+    # The reduction gives the background back exactly as it was, whatever filter enlarges it.
+    canvas = _background(bird, size, dice).resize((side, side), Image.Resampling.NEAREST)
     pen = ImageDraw.Draw(canvas)
     _scenery(pen, bird, side, dice)
     mask = Image.new("L", (side, side))

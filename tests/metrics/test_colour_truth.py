@@ -165,7 +165,7 @@ def test_training_repeats_itself_and_counts_what_it_has_not_seen(toy_root: Path)
 
 def test_a_little_training_beats_guessing(toy_root: Path) -> None:
     _, accuracy = train_probe(toy_root, size=32, epochs=12, batch_size=32, more_birds=300, progress=False)
-    assert accuracy.new_classes.percent > 30
+    assert accuracy.new_classes.percent > 25  # guessing: about 10
 
 
 @pytest.mark.slow
