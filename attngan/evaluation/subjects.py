@@ -54,12 +54,18 @@ def read_split(root: Path, source: str, split: str, size: int) -> Split:
         size: Side of the centre crops in pixels.
     """
     from attngan.data.datamodule import TextImageDataModule
-    from attngan.data.image_cache import cache_folder, fingerprint
-    from attngan.data.images import shorter_side
 
     data = TextImageDataModule(root=str(root), source=source, image_size=size, stages=1)
     data.setup("test" if split == "test" else "fit")
-    dataset = data.split(split)
+    return split_of(data, split)
+
+
+def split_of(data: Any, split: str) -> Split:
+    """A split of a data module that is set up, at its own image size."""
+    from attngan.data.image_cache import cache_folder, fingerprint
+    from attngan.data.images import shorter_side
+
+    dataset, size = data.split(split), data.image_size
 
     def crops(start: int) -> Iterator[Tensor]:
         position = 0
@@ -75,10 +81,10 @@ def read_split(root: Path, source: str, split: str, size: int) -> Split:
         crop = pixels[top : top + size, left : left + size]
         return crop[:, ::-1] if rng.integers(2) else crop
 
-    description = {"root": str(root), "source": source, "split": split, "image_size": size}
+    description = {"root": str(data.root), "source": data.source, "split": split, "image_size": size}
     images = list(dataset.images)
     known_by = fingerprint(images, shorter_side(size))
-    return Split(images, known_by, crops, description, random_crop, cache_folder(root))
+    return Split(images, known_by, crops, description, random_crop, cache_folder(data.root, data.cache_dir))
 
 
 @runtime_checkable
