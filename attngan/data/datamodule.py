@@ -324,7 +324,7 @@ class TextImageDataModule(LightningDataModule):
 
         def centre(index: int) -> np.ndarray:
             if size == self.image_size:
-                pixels = dataset.cache[dataset.rows[index]]
+                pixels = dataset.cache[int(dataset.rows[index])]
             else:
                 image = dataset.images[index]
                 pixels = load_pixels(image.path, image.box, short)
@@ -363,14 +363,14 @@ class TextImageDataModule(LightningDataModule):
             rank, world = self.trainer.global_rank, self.trainer.world_size
         order = EpochOrder(len(dataset), self.batch_size, shuffle, drop_last, self.seed, rank, world)
         workers = sensible_workers() if self.workers is None else self.workers
-        return EpochLoader(dataset, order, workers, self._batches_done)
+        return EpochLoader(dataset, order, workers, self._progress)
 
-    def _batches_done(self) -> int | None:
-        """Of the running epoch, by Lightning's count: a batch that an interrupt tore apart is not done."""
+    def _progress(self) -> tuple[int, int] | None:
+        """The trainer's epoch and how many of its batches are done."""
         if self.trainer is None:
             return None
-        progress: Any = self.trainer.fit_loop.epoch_loop.batch_progress.current
-        return progress.processed
+        batches: Any = self.trainer.fit_loop.epoch_loop.batch_progress.current
+        return self.trainer.current_epoch, batches.processed
 
     def on_after_batch_transfer(self, batch: Any, dataloader_idx: int = 0) -> Any:
         """Makes the image pyramid, on the device that the batch has come to."""
@@ -384,8 +384,8 @@ class TextImageDataModule(LightningDataModule):
 def held_out_for_validation(images: list[CaptionedImage]) -> set[str]:
     """Names of the training images that validate: a tenth of the classes, or of the images where there are none.
 
-    Chosen by a hash of class number or name, so that the choice stays when images are added or another seed is used:
-    the DAMSM and the GAN that trains with it must leave out the same ones.
+    Chosen by a hash of class number or name, so that it is the same with every seed: the DAMSM and the GAN that trains
+    with it must leave out the same ones.
     """
     classes = {image.class_id for image in images}
     by_class = None not in classes and len(classes) > 1

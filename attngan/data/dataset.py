@@ -107,7 +107,7 @@ class CaptionedImageDataset(Dataset):
         captions = []
         for row, (epoch, index) in enumerate(places):
             rng = np.random.default_rng((self.seed, epoch, index))
-            image = self.cache[self.rows[index]]
+            image = self.cache[int(self.rows[index])]
             top, left, mirrored[row] = self._crop_and_flip(image, rng)
             crop = image[top : top + size, left : left + size]
             pixels[row] = crop[:, ::-1] if mirrored[row] else crop

@@ -43,11 +43,13 @@ class EpochOrder:
         self.rank = rank
         self.world = world
         self.epoch = 0
+        self.follows_trainer = False
         self.start = 0
 
     def set_epoch(self, epoch: int) -> None:
-        """Called by Lightning before each epoch."""
+        """Called by Lightning before each epoch, on the loader that it trains with and on no other."""
         self.epoch = epoch
+        self.follows_trainer = True
 
     def __len__(self) -> int:
         whole, rest = divmod(self.images, self.batch_size * self.world)
@@ -75,8 +77,7 @@ class EpochLoader:
         dataset: The split.
         order: Which images make each batch.
         workers: Processes that load; 0 loads in this one.
-        batches_done: Asked when a checkpoint is saved: how many batches of this epoch training is done with. None: as
-            many as this loader gave out.
+        progress: Tells the trainer's epoch and how many batches of it are done; None where there is no trainer.
     """
 
     def __init__(
@@ -84,12 +85,13 @@ class EpochLoader:
         dataset: CaptionedImageDataset,
         order: EpochOrder,
         workers: int = 0,
-        batches_done: Callable[[], int | None] | None = None,
+        progress: Callable[[], tuple[int, int] | None] = lambda: None,
     ) -> None:
         self.dataset = dataset
-        self.sampler = order  # Lightning looks for set_epoch here
+        self.sampler = order  # Lightning looks for set_epoch here,
+        self.batch_sampler = None  # and here whether evaluation is shuffled
         self.batch_size = order.batch_size
-        self._batches_done = batches_done
+        self._progress = progress
         self._given_out = 0
         self._resume: dict[str, Any] | None = None
         self._loader = DataLoader(
@@ -106,7 +108,10 @@ class EpochLoader:
 
     def __iter__(self) -> Iterator[ImageBatch]:
         # A generator: nothing below happens before the first batch is asked for. Lightning makes the iterator before it
-        # says which epoch it is.
+        # says which epoch it is. What it then says is its count of epochs run, one too many after resuming at the end
+        # of an epoch under max_steps; the trainer's own epoch is right.
+        if self.sampler.follows_trainer and (progress := self._progress()):
+            self.sampler.epoch = progress[0]
         resume, self._resume = self._resume, None
         self.sampler.start = resume["batches"] if resume and resume["epoch"] == self.sampler.epoch else 0
         self._given_out = self.sampler.start
@@ -118,12 +123,10 @@ class EpochLoader:
 
     def state_dict(self) -> dict[str, Any]:
         """The place in the epoch and what it depends on."""
-        done = self._batches_done() if self._batches_done is not None else None
-        return {
-            "epoch": self.sampler.epoch,
-            "batches": self._given_out if done is None else done,
-            "order": self._depends_on(),
-        }
+        progress = self._progress()
+        # By the trainer's count: a batch that an interrupt tore apart was given out, but is not done.
+        batches = progress[1] if progress else self._given_out
+        return {"epoch": self.sampler.epoch, "batches": batches, "order": self._depends_on()}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Goes on from that place, if the first epoch iterated is the one it is in."""

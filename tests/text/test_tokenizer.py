@@ -1,3 +1,5 @@
+import subprocess
+import sys
 from importlib.metadata import version
 
 import pytest
@@ -39,6 +41,12 @@ def test_folding_leaves_letters_of_other_scripts_alone():
 
 def test_one_emoji_glued_to_a_word_does_not_make_another_word():
     assert Tokenizer()("bird\u200d") == ["bird"]
+
+
+def test_nltk_is_loaded_only_when_it_is_used():
+    code = "import sys, attngan.text.tokenizer as t; t.Tokenizer('published')('a'); print('nltk' in sys.modules)"
+    printed = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+    assert printed.strip() == "False"
 
 
 def test_another_name_is_refused():
