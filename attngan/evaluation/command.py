@@ -183,8 +183,7 @@ def evaluate(
     if report:
         from attngan.evaluation.report import write_report
 
-        again = _images_again(subject, batch_size)
-        write_report(out / "report.html", result, measured, real, compared, again)
+        write_report(out / "report.html", result, measured, real, compared, lambda i: next(subject.batches(i, 1))[0])
     if progress:
         _print_table(result)
         print(f"written: {out / 'scores.json'}" + (f", {out / 'report.html'}" if report else ""))
@@ -293,7 +292,7 @@ def _reference(
             said = look_at_reference(plain, [judge.look], networks, None, place, step, stale, device)
         found.rows |= said.rows
         found.description = found.description or said.description
-        found.images = found.images or said.images
+        found.show = found.show or said.show
     return found
 
 
@@ -379,15 +378,6 @@ def _untrained(
         for score in measured.scores
         if not any(part in score.name for part in ("_of_real", "_of_shuffled"))
     ]
-
-
-def _images_again(subject: Subject, batch_size: int) -> Callable[[Sequence[int]], dict[int, Tensor]]:
-    """Shows images of these positions once more, each drawn or read from its own place."""
-
-    def show(positions: Sequence[int]) -> dict[int, Tensor]:
-        return {position: next(subject.batches(position, 1))[0] for position in positions}
-
-    return show
 
 
 # --- the user's screen and disk ---------------------------------------------------------------------------------------

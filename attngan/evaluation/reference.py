@@ -22,13 +22,13 @@ from attngan.metrics.image_files import ImageFiles
 class Reference:
     """Rows about real images; ``published`` statistics instead where only those are given.
 
-    ``images`` shows single ones again (for the report), by their position among the rows.
+    ``show`` shows a single one again (for the report), by its position among the rows.
     """
 
     rows: dict[str, Tensor] = field(default_factory=dict)
     published: GaussianStatistics | None = None
     description: dict[str, Any] = field(default_factory=dict)
-    images: Callable[[int], Iterator[Tensor]] | None = None
+    show: Callable[[int], Tensor] | None = None
 
     @cached_property
     def statistics(self) -> GaussianStatistics:
@@ -94,7 +94,7 @@ def look_at_reference(
     if batch is not None:
         total -= total % batch
     rows = observe(batches, looks, total, folder, {**facts, "networks": networks}, progress, device, stale)
-    return Reference(rows, None, facts | {"images": total}, batches)
+    return Reference(rows, None, facts | {"images": total}, lambda position: next(batches(position))[0])
 
 
 def _file_batches(files: ImageFiles, start: int) -> Iterator[Tensor]:

@@ -12,7 +12,8 @@ import torch
 from jaxtyping import UInt8
 from torch import Tensor
 
-from attngan.metrics.image_files import ImageFiles, caption_in_name, drawn_name, to_uint8, write_images
+from attngan.metrics.image_files import ImageFiles, caption_in_name, drawn_name, write_images
+from attngan.pictures import to_uint8
 from attngan.records import CaptionedImage
 
 
@@ -67,16 +68,19 @@ def split_of(data: Any, split: str) -> Split:
 
     dataset, size = data.split(split), data.image_size
 
+    def centre(index: int) -> np.ndarray:
+        pixels = dataset.cache[int(dataset.rows[index])]
+        top, left = ((side - size) // 2 for side in pixels.shape[:2])
+        return pixels[top : top + size, left : left + size]
+
     def crops(start: int) -> Iterator[Tensor]:
-        position = 0
-        for batch in data.full_images(split, size):
-            if position + len(batch) > start:
-                yield batch[max(start - position, 0) :]
-            position += len(batch)
+        for position in range(start, len(dataset), 64):
+            batch = [centre(i) for i in range(position, min(position + 64, len(dataset)))]
+            yield torch.from_numpy(np.stack(batch)).permute(0, 3, 1, 2)
 
     def random_crop(index: int, seed: tuple[int, ...]) -> np.ndarray:
         rng = np.random.default_rng(seed)
-        pixels = dataset.cache[dataset.rows[index]]
+        pixels = dataset.cache[int(dataset.rows[index])]
         top, left = (int(rng.integers(side - size + 1)) for side in pixels.shape[:2])
         crop = pixels[top : top + size, left : left + size]
         return crop[:, ::-1] if rng.integers(2) else crop

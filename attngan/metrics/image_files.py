@@ -107,8 +107,3 @@ def write_images(images: UInt8[Tensor, "batch 3 height width"], paths: list[Path
         part = path.with_suffix(".part")
         Image.fromarray(image).save(part, "PNG")
         part.replace(path)
-
-
-def to_uint8(images: Tensor) -> UInt8[Tensor, "batch 3 height width"]:
-    """Images in [-1, 1] to grey levels, rounded as they are when written to a file."""
-    return ((images.float() + 1) * 127.5).round().clamp(0, 255).to(torch.uint8)

@@ -12,7 +12,7 @@ from PIL import Image
 from torch import nn
 
 from attngan.evaluation import evaluate
-from attngan.evaluation.subjects import caption_order
+from attngan.evaluation.subjects import caption_order, read_split
 from attngan.metrics.features import FeatureExtractor, state_sha256
 from attngan.metrics.image_files import ImageFiles, caption_in_name
 
@@ -148,17 +148,17 @@ def test_every_score_of_drawn_real_and_untrained_in_one_run(tmp_path, toy_root, 
 
 
 def test_reference_is_kept_until_the_images_change(tmp_path, toy_root, sampler, monkeypatch):
-    from attngan.data.datamodule import TextImageDataModule
+    from attngan.evaluation.reference import RealCrops
 
     root = tmp_path / "birds"
     shutil.copytree(toy_root, root)
-    looked, full_images = [], TextImageDataModule.full_images
+    looked, crops = [], RealCrops.__call__
 
-    def counting(self, *args, **kwargs):
-        looked.append(args)
-        return full_images(self, *args, **kwargs)
+    def counting(self, start):
+        looked.append(start)
+        return crops(self, start)
 
-    monkeypatch.setattr(TextImageDataModule, "full_images", counting)
+    monkeypatch.setattr(RealCrops, "__call__", counting)
     first = run(tmp_path, root, metrics=["fid"])["scores"]
     again = run(tmp_path, root, metrics=["fid"], out=tmp_path / "b")["scores"]
     assert len(looked) == 1
@@ -238,6 +238,18 @@ def test_refusals_say_what_to_do(tmp_path, toy_root, sampler, monkeypatch):
     monkeypatch.setattr(torch.hub, "download_url_to_file", lambda *a, **k: (_ for _ in ()).throw(OSError("offline")))
     with pytest.raises(FileNotFoundError, match="--extractor efficientnet-lite0"):
         run(tmp_path, toy_root, extractor=None)
+
+
+def test_real_images_are_the_data_modules_centre_crops(toy_root):
+    from attngan.data.datamodule import TextImageDataModule
+
+    split = read_split(toy_root, "cub", "test", 32)
+    data = TextImageDataModule(str(toy_root), image_size=32, stages=1)
+    data.setup()
+    crops = torch.cat(list(data.full_images("test", 32)))
+    assert torch.equal(torch.cat(list(split.crops(0))), crops)
+    assert torch.equal(next(split.crops(5))[0], crops[5])
+    assert len(split.captions) == 10 * len(crops)
 
 
 def test_captions_are_used_equally_often():

@@ -7,7 +7,7 @@ import pytest
 import torch
 from PIL import Image
 
-from attngan.metrics.image_files import ImageFiles, caption_in_name, drawn_name, to_uint8, write_images
+from attngan.metrics.image_files import ImageFiles, caption_in_name, drawn_name, write_images
 
 
 @pytest.fixture
@@ -87,9 +87,3 @@ def test_written_images_are_read_back_unchanged(tmp_path):
     write_images(images, [tmp_path / "a.png", tmp_path / "b.png"])
     assert torch.equal(all_of(ImageFiles(tmp_path)), images)
     assert sorted(p.name for p in tmp_path.iterdir()) == ["a.png", "b.png"]
-
-
-def test_to_uint8_rounds_and_clamps():
-    levels = torch.arange(256, dtype=torch.uint8).view(1, 1, 16, 16).expand(1, 3, 16, 16)
-    assert torch.equal(to_uint8(levels.float() / 127.5 - 1), levels)
-    assert to_uint8(torch.full((1, 3, 1, 1), 1.5)).max() == 255

@@ -1,0 +1,66 @@
+"""The report: everything promised is on it, and it needs no other file."""
+
+import base64
+import io
+import json
+import re
+
+from PIL import Image
+
+from attngan.evaluation.report import page_images
+from tests.evaluation.test_command import run
+
+METRICS = ["is", "fid", "precision_recall", "r_precision"]
+
+
+def test_report_stands_alone_and_shows_what_is_promised(tmp_path, toy_root, sampler, scorer_file):
+    result = run(tmp_path, toy_root, metrics=METRICS, scorer=scorer_file, count=60, report=True)
+    page = (tmp_path / "out" / "report.html").read_text()
+    assert not re.search(r'(src|href)="(?!data:)', page)
+    for name in result["scores"]:
+        base = name.partition("_of_")[0]
+        assert base in page
+    for title in (
+        "R-precision by length",
+        "best caption scores",
+        "worst caption scores",
+        "Nearest real",
+        "Precision 0",
+    ):
+        assert title in page
+    assert result["extractor"]["sha256"] in page
+    assert result["reference"]["fingerprint"] in page
+    images = page_images(page)
+    # 8 best, 8 worst, 8 rows of one image and its 5 nearest, two plots
+    assert len(images) == 8 + 8 + 8 * 6 + 2
+    for uri in images:
+        Image.open(io.BytesIO(base64.b64decode(uri.partition(",")[2]))).load()
+
+
+def test_captions_cannot_break_the_page(tmp_path, toy_root, sampler, scorer_file, monkeypatch):
+    from attngan.evaluation import command
+
+    read = command.read_split
+
+    def with_markup(*args):
+        split = read(*args)
+        split.captions = [f"<script>alert(1)</script> {text}" for text in split.captions]
+        return split
+
+    monkeypatch.setattr(command, "read_split", with_markup)
+    run(tmp_path, toy_root, metrics=["r_precision"], scorer=scorer_file, count=20, report=True)
+    assert "<script" not in (tmp_path / "out" / "report.html").read_text()
+
+
+def test_best_and_last_of_the_run_are_shown(tmp_path, toy_root, sampler):
+    (tmp_path / "quick").mkdir()
+    (tmp_path / "checkpoints").mkdir()
+    kept = {
+        "best": {"fid_1k_quick": {"value": 12.25, "epoch": 30, "steps": 3}},
+        "last": {"epoch": 50, "scores": {"fid_1k_quick": 15.5}},
+    }
+    (tmp_path / "quick" / "history.json").write_text(json.dumps(kept))
+    run(tmp_path, toy_root, checkpoint=tmp_path / "checkpoints" / "last.ckpt", report=True)
+    page = (tmp_path / "out" / "report.html").read_text()
+    assert "12.250 (epoch 30)" in page
+    assert "15.500 (epoch 50)" in page
