@@ -36,7 +36,7 @@ def read_cub(root: str | Path, split: str, findings: Findings | None = None) -> 
         ValueError: When a list is malformed or, without `findings`, an image cannot be used.
     """
     root = Path(root)
-    names = _file_list(root / split)
+    names = read_file_list(root / split)
     tables = _image_tables(_image_root(root))
     captions_of = _caption_reader(root, split, names)
     class_of = _class_reader(root, split, names, tables)
@@ -63,7 +63,7 @@ def read_cub(root: str | Path, split: str, findings: Findings | None = None) -> 
     return list(images.values())
 
 
-def _file_list(folder: Path) -> list[str]:
+def read_file_list(folder: Path) -> list[str]:
     """Names without suffix, as the split's list has them."""
     pickled, text = folder / "filenames.pickle", folder / "filenames.txt"
     if pickled.is_file():

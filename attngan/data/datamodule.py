@@ -37,7 +37,8 @@ class TextImageDataModule(LightningDataModule):
 
     Args:
         root: The data set's folder.
-        source: What kind of data set it is: cub, coco (coco2014, coco2017), flowers, folder or shards.
+        source: What kind of data set it is: cub, coco (coco2014, coco2017 where both are there), flowers, or folder for
+            images with a .txt beside each, a metadata.jsonl or a CSV file.
         image_size: Side of the largest images in pixels. Each of the other stages is half as large.
         stages: How many sizes of image the model wants: 3 for 64, 128 and 256 pixels at image_size 256.
         batch_size: Images a batch on each device.
@@ -46,8 +47,9 @@ class TextImageDataModule(LightningDataModule):
         captions_per_image: How many captions of an image are used, in training and for the vocabulary: the first ones.
             An image may have fewer.
         validation: What validation sees. "classes": a tenth of the training classes (of the images, where there are no
-            classes), which training then leaves out; always the same ones, whatever the seed. "published": the test
-            split, with all of the training split trained on.
+            classes), which training then leaves out; always the same ones, whatever the seed. A data set's own
+            validation split is used instead where it has one. "published": the test split, with all of the training
+            split trained on.
         min_count: How often a word must occur in the training captions to be in the vocabulary.
         tokenizer: "words", or "published": the tokenizer of the published code with its vocabulary, which has the words
             of the test captions too and no unknown word.
@@ -128,7 +130,7 @@ class TextImageDataModule(LightningDataModule):
             return
         self._check_arguments()
         self.findings = Findings()
-        images = read_source(self.source, self.root, self.findings)
+        images = {split: own for split, own in read_source(self.source, self.root, self.findings).items() if own}
         if not images.get("train"):
             self.findings.stop_if_bad()
             raise ValueError(f"{self.root}: no images to train on")
@@ -262,7 +264,7 @@ class TextImageDataModule(LightningDataModule):
         members: dict[str, tuple[str, list]] = {split: (split, images) for split, images in usable.items()}
         if self.validation == "published" and "test" in usable:
             members["validation"] = ("test", usable["test"])
-        elif "validation" not in usable:
+        elif not usable.get("validation"):
             held_out = held_out_for_validation([image for image, _row, _captions in usable["train"]])
             chosen = [item for item in usable["train"] if item[0].name in held_out]
             members["train"] = ("train", [item for item in usable["train"] if item[0].name not in held_out])

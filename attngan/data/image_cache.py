@@ -12,20 +12,17 @@ Roughly 0.2 MB an image at 256 x 256 from near-square crops (CUB: 2.7 GB) and 0.
 import contextlib
 import hashlib
 import json
-import multiprocessing
 import os
 import shutil
-import signal
 import zlib
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
-from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from attngan.data.images import UnusableImageError, kept_shape, load_pixels
+from attngan.data.processes import worker_processes
 from attngan.records import CaptionedImage
 
 VERSION = 1
@@ -35,7 +32,6 @@ _RECORD = np.dtype(
     [("offset", "<u8"), ("height", "<u4"), ("width", "<u4"), ("checksum", "<u4"), ("state", "<u4")], align=False
 )
 _TODO, _DONE, _BAD = 0, 1, 2
-_CHUNK = 32  # images a task of a worker process
 
 Progress = Callable[[int, int], None]
 
@@ -204,12 +200,11 @@ def _build(
     progress: Progress | None,
 ) -> None:
     partial = path.with_name(path.name + ".partial")
-    processes = min(processes or os.cpu_count() or 1, max(1, len(images) // _CHUNK))
     reasons: dict[int, str] = {}
-    with _workers(processes) as run:
+    with worker_processes(processes, len(images)) as run:
         if not _can_go_on(partial, expected):
             shapes = [(0, 0)] * len(images)
-            for position, result in _chunks(run, _shape_of, list(enumerate(images)), (short,)):
+            for position, result in run(_shape_of, list(enumerate(images)), short):
                 if isinstance(result, str):
                     reasons[position] = result
                 else:
@@ -223,7 +218,7 @@ def _build(
         done = len(images) - len(todo)
         if progress is not None:
             progress(done, len(images))
-        for position, reason in _chunks(run, _decode_into, todo, (short, partial)):
+        for position, reason in run(_decode_into, todo, short, partial):
             if reason is not None:
                 reasons[position] = reason
             done += 1
@@ -295,7 +290,6 @@ def _checksum(pixels: np.ndarray) -> int:
 
 
 _Numbered = Sequence[tuple[int, CaptionedImage]]
-_Task = Callable[..., list[tuple[int, Any]]]
 
 
 def _shape_of(chunk: _Numbered, short: int) -> list[tuple[int, tuple[int, int] | str]]:
@@ -327,41 +321,3 @@ def _decode_into(chunk: _Numbered, short: int, partial: Path) -> list[tuple[int,
         table["state"][position] = _DONE
         results.append((position, None))
     return results
-
-
-@contextlib.contextmanager
-def _workers(processes: int) -> Iterator[Callable[..., Iterator[list[tuple[int, Any]]]]]:
-    """Yields ``run(task, chunks, arguments)``: the results of the chunks as they become ready."""
-    if processes == 1:
-        yield lambda task, chunks, arguments: (task(chunk, *arguments) for chunk in chunks)
-        return
-    # fork where there is such a thing: the others start Python anew and import the user's script a second time
-    method = "fork" if "fork" in multiprocessing.get_all_start_methods() else None
-    pool = ProcessPoolExecutor(processes, multiprocessing.get_context(method), initializer=_ignore_interrupts)
-
-    def run(task: _Task, chunks: Sequence[_Numbered], arguments: tuple) -> Iterator[list[tuple[int, Any]]]:
-        try:
-            for future in as_completed([pool.submit(task, chunk, *arguments) for chunk in chunks]):
-                yield future.result()
-        except BrokenProcessPool as error:
-            raise RuntimeError(
-                "a process that decoded images was killed (out of memory?); run it again, it goes on where it was, "
-                "perhaps with fewer processes"
-            ) from error
-
-    try:
-        yield run
-    finally:
-        pool.shutdown(cancel_futures=True)
-
-
-def _ignore_interrupts() -> None:
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C stops the main process, which then stops these
-
-
-def _chunks(
-    run: Callable[..., Iterator[list[tuple[int, Any]]]], task: _Task, numbered: _Numbered, arguments: tuple
-) -> Iterator[tuple[int, Any]]:
-    chunks = [numbered[i : i + _CHUNK] for i in range(0, len(numbered), _CHUNK)]
-    for results in run(task, chunks, arguments):
-        yield from results

@@ -7,6 +7,8 @@ from pathlib import Path
 from attngan.data.coco import read_coco
 from attngan.data.cub import read_cub
 from attngan.data.findings import Findings
+from attngan.data.flowers import read_flowers
+from attngan.data.folder import read_folder
 from attngan.records import CaptionedImage
 
 Splits = dict[str, list[CaptionedImage]]
@@ -40,4 +42,6 @@ SOURCES: dict[str, Callable[[Path, Findings | None], Splits]] = {
     "coco": partial(_train_and_test, read_coco),
     "coco2014": partial(_train_and_test, partial(read_coco, year=2014)),
     "coco2017": partial(_train_and_test, partial(read_coco, year=2017)),
+    "flowers": read_flowers,
+    "folder": read_folder,
 }

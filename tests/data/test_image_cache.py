@@ -8,7 +8,7 @@ import threading
 import numpy as np
 import pytest
 
-from attngan.data import image_cache
+from attngan.data import image_cache, processes
 from attngan.data.image_cache import ImageCache, cache_folder, open_or_build
 from attngan.data.images import load_pixels
 from attngan.records import CaptionedImage
@@ -62,7 +62,7 @@ def test_holds_what_decoding_gives_and_is_not_made_twice(tmp_path, images, decod
 
 
 def test_several_processes_give_the_same_file(tmp_path, images, monkeypatch):
-    monkeypatch.setattr(image_cache, "_CHUNK", 2)
+    monkeypatch.setattr(processes, "CHUNK", 2)
     one, three = tmp_path / "one", tmp_path / "three"
     open_or_build(one, images, SHORT, processes=1)
     open_or_build(three, images, SHORT, processes=3)
@@ -221,7 +221,7 @@ def test_no_images(tmp_path):
 def test_a_killed_worker_is_reported(tmp_path, images, monkeypatch):
     if "fork" not in multiprocessing.get_all_start_methods():
         pytest.skip("the patched function reaches only forked processes")
-    monkeypatch.setattr(image_cache, "_CHUNK", 2)
+    monkeypatch.setattr(processes, "CHUNK", 2)
     monkeypatch.setattr(image_cache, "load_pixels", lambda *_: os._exit(9))
     with pytest.raises(RuntimeError, match="goes on where it was"):
         open_or_build(tmp_path / "cache", images, SHORT, processes=2)
