@@ -1,6 +1,5 @@
 """TextImageDataModule: any data source as splits, loaders and a vocabulary."""
 
-import hashlib
 from collections import Counter
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -17,10 +16,11 @@ from torch import Tensor
 
 from attngan.data.dataset import CaptionedImageDataset, EncodedCaptions, image_pyramid
 from attngan.data.findings import Findings
-from attngan.data.image_cache import ImageCache, cache_folder, open_or_build
+from attngan.data.image_cache import ImageCache, cache_path, open_or_build
 from attngan.data.images import load_pixels, shorter_side
 from attngan.data.loader import EpochLoader, EpochOrder, sensible_workers
 from attngan.data.sources import read_source
+from attngan.data.splits import held_out_for_validation
 from attngan.records import CaptionBatch, CaptionedImage, ImageBatch, TextImageBatch
 from attngan.text.tokenizer import Tokenizer
 from attngan.text.vocabulary import Vocabulary, limit_words, pad_captions
@@ -136,10 +136,9 @@ class TextImageDataModule(LightningDataModule):
             raise ValueError(f"{self.root}: no images to train on")
         self._stop_unless_skipping()  # before decoding for minutes
         short = shorter_side(self.image_size)
-        folder = cache_folder(self.root, self.cache_dir)
         for split, of_split in images.items():
             with _progress_bar(f"decoding {split} images", len(of_split)) as progress:
-                path = folder / f"{self.source}-{split}-{short}px.cache"
+                path = cache_path(self.root, self.source, split, self.image_size, self.cache_dir)
                 self._caches[split] = cache = open_or_build(path, of_split, short, progress=progress)
             for position, reason in cache.bad.items():
                 self.findings.add_bad("unusable image", f"{of_split[position].path}: {reason}")
@@ -381,24 +380,6 @@ class TextImageDataModule(LightningDataModule):
         return TextImageBatch(
             image_pyramid(batch.pixels, self.stages), batch.captions, batch.classes, batch.indices, batch.mirrored
         )
-
-
-def held_out_for_validation(images: list[CaptionedImage]) -> set[str]:
-    """Names of the training images that validate: a tenth of the classes, or of the images where there are none.
-
-    Chosen by a hash of class number or name, so that it is the same with every seed: the DAMSM and the GAN that trains
-    with it must leave out the same ones.
-    """
-    classes = {image.class_id for image in images}
-    by_class = None not in classes and len(classes) > 1
-    group_of: Callable[[CaptionedImage], Any] = lambda image: image.class_id if by_class else image.name  # noqa: E731
-    groups = sorted({group_of(image) for image in images}, key=lambda group: _hash(str(group)))
-    chosen = set(groups[: max(1, round(len(groups) / 10))]) if len(groups) > 1 else set()
-    return {image.name for image in images if group_of(image) in chosen}
-
-
-def _hash(text: str) -> bytes:
-    return hashlib.sha256(text.encode()).digest()
 
 
 @contextmanager

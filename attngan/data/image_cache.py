@@ -21,7 +21,7 @@ from typing import Any
 
 import numpy as np
 
-from attngan.data.images import UnusableImageError, kept_shape, load_pixels
+from attngan.data.images import UnusableImageError, kept_shape, load_pixels, shorter_side
 from attngan.data.processes import worker_processes
 from attngan.records import CaptionedImage
 
@@ -121,6 +121,11 @@ def cache_folder(root: str | Path, cache_dir: str | Path | None = None) -> Path:
     if os.access(inside if inside.is_dir() else root, os.W_OK):
         return inside
     return Path.home() / ".cache" / "attngan" / hashlib.sha256(str(root).encode()).hexdigest()[:16]
+
+
+def cache_path(root: str | Path, source: str, split: str, image_size: int, cache_dir: str | Path | None = None) -> Path:
+    """The cache file of a split of a data set, for images of a size."""
+    return cache_folder(root, cache_dir) / f"{source}-{split}-{shorter_side(image_size)}px.cache"
 
 
 def open_or_build(

@@ -59,12 +59,19 @@ def kept_shape(path: Path, box: tuple[float, ...] | None, short: int) -> tuple[i
     Raises:
         UnusableImageError: When the file is no image or too large, or the box keeps nothing of it.
     """
+    left, top, right, bottom = _checked_rectangle(box, *upright_size(path))
+    return resized_shape(right - left, bottom - top, short)
+
+
+def upright_size(path: Path) -> tuple[int, int]:
+    """Width and height as a viewer shows the image, from the file's header alone.
+
+    Raises:
+        UnusableImageError: When the file is no image or too large.
+    """
     with _opened(path) as image:
         width, height = image.size
-        if _orientation(image) >= 5:  # stored on its side
-            width, height = height, width
-        left, top, right, bottom = _checked_rectangle(box, width, height)
-        return resized_shape(right - left, bottom - top, short)
+        return (height, width) if _orientation(image) >= 5 else (width, height)  # 5 to 8 are stored on their side
 
 
 def load_pixels(path: Path, box: tuple[float, ...] | None, short: int) -> np.ndarray:

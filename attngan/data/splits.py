@@ -3,6 +3,8 @@
 import hashlib
 from collections.abc import Hashable, Iterable
 
+from attngan.records import CaptionedImage
+
 #: What people call the splits.
 SPLIT_NAMES = {
     "train": "train",
@@ -42,3 +44,17 @@ def _whole_number(label: Hashable) -> int | None:
         return int(str(label))
     except ValueError:
         return None
+
+
+def held_out_for_validation(images: list[CaptionedImage]) -> set[str]:
+    """Names of the training images that validate: a tenth of the classes, or of the images where there are none.
+
+    Chosen by a hash of class number or name, so that it is the same with every seed: the DAMSM and the GAN that trains
+    with it must leave out the same ones.
+    """
+    classes = {image.class_id for image in images}
+    by_class = None not in classes and len(classes) > 1
+    group_of = {image.name: str(image.class_id) if by_class else image.name for image in images}
+    groups = sorted(set(group_of.values()), key=stable_hash)
+    chosen = set(groups[: max(1, round(len(groups) / 10))]) if len(groups) > 1 else set()
+    return {name for name, group in group_of.items() if group in chosen}

@@ -14,34 +14,32 @@ def picture(seed: int, width: int = 60, height: int = 50) -> Image.Image:
     return Image.fromarray(small).resize((width, height), Image.Resampling.BICUBIC)
 
 
+def write_cub(root: Path, train_classes: int = 4, test_classes: int = 2, images: int = 3, inner: str = "") -> Path:
+    """A CUB-like folder, its file lists as text; two captions and a box for each image."""
+    image_root = root / inner
+    tables: dict[str, list[str]] = {"images": [], "bounding_boxes": [], "image_class_labels": []}
+    number = 0
+    for label in range(1, train_classes + test_classes + 1):
+        split = "train" if label <= train_classes else "test"
+        for member in range(images):
+            number += 1
+            stem = f"{label:03}.Bird/bird_{number}"
+            image, text = image_root / "images" / f"{stem}.jpg", root / "text" / f"{stem}.txt"
+            for path in (image, text, root / split / "filenames.txt"):
+                path.parent.mkdir(parents=True, exist_ok=True)
+            picture(number).save(image, quality=90)
+            text.write_text(f"bird {number} of class {label}\nthis is a photo of word{label} number {member}\n")
+            with (root / split / "filenames.txt").open("a") as file:
+                file.write(f"{stem}\n")
+            tables["images"].append(f"{number} {stem}.jpg")
+            tables["bounding_boxes"].append(f"{number} 10.0 5.0 30.0 {25 + member}.0")
+            tables["image_class_labels"].append(f"{number} {label}")
+    for table, lines in tables.items():
+        (image_root / f"{table}.txt").write_text("\n".join(lines) + "\n")
+    return root
+
+
 @pytest.fixture
 def make_cub(tmp_path: Path) -> Callable[..., Path]:
-    """``make_cub(train_classes=4)`` -> a CUB-like folder, its file lists as text."""
-
-    def make(
-        name: str = "some data", train_classes: int = 4, test_classes: int = 2, images: int = 3, inner: str = ""
-    ) -> Path:
-        root = tmp_path / name
-        image_root = root / inner
-        tables: dict[str, list[str]] = {"images": [], "bounding_boxes": [], "image_class_labels": []}
-        number = 0
-        for label in range(1, train_classes + test_classes + 1):
-            split = "train" if label <= train_classes else "test"
-            for member in range(images):
-                number += 1
-                stem = f"{label:03}.Bird/bird_{number}"
-                image, text = image_root / "images" / f"{stem}.jpg", root / "text" / f"{stem}.txt"
-                for path in (image, text, root / split / "filenames.txt"):
-                    path.parent.mkdir(parents=True, exist_ok=True)
-                picture(number).save(image, quality=90)
-                text.write_text(f"bird {number} of class {label}\nthis is a photo of word{label} number {member}\n")
-                with (root / split / "filenames.txt").open("a") as file:
-                    file.write(f"{stem}\n")
-                tables["images"].append(f"{number} {stem}.jpg")
-                tables["bounding_boxes"].append(f"{number} 10.0 5.0 30.0 {25 + member}.0")
-                tables["image_class_labels"].append(f"{number} {label}")
-        for table, lines in tables.items():
-            (image_root / f"{table}.txt").write_text("\n".join(lines) + "\n")
-        return root
-
-    return make
+    """``make_cub("any name", train_classes=4)`` -> a CUB-like folder."""
+    return lambda name="some data", **options: write_cub(tmp_path / name, **options)

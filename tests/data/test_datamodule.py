@@ -9,8 +9,9 @@ import torch
 from pytorch_lightning.callbacks import ModelCheckpoint
 from torch.utils.data import DataLoader
 
-from attngan.data.datamodule import TextImageDataModule, held_out_for_validation
+from attngan.data.datamodule import TextImageDataModule
 from attngan.data.images import load_pixels, shorter_side
+from attngan.data.splits import held_out_for_validation
 from attngan.records import CaptionedImage, ImageBatch, TextImageBatch
 from attngan.text.vocabulary import Vocabulary
 
