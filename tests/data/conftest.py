@@ -1,5 +1,7 @@
 """Tiny data sets made on the spot."""
 
+import struct
+import zlib
 from collections.abc import Callable
 from pathlib import Path
 
@@ -12,6 +14,16 @@ def picture(seed: int, width: int = 60, height: int = 50) -> Image.Image:
     """Smooth colours, another for each seed."""
     small = np.random.default_rng(seed).integers(0, 256, (4, 5, 3), dtype=np.uint8)
     return Image.fromarray(small).resize((width, height), Image.Resampling.BICUBIC)
+
+
+def png_bytes(width: int, height: int, depth: int, colour: int, rows: bytes) -> bytes:
+    """A PNG file of any header, whatever its pixels."""
+
+    def chunk(kind: bytes, content: bytes) -> bytes:
+        return struct.pack(">I", len(content)) + kind + content + struct.pack(">I", zlib.crc32(kind + content))
+
+    header = struct.pack(">IIBBBBB", width, height, depth, colour, 0, 0, 0)
+    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(rows)) + chunk(b"IEND", b"")
 
 
 def write_cub(root: Path, train_classes: int = 4, test_classes: int = 2, images: int = 3, inner: str = "") -> Path:

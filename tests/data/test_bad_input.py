@@ -1,8 +1,6 @@
 """One folder with everything that real folders have: nothing shifts, nothing is dropped without being counted."""
 
 import json
-import struct
-import zlib
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +10,7 @@ from PIL import Image
 from attngan.data.datamodule import TextImageDataModule
 from attngan.data.images import load_image
 from attngan.prepare import prepare
-from tests.data.conftest import picture
+from tests.data.conftest import picture, png_bytes
 
 #: File name to how it is made and the colour that its picture has in the middle.
 USABLE = {
@@ -43,20 +41,9 @@ UNUSABLE = {
     "cut.jpg": (cut, "truncated"),
     "empty.jpg": (lambda path: path.write_bytes(b""), "0 bytes"),
     "text.jpg": (lambda path: path.write_text("hello"), "not an image"),
-    "bomb.png": (lambda path: path.write_bytes(bomb()), "decompression bomb"),
+    "bomb.png": (lambda path: path.write_bytes(png_bytes(20_000, 20_000, 8, 2, b"")), "decompression bomb"),
     "box.png": (lambda path: picture(2).save(path), "keeps nothing"),
 }
-
-
-def bomb() -> bytes:
-    header = struct.pack(">IIBBBBB", 20_000, 20_000, 8, 2, 0, 0, 0)
-    return (
-        b"\x89PNG\r\n\x1a\n"
-        + struct.pack(">I", 13)
-        + b"IHDR"
-        + header
-        + struct.pack(">I", zlib.crc32(b"IHDR" + header))
-    )
 
 
 @pytest.fixture

@@ -1,5 +1,4 @@
 import struct
-import zlib
 
 import numpy as np
 import pytest
@@ -16,7 +15,7 @@ from attngan.data.images import (
     resized_shape,
     shorter_side,
 )
-from tests.data.conftest import picture
+from tests.data.conftest import picture, png_bytes
 
 
 @pytest.mark.golden
@@ -107,7 +106,7 @@ def test_sixteen_bits_keep_their_brightness(tmp_path):
 
 def test_sixteen_bit_colour(tmp_path):
     rows = b"".join(b"\0" + struct.pack(">3H", 65535, 32768, 0) * 4 for _ in range(4))
-    (tmp_path / "deep.png").write_bytes(_png(4, 4, depth=16, colour=2, rows=rows))
+    (tmp_path / "deep.png").write_bytes(png_bytes(4, 4, depth=16, colour=2, rows=rows))
     red, green, blue = load_image(tmp_path / "deep.png").getpixel((1, 1))
     assert (red, blue) == (255, 0)
     assert abs(green - 128) <= 1
@@ -171,7 +170,7 @@ def test_what_is_no_image(tmp_path, content, reason):
 @pytest.mark.parametrize(("width", "height"), [(20_000, 20_000), (13_500, 13_500)])
 def test_decompression_bomb_is_refused_from_its_header(tmp_path, width, height, recwarn):
     path = tmp_path / "bomb.png"
-    path.write_bytes(_png(width, height, depth=8, colour=2, rows=b""))
+    path.write_bytes(png_bytes(width, height, depth=8, colour=2, rows=b""))
     for look in (kept_shape, load_pixels):
         with pytest.raises(UnusableImageError, match="decompression bomb"):
             look(path, None, 38)
@@ -180,7 +179,7 @@ def test_decompression_bomb_is_refused_from_its_header(tmp_path, width, height, 
 @pytest.mark.filterwarnings("ignore::PIL.Image.DecompressionBombWarning")
 def test_large_photographs_are_no_bombs(tmp_path):
     path = tmp_path / "large.png"
-    path.write_bytes(_png(12_000, 9_000, depth=8, colour=2, rows=b""))
+    path.write_bytes(png_bytes(12_000, 9_000, depth=8, colour=2, rows=b""))
     assert kept_shape(path, None, 76) == (101, 76)
 
 
@@ -196,11 +195,3 @@ def test_sliver(tmp_path):
     picture(1, 600, 3).save(tmp_path / "sliver.png")
     with pytest.raises(UnusableImageError, match="sliver of 600 x 3"):
         kept_shape(tmp_path / "sliver.png", None, 38)
-
-
-def _png(width: int, height: int, depth: int, colour: int, rows: bytes) -> bytes:
-    def chunk(kind: bytes, content: bytes) -> bytes:
-        return struct.pack(">I", len(content)) + kind + content + struct.pack(">I", zlib.crc32(kind + content))
-
-    header = struct.pack(">IIBBBBB", width, height, depth, colour, 0, 0, 0)
-    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(rows)) + chunk(b"IEND", b"")
