@@ -51,22 +51,28 @@ def resize_images(
         filter: All bilinear, yet FID differs between them. "antialias": the filter widens where images are reduced.
             "pil": the same, rounded to whole grey levels, as Pillow and torchvision do with files. "bilinear": the four
             nearest pixels, pixel centres at one half. "corners": the four nearest pixels, corner pixels meet (torch up
-            to 0.3). "tensorflow": as TensorFlow 1 did inside the Inception graph, shifted by up to a pixel; needs the
-            fidelity extra.
+            to 0.3). "tensorflow": as TensorFlow 1 did inside the Inception graph, shifted by up to a pixel.
     """
     x = images.float()
     if filter == "tensorflow":
-        try:
-            from torch_fidelity.interpolate_compat_tensorflow import interpolate_bilinear_2d_like_tensorflow1x
-        except ModuleNotFoundError as error:
-            raise _missing_extra("the TensorFlow resize filter", "fidelity") from error
-        return interpolate_bilinear_2d_like_tensorflow1x(x, size=(size, size), align_corners=False)
+        return _resize_like_tensorflow(x, size)
     if x.shape[2] == x.shape[3] == size:
         return x
     if filter == "corners":
         return F.interpolate(x, (size, size), mode="bilinear", align_corners=True)
     x = F.interpolate(x, (size, size), mode="bilinear", antialias=filter != "bilinear")
     return x.round_().clamp_(0, 255) if filter == "pil" else x
+
+
+def _resize_like_tensorflow(x: Tensor, size: int) -> Tensor:
+    """Bilinear without the half-pixel shift: output pixel i lies at i * in / out.
+
+    Aligned corners place pixel i at i * (in - 1) / (out - 1): with the last row and column repeated, and one pixel more
+    on either side, that is the same.
+    """
+    repeated = F.pad(x, (0, 1, 0, 1), mode="replicate")
+    larger = F.interpolate(repeated, (size + 1, size + 1), mode="bilinear", align_corners=True)
+    return larger[:, :, :size, :size]
 
 
 class FeatureExtractor(nn.Module):

@@ -21,7 +21,7 @@ COUNT = 16
 def folders(tmp_path_factory):
     rng = np.random.default_rng(0)
     found = []
-    for name, contrast in (("a", 90), ("b", 60)):
+    for name, contrast in (("a", 90), ("b", 15)):
         folder = tmp_path_factory.mktemp(name)
         for i in range(COUNT):
             coarse = rng.normal(0, contrast, (6, 6, 3)) + rng.uniform(60, 190, 3)

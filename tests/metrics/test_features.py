@@ -30,6 +30,14 @@ def test_pil_filter_equals_pillow_to_a_grey_level(size, target):
     assert np.array_equal(resized, resized.round())
 
 
+@pytest.mark.parametrize(("size", "target"), [(96, 40), (64, 299), (299, 299)])
+def test_tensorflow_filter_equals_torch_fidelitys(size, target):
+    theirs = pytest.importorskip("torch_fidelity.interpolate_compat_tensorflow")
+    images = uint8_images(size=size)
+    expected = theirs.interpolate_bilinear_2d_like_tensorflow1x(images.float(), (target, target), align_corners=False)
+    assert torch.allclose(resize_images(images, target, "tensorflow"), expected, atol=1e-3)
+
+
 def test_filters_differ_and_keep_the_range():
     images = uint8_images(size=80)
     resized = {name: resize_images(images, 32, name) for name in ("antialias", "bilinear", "corners", "pil")}
