@@ -76,7 +76,7 @@ def evaluate(
         metrics: Which scores: is (Inception Score), fid, fid_infinity (FID extrapolated to endlessly many images), kid,
             precision_recall (with density and coverage), r_precision (is an image nearer to its caption than to 99
             others?), clip (CLIPScore and CLIP R-precision), diversity (distance of images of one caption). By default
-            the protocol's, else is and r_precision.
+            the protocol's, else is and r_precision (of a folder or zip: is).
         protocol: A named protocol fixes everything below. What is given besides it overrides it, and the score is then
             named after what was done, not after the protocol.
         count: How many images; by default the protocol's, else 30,000, or all of a folder.
@@ -119,7 +119,8 @@ def evaluate(
     splits = wanted.splits if splits is None else splits
     truncation = wanted.truncation if truncation is None else truncation
     split = split or wanted.split
-    chosen = frozenset(wanted.metrics if metrics is None else metrics)
+    usual = wanted.metrics if fixed is not None or checkpoint is not None else ("is",)
+    chosen = frozenset(usual if metrics is None else metrics)
     out = Path(out)
     if chosen & COMPARING and data is None and reference is None:
         raise ValueError(f"{', '.join(sorted(chosen & COMPARING))}: compared with what? Give --data or --reference")
@@ -252,7 +253,7 @@ def _need_captions(what: str, subject: Subject) -> None:
     if subject.captions is None:
         raise ValueError(
             f"{what} needs each image's caption: give --data and images whose names tell the caption's position, as "
-            "`attngan evaluate --write_images` names them (000012_caption000345_seed0.png)"
+            "`attngan evaluate --write_images true` does (000012_caption000345_seed0.png)"
         )
 
 
@@ -394,7 +395,7 @@ def _progress_bar(title: str, total: int, shown: bool) -> Iterator[Callable[[int
 
 
 COLUMNS = {
-    "": "drawn",
+    "": "scored",
     "_of_real_images": "real images",
     "_of_real_halves": "two halves of the real ones",
     "_of_shuffled_captions": "shuffled captions",

@@ -406,7 +406,7 @@ def _weights_file(name: str, weights: Path | None, url: str) -> Path:
         except OSError as error:
             raise FileNotFoundError(
                 f"{name} needs its weights {path.name}: they are not at {path}, and downloading them failed ({error}). "
-                f"Put the file there, or name another place (--extractor-weights PATH)."
+                f"Put the file there, or name another place (--extractor_weights PATH)."
             ) from error
     return path
 

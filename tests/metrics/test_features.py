@@ -133,7 +133,7 @@ def test_missing_weights_name_file_and_place(tmp_path, monkeypatch):
     monkeypatch.setattr(torch.hub, "download_url_to_file", no_network)
     with pytest.raises(FileNotFoundError, match=rf"weights-inception-2015.*pth.*{tmp_path}.*no network"):
         load_extractor("inception-tf")
-    with pytest.raises(FileNotFoundError, match=rf"inception_v3_google.*pth.*{tmp_path}.*--extractor-weights"):
+    with pytest.raises(FileNotFoundError, match=rf"inception_v3_google.*pth.*{tmp_path}.*--extractor_weights"):
         load_extractor("inception-torchvision")
     with pytest.raises(FileNotFoundError, match=r"no weights file at .*nowhere\.pth"):
         load_extractor("inception-tf", tmp_path / "nowhere.pth")
