@@ -37,6 +37,7 @@ def evaluate(
     source: str = "cub",
     split: Literal["test", "validation", "train"] | None = None,
     image_size: int | None = None,
+    skip_bad: bool = False,
     reference: Path | None = None,
     metrics: Sequence[Metric] | None = None,
     protocol: Literal["attngan", "dmgan", "dfgan", "stackgan", "quick"] | None = None,
@@ -72,6 +73,7 @@ def evaluate(
         source: Layout of the data set: cub, coco, folder ... as in training.
         split: Split whose captions are drawn and whose images are the reference; by default the protocol's, else test.
         image_size: Side of the real images in pixels; by default the generator's.
+        skip_bad: Leave out images of the data set that cannot be used (missing, damaged) instead of stopping.
         reference: Other images to compare with: a folder, a zip, or an .npz with mu and sigma (FID alone).
         metrics: Which scores: is (Inception Score), fid, fid_infinity (FID extrapolated to endlessly many images), kid,
             precision_recall (with density and coverage), r_precision (is an image nearer to its caption than to 99
@@ -136,13 +138,13 @@ def evaluate(
 
         assert data is not None
         sampler = Sampler.load(checkpoint, device)
-        real = read_split(data, source, split, image_size or sampler.resolution)
+        real = read_split(data, source, split, image_size or sampler.resolution, skip_bad)
         folder = out / "images" if write_images else None
         subject = DrawnImages(sampler, real, count or wanted.images, seed, truncation, folder)
     else:
         assert images is not None
         if data is not None:
-            real = read_split(data, source, split, _size_of_real(image_size))
+            real = read_split(data, source, split, _size_of_real(image_size), skip_bad)
         subject = GivenImages(ImageFiles(images, shuffle=seed), real)
     total = min(len(subject), count or len(subject))
     if fixed is not None and fixed.batch is not None:

@@ -26,6 +26,7 @@ def finetune_classifier(
     trunk: TrunkName = "efficientnet-lite0",
     weights: Path | None = None,
     image_size: int = 256,
+    skip_bad: bool = False,
     held_out: float = 0.2,
     head_epochs: int = 60,
     epochs: int = 5,
@@ -51,6 +52,7 @@ def finetune_classifier(
             come inside a package), conv (small, learns from scratch).
         weights: File with the trunk's weights, where it has such; by default the library's own.
         image_size: Side of the crops in pixels: the size of the images that will be scored.
+        skip_bad: Leave out images of the data set that cannot be used (missing, damaged) instead of stopping.
         held_out: Share of each class's images that is kept for measuring accuracy.
         head_epochs: Passes of the last layer alone.
         epochs: Passes of all of the network; 0 leaves the trunk as it is.
@@ -70,7 +72,7 @@ def finetune_classifier(
     device = device or ("cuda" if torch.cuda.is_available() else "cpu")
     if Path(out).suffix != ".safetensors":
         raise ValueError(f"{out} should end in .safetensors: that is how `attngan evaluate --extractor` knows it")
-    real = read_split(data, source, split, image_size)
+    real = read_split(data, source, split, image_size, skip_bad)
     classes, class_names = _classes(real, data)
     network = _trunk(trunk, weights)
     label = name or f"{Path(data).resolve().name}-{split}{len(class_names)}-{trunk}"

@@ -45,7 +45,7 @@ class Split:
         self.classes = torch.tensor([image.class_id for image in self.images]) if known else None
 
 
-def read_split(root: Path, source: str, split: str, size: int) -> Split:
+def read_split(root: Path, source: str, split: str, size: int, skip_bad: bool = False) -> Split:
     """A split of a data set on disk.
 
     Args:
@@ -53,10 +53,11 @@ def read_split(root: Path, source: str, split: str, size: int) -> Split:
         source: Its layout.
         split: "test", "validation" or "train".
         size: Side of the centre crops in pixels.
+        skip_bad: Leave out images that cannot be used instead of stopping.
     """
     from attngan.data.datamodule import TextImageDataModule
 
-    data = TextImageDataModule(root=str(root), source=source, image_size=size, stages=1)
+    data = TextImageDataModule(root=str(root), source=source, image_size=size, stages=1, skip_bad=skip_bad)
     data.setup("test" if split == "test" else "fit")
     return split_of(data, split)
 
