@@ -93,7 +93,7 @@ def evaluate(
         precision: bf16 is several times faster on processors that have it, and goes into the scores' names.
         scorer: DAMSM checkpoint that judges R-precision. By default the one in the generator's checkpoint, which the
             generator was trained to please: better give one that it has never seen.
-        clip: CLIP model of open_clip that judges, e.g. ViT-B-32-quickgelu (needs the clip extra).
+        clip: CLIP model of open_clip that judges as well, e.g. ViT-B-32-quickgelu (needs the clip extra).
         clip_weights: File of its weights.
         untrained: Also score an untrained generator of the same design: what the scores are when nothing was learnt.
         out: Folder for scores.json, for what an interrupted evaluation goes on from, for written images and the report.
@@ -122,7 +122,7 @@ def evaluate(
     truncation = wanted.truncation if truncation is None else truncation
     split = split or wanted.split
     usual = wanted.metrics if fixed is not None or checkpoint is not None else ("is",)
-    chosen = frozenset(usual if metrics is None else metrics)
+    chosen = frozenset(usual if metrics is None else metrics) | (frozenset() if clip is None else {"clip"})
     out = Path(out)
     if chosen & COMPARING and data is None and reference is None:
         raise ValueError(f"{', '.join(sorted(chosen & COMPARING))}: compared with what? Give --data or --reference")

@@ -182,7 +182,7 @@ def _precision_recall(measured: Measured, compared: Reference) -> str:
     assert features is not None
     real = compared.rows["features"].double()
     centre = real.mean(0)
-    directions = torch.pca_lowrank(real - centre, q=2, center=False)[2]
+    directions = torch.linalg.eigh(compared.statistics.covariance).eigenvectors[:, [-1, -2]]
     sets = [
         (real[manifold.recalled], "real, covered", "#9db8a0", "o"),
         (real[~manifold.recalled], "real, not covered (recall misses)", "#2d6a3e", "x"),
