@@ -14,11 +14,17 @@ from torch import Tensor
 from attngan import __version__
 from attngan.evaluation.measuring import Instruments, Naming, measure
 from attngan.evaluation.observers import ClipJudge, Scorer
-from attngan.evaluation.reference import Reference, look_at_reference, published_statistics, real_crops
+from attngan.evaluation.reference import (
+    RealCrops,
+    Reference,
+    look_at_reference,
+    published_statistics,
+    real_crops,
+)
 from attngan.evaluation.scores import Score
 from attngan.evaluation.subjects import DrawnImages, GivenImages, Split, Subject, read_split
 from attngan.metrics.diversity import diversity
-from attngan.metrics.feature_pass import observe
+from attngan.metrics.feature_pass import Observer, observe
 from attngan.metrics.features import EXTRACTORS, FeatureExtractor, Precision, Resize, load_extractor
 from attngan.metrics.image_files import ImageFiles
 from attngan.metrics.protocols import CLASSIFIER, PROTOCOLS, Protocol, departures
@@ -262,37 +268,38 @@ def _need_captions(what: str, subject: Subject) -> None:
 def _reference(
     tools: Instruments, wanted: Protocol, real: Split | None, given: Path | None, progress: bool, device: str
 ) -> Reference:
-    """Rows about what the images are compared with; a folder given for that, else the split's real images."""
+    """Rows about what the images are compared with: the images of ``given``, else the split's real ones.
+
+    Judges see the split's real images, each once, whatever the protocol wants the extractor to see.
+    """
     stale = partial(warnings.warn, stacklevel=2)
     kept = real.cache if real is not None and real.cache is not None else Path.home() / ".cache" / "attngan"
+    split = "" if real is None else f"{real.description.get('split')}-{real.description.get('image_size')}px"
+
+    def look(
+        source: RealCrops | ImageFiles, looks: list[Observer], networks: dict[str, Any], batch: int | None, label: str
+    ) -> Reference:
+        total = len(source) if isinstance(source, ImageFiles) else source.count
+        with _progress_bar("looking at real images", total, progress) as step:
+            return look_at_reference(source, looks, networks, batch, kept / f"scored-{label}", step, stale, device)
+
     found = Reference()
     if given is not None and given.suffix == ".npz":
         found = published_statistics(given)
-    elif given is not None:
-        files = ImageFiles(given)
-        looks, networks = tools.looks(judges=False), tools.identity(judges=False)
-        place = kept / f"scored-{files.fingerprint[:16]}-{tools.short_name}"
-        with _progress_bar("looking at the reference", len(files), progress) as step:
-            found = look_at_reference(files, looks, networks, wanted.batch, place, step, stale, device)
-    if real is None:
-        return found
-    from_split = real_crops(real, wanted.reference, wanted.reference_images, wanted.seed)
-    own_extractor = given is None
-    looks = tools.looks(judges=False) if own_extractor else []
-    size, name = real.description.get("image_size"), real.description.get("split")
-    if looks:
-        place = kept / f"scored-{name}-{size}px-{wanted.reference}-{tools.short_name}"
-        with _progress_bar("looking at real images", from_split.count, progress) as step:
-            found = look_at_reference(
-                from_split, looks, tools.identity(judges=False), wanted.batch, place, step, stale, device
-            )
-    # judges see each real image once, whatever the protocol wants of the features
+    elif tools.extractor is not None and (given is not None or real is not None):
+        source: RealCrops | ImageFiles
+        if given is not None:
+            source = ImageFiles(given)
+            label = f"{source.fingerprint[:16]}-{tools.short_name}"
+        else:
+            assert real is not None
+            source = real_crops(real, wanted.reference, wanted.reference_images, wanted.seed)
+            label = f"{split}-{wanted.reference}-{tools.short_name}"
+        found = look(source, tools.looks(judges=False), tools.identity(judges=False), wanted.batch, label)
     for judge in tools.judges:
+        assert real is not None
         plain = real_crops(real, "centre", None, wanted.seed)
-        place = kept / f"scored-{name}-{size}px-{judge.name}"
-        with _progress_bar(f"{judge.name} looks at real images", plain.count, progress) as step:
-            networks = {judge.row: judge.weights_sha256}
-            said = look_at_reference(plain, [judge.look], networks, None, place, step, stale, device)
+        said = look(plain, [judge.look], {judge.row: judge.weights_sha256}, None, f"{split}-{judge.name}")
         found.rows |= said.rows
         found.description = found.description or said.description
         found.show = found.show or said.show

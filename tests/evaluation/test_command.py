@@ -173,7 +173,7 @@ def test_reference_is_kept_until_the_images_change(tmp_path, toy_root, sampler, 
     assert other["fid_50_tiny"] != first["fid_50_tiny"]
 
 
-def test_reference_from_a_folder_a_zip_and_published_statistics(tmp_path, toy_root, sampler):
+def test_reference_from_a_folder_a_zip_and_published_statistics(tmp_path, toy_root, sampler, scorer_file):
     run(tmp_path, toy_root, write_images=True)
     folder = tmp_path / "out" / "images"
     archive = shutil.make_archive(str(tmp_path / "images"), "zip", folder)
@@ -188,6 +188,8 @@ def test_reference_from_a_folder_a_zip_and_published_statistics(tmp_path, toy_ro
     known = run(tmp_path, toy_root, reference=tmp_path / "known.npz", metrics=["fid"], out=tmp_path / "c")
     assert abs(known["scores"]["fid_50_tiny"]["value"]) < 1e-3
     assert known["reference"]["sha256"]
+    judged = run(tmp_path, toy_root, reference=folder, metrics=["r_precision"], scorer=scorer_file, out=tmp_path / "e")
+    assert len(judged["scores"]) == 3  # scores by captions compare with the split's real images all the same
     with pytest.raises(ValueError, match="published statistics serve FID alone"):
         run(tmp_path, toy_root, reference=tmp_path / "known.npz", metrics=["kid"], out=tmp_path / "d")
 
