@@ -426,21 +426,28 @@ def shown(score: dict[str, Any] | None) -> str:
     """A score with its error, as in the table."""
     if score is None:
         return ""
-    return f"{score['value']:.3f}" + (f" ± {score['std']:.3f}" if "std" in score else "")
+    return _number(score["value"]) + (f" ± {_number(score['std'])}" if "std" in score else "")
+
+
+def _number(value: float) -> str:
+    return f"{value:.3f}" if abs(value) >= 0.1 or value == 0 else f"{value:.5f}"
 
 
 def _print_table(result: dict[str, Any]) -> None:
     from rich.console import Console
-    from rich.table import Table
+    from rich.table import Column, Table
 
-    suffixes, rows = pivot(result["scores"])
-    table = Table("score", *(COLUMNS[suffix] for suffix in suffixes))
-    for name, row in rows.items():
-        table.add_row(name, *(shown(row.get(suffix)) for suffix in suffixes))
-    console = Console()
+    # names are never cut: what they say is the point of them
+    table = Table(*(Column(title, no_wrap=True) for title in ("score", "value", "±", "over")))
+    for name, row in pivot(result["scores"])[1].items():
+        for suffix, score in row.items():
+            error = _number(score["std"]) if "std" in score else ""
+            label = f"  {COLUMNS[suffix]}" if suffix else name
+            table.add_row(label, _number(score["value"]), error, score.get("std_over", ""))
+    console = Console(width=max(Console().width, Console(width=300).measure(table).maximum))
     console.print(table)
     for line in facts(result):
-        console.print(line, markup=False, highlight=False)
+        print(line)
 
 
 def facts(result: dict[str, Any]) -> list[str]:
