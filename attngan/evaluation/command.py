@@ -159,7 +159,7 @@ def evaluate(
     clip_judge = _wanted_clip(clip, clip_weights, subject, device) if "clip" in chosen else None
     tools = Instruments(chosen, network, judge, clip_judge, splits, seed)
 
-    compared = _reference(tools, wanted, real, reference, progress, device)
+    compared = _reference(tools, wanted, real, reference, out, progress, device)
     missed = []
     if fixed is not None and network is not None:
         missed = departures(fixed, network, total, split, truncation, splits, seed)
@@ -266,14 +266,14 @@ def _need_captions(what: str, subject: Subject) -> None:
 
 
 def _reference(
-    tools: Instruments, wanted: Protocol, real: Split | None, given: Path | None, progress: bool, device: str
+    tools: Instruments, wanted: Protocol, real: Split | None, given: Path | None, out: Path, progress: bool, device: str
 ) -> Reference:
     """Rows about what the images are compared with: the images of ``given``, else the split's real ones.
 
     Judges see the split's real images, each once, whatever the protocol wants the extractor to see.
     """
     stale = partial(warnings.warn, stacklevel=2)
-    kept = real.cache if real is not None and real.cache is not None else Path.home() / ".cache" / "attngan"
+    kept = real.cache if real is not None and real.cache is not None else out
     split = "" if real is None else f"{real.description.get('split')}-{real.description.get('image_size')}px"
 
     def look(
