@@ -38,6 +38,7 @@ class DAMSM(nn.Module):
         self.image_encoder = image_encoder
         self.vocabulary = vocabulary
         self.gammas = gammas
+        self.frozen = False
 
     @property
     def embed_dim(self) -> int:
@@ -74,7 +75,12 @@ class DAMSM(nn.Module):
         """For the generator's training and for scores: eval mode, no gradients for the weights."""
         self.image_encoder.trunk.freeze()
         self.requires_grad_(False)
+        self.frozen = True
         return self.eval()
+
+    def train(self, mode: bool = True) -> "DAMSM":
+        # a parent module's train() must not switch dropout on in a frozen model
+        return super().train(mode and not self.frozen)
 
     def describe(self) -> dict[str, Any]:
         """What a checkpoint needs beside the weights to make this model again."""

@@ -119,10 +119,6 @@ class InceptionTrunk(ImageTrunk):
         self.network = network
         self.freeze()
 
-    def freeze(self) -> "ImageTrunk":
-        super().freeze()
-        return self
-
     def features(self, images: Float[Tensor, "batch 3 side side"]) -> TrunkFeatures:
         net, x = self.network, images
         for name in (

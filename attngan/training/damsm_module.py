@@ -1,4 +1,4 @@
-"""DAMSM pretraining: text and image encoders learn which caption belongs to which image (Xu et al. 2018, section 3.2)."""
+"""DAMSM pretraining: encoders learn which caption belongs to which image (Xu et al. 2018, section 3.2)."""
 
 from pathlib import Path
 from typing import Any, Literal
@@ -16,8 +16,8 @@ from attngan.networks.image_encoder import ImageEncoder
 from attngan.networks.image_trunks import ConvTrunk, ImageTrunk
 from attngan.networks.text_encoder import TextEncoder
 from attngan.records import ImageFeatures, TextImageBatch
-from attngan.training.kept_features import KeptFeatures, keep_features, trunk_fingerprint
 from attngan.training.finite import check_finite
+from attngan.training.kept_features import KeptFeatures, keep_features, trunk_fingerprint
 
 
 class DAMSMModule(LightningModule):
@@ -67,7 +67,12 @@ class DAMSMModule(LightningModule):
     ) -> None:
         super().__init__()
         self.image_encoder = ImageEncoder(image_trunk or ConvTrunk(), embed_dim)
-        self.text_arguments = {"embed_dim": embed_dim, "word_dim": word_dim, "rnn": rnn, "dropout": dropout}
+        self.text_arguments: dict[str, Any] = {
+            "embed_dim": embed_dim,
+            "word_dim": word_dim,
+            "rnn": rnn,
+            "dropout": dropout,
+        }
         self.image_dropout = nn.Dropout(image_dropout)
         self.gammas = (gamma1, gamma2, gamma3)
         self.learning_rate = learning_rate
@@ -100,15 +105,15 @@ class DAMSMModule(LightningModule):
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         stored = DAMSM.build(checkpoint[ENTRY]["damsm"]).vocabulary
         if stored != self.damsm.vocabulary:
-            raise ValueError(f"the checkpoint's vocabulary is not the data's: {self.damsm.vocabulary.difference(stored)}")
+            raise ValueError(
+                f"the checkpoint's vocabulary is not the data's: {self.damsm.vocabulary.difference(stored)}"
+            )
         self.images_seen = checkpoint[ENTRY]["images_seen"]
 
     def configure_optimizers(self) -> Any:
         trained = [p for p in self.damsm.parameters() if p.requires_grad]
         optimizer = torch.optim.Adam(trained, self.learning_rate, self.betas)
-        schedule = torch.optim.lr_scheduler.LambdaLR(
-            optimizer, lambda epoch: max(self.learning_rate_decay**epoch, 0.1)
-        )
+        schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda epoch: max(self.learning_rate_decay**epoch, 0.1))
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "epoch"}}
 
     def configure_gradient_clipping(self, optimizer: Any, *_: Any, **__: Any) -> None:

@@ -19,7 +19,9 @@ def check_finite(terms: Mapping[str, Tensor], module: LightningModule) -> None:
     values = torch.stack([value.detach().float() for value in terms.values()])
     if bool(values.isfinite().all()):
         return
-    bad = [f"{name} = {value:g}" for name, value in zip(terms, values.tolist(), strict=True) if not abs(value) < torch.inf]
+    bad = [
+        f"{name} = {value:g}" for name, value in zip(terms, values.tolist(), strict=True) if not abs(value) < torch.inf
+    ]
     raise NonFiniteLossError(
         f"training stopped in epoch {module.current_epoch}: {', '.join(bad)}. The last good checkpoint is kept. Try a "
         "smaller learning rate, precision 32 instead of 16, or look for broken images with `attngan prepare`."

@@ -47,12 +47,12 @@ class GANModule(LightningModule):
         ema_decay: Decay of the generator's moving average, which draws pictures and scores.
         ema_warmup: Start the average with a smaller decay, so that short runs are not held back by their first steps.
         ema_buffers: "averaged", or "published": batch norm statistics of the live generator.
-        wrong_pairs: Which captions stand as wrong ones: "other class", or "published" (the next one of the batch, sorted
-            by length, whatever its class).
+        wrong_pairs: Which captions stand as wrong ones: "other class", or "published" (the next one of the batch,
+            sorted by length, whatever its class).
         r1: Weight of the gradient penalty on real images (Mescheder et al. 2018), 0 as published.
         r1_every: The penalty is computed at every so many steps, with so many times the weight.
-        augment: Largest shift of the images that the discriminators see, as a part of their side: the same kind for real
-            and generated ones (Zhao et al. 2020), 0 as published.
+        augment: Largest shift of the images that the discriminators see, as a part of their side: the same kind for
+            real and generated ones (Zhao et al. 2020), 0 as published.
     """
 
     def __init__(
@@ -150,7 +150,7 @@ class GANModule(LightningModule):
 
         terms: dict[str, Tensor] = {}
         for stage, optimizer in enumerate(for_discriminators):
-            discriminator = self.discriminators.stages[stage]
+            discriminator: Any = self.discriminators.stages[stage]
             terms |= self._discriminator_step(discriminator, optimizer, batch, stage, fake.images[stage], text)
 
         # the generator meets the discriminators as they are after their step, and gives their weights no gradient
@@ -176,9 +176,7 @@ class GANModule(LightningModule):
         # autocast keeps low-precision copies of the weights for the whole training step: after an update they are old
         torch.clear_autocast_cache()
 
-    def _judge(
-        self, discriminator: StageDiscriminator, images: Tensor, sentence: Tensor
-    ) -> tuple[Verdict, Tensor]:
+    def _judge(self, discriminator: StageDiscriminator, images: Tensor, sentence: Tensor) -> tuple[Verdict, Tensor]:
         features = discriminator(same_augmentation(images, self.augment))
         return Verdict(discriminator.judge_pair(features, sentence), discriminator.judge_image(features)), features
 
@@ -225,7 +223,8 @@ class GANModule(LightningModule):
     ) -> tuple[Tensor, dict[str, Tensor]]:
         """The generator's loss, and its terms by name."""
         terms: dict[str, Tensor] = {}
-        for discriminator, images in zip(self.discriminators.stages, fake.images, strict=True):
+        for stage, images in enumerate(fake.images):
+            discriminator: Any = self.discriminators.stages[stage]
             verdict, _ = self._judge(discriminator, images, text.sentence)
             terms[f"generator_{images.shape[-1]}/loss"] = generator_loss(verdict)
         kl = kl_divergence(fake.mean, fake.log_variance)
@@ -252,6 +251,7 @@ class GANModule(LightningModule):
             self.log("images_per_second", rate, prog_bar=True)
         self.log("images_seen", float(self.images_seen))
         self.log("loss_generator", terms["generator/loss"], prog_bar=True, logger=False)
-        of_discriminators = [value for name, value in terms.items() if name.startswith("disc") and name.endswith("/loss")]
+        of_discriminators = [
+            value for name, value in terms.items() if name.startswith("disc") and name.endswith("/loss")
+        ]
         self.log("loss_discriminators", torch.stack(of_discriminators).mean(), prog_bar=True, logger=False)
-

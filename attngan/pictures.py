@@ -1,0 +1,115 @@
+"""Pictures for people: grids of samples, captions beside them, and attention maps word by word."""
+
+import textwrap
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from jaxtyping import Float, UInt8
+from PIL import Image, ImageDraw, ImageFont
+from torch import Tensor
+
+MARGIN = 8
+INK, PAPER, MARK = (40, 40, 40), (255, 255, 255), (200, 60, 20)
+
+
+def to_uint8(images: Float[Tensor, "*batch 3 height width"]) -> UInt8[Tensor, "*batch 3 height width"]:
+    """Images in [-1, 1] as 8-bit values, rounded to the nearest."""
+    return images.float().add(1).mul(127.5).round().clamp(0, 255).to(torch.uint8)
+
+
+def to_pil(image: Float[Tensor, "3 height width"]) -> Image.Image:
+    """One image in [-1, 1] for PIL."""
+    return Image.fromarray(to_uint8(image).permute(1, 2, 0).cpu().numpy())
+
+
+def _font(size: int) -> ImageFont.ImageFont | ImageFont.FreeTypeFont:
+    return ImageFont.load_default(size)
+
+
+def caption_grid(
+    rows: Sequence[tuple[str, Sequence[Float[Tensor, "3 height width"]]]], side: int = 96, text_width: int = 260
+) -> Image.Image:
+    """A row a caption: its text, then its images.
+
+    Args:
+        rows: Captions, each with its images in [-1, 1].
+        side: Side of an image in the picture, in pixels.
+        text_width: Room for the captions.
+    """
+    if not rows:
+        raise ValueError("there is no caption to show")
+    columns = max(len(images) for _, images in rows)
+    size = (text_width + columns * (side + MARGIN) + MARGIN, len(rows) * (side + MARGIN) + MARGIN)
+    sheet = Image.new("RGB", size, PAPER)
+    draw = ImageDraw.Draw(sheet)
+    font = _font(13)
+    for row, (caption, images) in enumerate(rows):
+        top = MARGIN + row * (side + MARGIN)
+        lines = textwrap.wrap(caption, int(text_width / 7))[: max(1, side // 16)]
+        draw.multiline_text((MARGIN, top), "\n".join(lines), fill=INK, font=font, spacing=3)
+        for column, image in enumerate(images):
+            picture = to_pil(image).resize((side, side), Image.Resampling.BICUBIC)
+            sheet.paste(picture, (text_width + column * (side + MARGIN), top))
+    return sheet
+
+
+def attention_picture(
+    image: Float[Tensor, "3 height width"],
+    words: Sequence[str],
+    attention: Float[Tensor, "words rows columns"],
+    side: int = 96,
+    strongest: int = 5,
+) -> Image.Image:
+    """The image, then for each word where it acted: bright where the word has weight; the strongest words are marked.
+
+    Args:
+        image: In [-1, 1].
+        words: The caption's words that the generator saw.
+        attention: One map a word (padded ones are left out), weights over words at each place.
+        side: Side of each map in the picture, in pixels.
+        strongest: How many words to mark: those with the largest mean weight.
+    """
+    maps = attention[: len(words)].detach().float().cpu()
+    mean = maps.mean((1, 2))
+    marked = set(mean.argsort(descending=True)[:strongest].tolist())
+    per_line = 8
+    cells = [("", None), *((word, maps[i]) for i, word in enumerate(words))]
+    lines = -(-len(cells) // per_line)
+    cell_height = side + 20
+    sheet = Image.new("RGB", (per_line * (side + MARGIN) + MARGIN, lines * (cell_height + MARGIN) + MARGIN), PAPER)
+    draw = ImageDraw.Draw(sheet)
+    base = to_pil(image).resize((side, side), Image.Resampling.BICUBIC)
+    for number, (word, weights) in enumerate(cells):
+        left = MARGIN + number % per_line * (side + MARGIN)
+        top = MARGIN + number // per_line * (cell_height + MARGIN)
+        sheet.paste(base if weights is None else _highlight(base, weights), (left, top))
+        if weights is None:
+            continue
+        strong = number - 1 in marked
+        label = f"{word} {100 * float(mean[number - 1]):.0f}%" if strong else word
+        draw.text((left, top + side + 3), label, fill=MARK if strong else INK, font=_font(13))
+        if strong:
+            draw.rectangle((left - 2, top - 2, left + side + 1, top + side + 1), outline=MARK, width=2)
+    return sheet
+
+
+def _highlight(base: Image.Image, weights: Float[Tensor, "rows columns"]) -> Image.Image:
+    """The image dimmed, and lit where the weights are high; each map is scaled to its own largest weight."""
+    low, high = float(weights.min()), float(weights.max())
+    scaled = ((weights - low) / max(high - low, 1e-6)).mul(255).to(torch.uint8).numpy()
+    light = Image.fromarray(scaled).resize(base.size, Image.Resampling.BICUBIC)
+    share = np.asarray(light, np.float32)[..., None] / 255
+    pixels = np.asarray(base, np.float32)
+    lit = pixels * (0.25 + 0.75 * share) + np.array([255, 240, 180], np.float32) * (0.35 * share)
+    return Image.fromarray(lit.clip(0, 255).astype(np.uint8))
+
+
+def stack(pictures: Sequence[Image.Image]) -> Image.Image:
+    """Pictures below one another."""
+    sheet = Image.new("RGB", (max(p.width for p in pictures), sum(p.height for p in pictures)), PAPER)
+    top = 0
+    for picture in pictures:
+        sheet.paste(picture, (0, top))
+        top += picture.height
+    return sheet

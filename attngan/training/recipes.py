@@ -1,0 +1,147 @@
+"""``attngan pretrain`` and ``attngan train``: a YAML recipe to a finished run. A YAML key is a constructor argument."""
+
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from pytorch_lightning import LightningModule
+from pytorch_lightning.cli import LightningArgumentParser, LightningCLI
+
+from attngan.data.datamodule import TextImageDataModule
+from attngan.training.damsm_module import DAMSMModule
+from attngan.training.gan_module import GANModule
+from attngan.training.pictures import TrainingPictures
+from attngan.training.run import Budget, KeepLast, RandomState, RunCheckpoints, RunProgressBar
+
+RESUME = "--resume"
+
+
+class RecipeCLI(LightningCLI):
+    """Lightning's command line, with a folder for the run and an orderly way to go on with one."""
+
+    def __init__(self, command: str, model_class: type[LightningModule], arguments: list[str]) -> None:
+        self.command = command
+        self.model_class_name = model_class.__name__
+        super().__init__(
+            model_class,
+            TextImageDataModule,
+            save_config_callback=None,
+            seed_everything_default=0,
+            trainer_defaults={"num_sanity_val_steps": 0, "log_every_n_steps": 10, "enable_model_summary": False},
+            parser_kwargs={"prog": f"attngan {command}", "description": f"attngan {command}: train from a recipe."},
+            auto_configure_optimizers=False,
+            args=arguments,
+            run=False,
+        )
+
+    def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
+        parser.add_argument(
+            "--run_dir",
+            type=Path | None,
+            help="Folder of the run: config.yaml, checkpoints, pictures, logs. Default: runs/ and the recipe's name.",
+        )
+        parser.add_argument(
+            "--logger",
+            type=Literal["tensorboard", "wandb", "none"],
+            default="tensorboard",
+            help="Where losses and pictures are logged (wandb: pip install 'attngan[wandb]').",
+        )
+        parser.add_argument(RESUME, type=str | None, help="Folder of a run (or one of its checkpoints) to go on with.")
+        parser.add_lightning_class_args(RunCheckpoints, "checkpoints")
+        parser.add_lightning_class_args(KeepLast, "last")
+        parser.add_lightning_class_args(Budget, "budget")
+        if self.model_class_name == GANModule.__name__:
+            parser.add_lightning_class_args(TrainingPictures, "pictures")
+
+    def before_instantiate_classes(self) -> None:
+        config = self.config
+        if config.run_dir is None:
+            given = [Path(str(c)).stem for c in (config.config or [])]
+            config.run_dir = Path("runs") / (given[-1] if given else self.command)
+        self.run_dir = Path(config.run_dir)
+        last = self.run_dir / "checkpoints" / "last.ckpt"
+        if last.is_file() and config.resume is None:
+            raise FileExistsError(
+                f"{self.run_dir} holds a run already. Go on with it: attngan {self.command} --resume {self.run_dir}; "
+                "or start another one: --run_dir FOLDER"
+            )
+        for part, folder in (("checkpoints", "checkpoints"), ("last", "checkpoints"), ("pictures", "pictures")):
+            if part in config and config[part].folder is None:
+                config[part].folder = self.run_dir / folder
+        config.trainer.default_root_dir = str(self.run_dir)
+
+    def instantiate_trainer(self, **kwargs: Any) -> Any:
+        kwargs["logger"] = self._logger()
+        self.trainer_defaults["callbacks"] = [RunProgressBar(), RandomState()]
+        return super().instantiate_trainer(**kwargs)
+
+    def _logger(self) -> Any:
+        name = self.config.logger
+        if name == "none":
+            return False
+        if name == "wandb":
+            from pytorch_lightning.loggers import WandbLogger
+
+            return WandbLogger(name=self.run_dir.name, save_dir=str(self.run_dir))
+        from pytorch_lightning.loggers import TensorBoardLogger
+
+        return TensorBoardLogger(str(self.run_dir), name="", version="", default_hp_metric=False)
+
+    def fit(self) -> None:
+        """Trains, and says where things are."""
+        self.run_dir.mkdir(parents=True, exist_ok=True)
+        self.parser.save(self.config, self.run_dir / "config.yaml", skip_none=False, overwrite=True)
+        # weights_only: a checkpoint holds plain values and tensors, and is read as such
+        self.trainer.fit(self.model, self.datamodule, ckpt_path=self.config.resume, weights_only=True)
+        keeper = next(c for c in self.trainer.callbacks if isinstance(c, KeepLast))  # type: ignore[attr-defined]
+        if keeper.stopped_by is not None:
+            print(f"stopped by {keeper.stopped_by}. Go on with: attngan {self.command} --resume {self.run_dir}")
+            raise SystemExit(130 if keeper.stopped_by == "SIGINT" else 143)
+        print(f"finished: {keeper.path}")
+
+
+def _with_resume(command: str, arguments: list[str]) -> list[str]:
+    """``--resume FOLDER`` alone suffices: the run's own config.yaml and its last checkpoint are added."""
+    given = [i for i, a in enumerate(arguments) if a == RESUME or a.startswith(RESUME + "=")]
+    if not given:
+        return arguments
+    at = given[-1]
+    inline = arguments[at].partition("=")[2]
+    if not inline and at + 1 >= len(arguments):
+        raise ValueError(f"--resume needs the folder of a run: attngan {command} --resume runs/NAME")
+    place = Path(inline or arguments[at + 1])
+    rest = arguments[:at] + arguments[at + (1 if inline else 2) :]
+    checkpoint = place if place.is_file() else place / "checkpoints" / "last.ckpt"
+    run = checkpoint.parent.parent
+    if not checkpoint.is_file():
+        raise FileNotFoundError(f"there is nothing to go on with: no {checkpoint}")
+    start = [RESUME, str(checkpoint)]
+    if "--config" not in rest:
+        if not (run / "config.yaml").is_file():
+            raise FileNotFoundError(f"{run} has no config.yaml: name the recipe with --config")
+        start = ["--config", str(run / "config.yaml"), *start, "--run_dir", str(run)]
+    if command == "train":  # the checkpoint holds its DAMSM: the file it came from may be gone
+        start += ["--model.damsm", str(checkpoint)]
+    return start + rest
+
+
+def pretrain(arguments: list[str]) -> None:
+    """Trains the DAMSM, then scores the best checkpoint on the test split."""
+    cli = _recipe("pretrain", DAMSMModule, arguments)
+    cli.fit()
+    best = cli.run_dir / "checkpoints" / "best.ckpt"
+    if best.is_file():
+        print(f"the test split, by the best checkpoint ({best}):")
+        cli.trainer.test(cli.model, cli.datamodule, ckpt_path=str(best), weights_only=True)
+
+
+def train(arguments: list[str]) -> None:
+    """Trains a generator."""
+    _recipe("train", GANModule, arguments).fit()
+
+
+def _recipe(command: str, model_class: type[LightningModule], arguments: list[str]) -> RecipeCLI:
+    torch.set_float32_matmul_precision("high")
+    if "--config" not in arguments and RESUME not in " ".join(arguments) and not {"-h", "--help"} & set(arguments):
+        raise ValueError(f"name a recipe: attngan {command} --config configs/NAME.yaml (see configs/ for them)")
+    return RecipeCLI(command, model_class, _with_resume(command, arguments))
