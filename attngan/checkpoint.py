@@ -1,8 +1,8 @@
 """What attngan's checkpoints hold, and how they are read: no code in them, nothing else needed to use them.
 
-A Lightning checkpoint of either module carries, beside Lightning's own entries, one entry ``attngan``: plain strings and
-numbers that describe the networks and the vocabulary. A generator for sampling alone travels as one safetensors file
-with the same description (`attngan export`).
+A Lightning checkpoint of either module carries, beside Lightning's own entries, one entry ``attngan``: plain strings
+and numbers that describe the networks and the vocabulary. A generator for sampling alone travels as one safetensors
+file with the same description (`attngan export`).
 """
 
 import hashlib
@@ -50,7 +50,9 @@ def load_part(network: nn.Module, contents: dict[str, Any], prefix: str) -> None
     """Puts the weights under ``prefix`` of a checkpoint into ``network``; every one must be there and fit."""
     weights = part(contents["state_dict"], prefix)
     if not weights:
-        raise ValueError(f"the checkpoint holds no {prefix!r}: it holds {contents[ENTRY].get('kind', 'something else')}")
+        raise ValueError(
+            f"the checkpoint holds no {prefix!r}: it holds {contents[ENTRY].get('kind', 'something else')}"
+        )
     network.load_state_dict(weights)
 
 

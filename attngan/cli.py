@@ -30,6 +30,9 @@ COMMANDS = {
     ),
     "pretrain": Command("attngan.training.recipes", "pretrain", "train the DAMSM: text and image encoder"),
     "train": Command("attngan.training.recipes", "train", "train a generator"),
+    "finetune-classifier": Command(
+        "attngan.evaluation.finetune", "finetune_classifier", "a classifier of a data set's classes, to score with"
+    ),
     "evaluate": Command("attngan.evaluation", "evaluate", "scores of a generator or of a folder of images"),
     "sample": Command("attngan.sample_command", "sample_command", "draw captions", ("checkpoint", "captions")),
     "export": Command(
@@ -74,7 +77,7 @@ def _stopping_errors() -> tuple[type[Exception], ...]:
 
 
 def _overview() -> str:
-    lines = [f"  {name:<10}  {command.summary}" for name, command in COMMANDS.items()]
+    lines = [f"  {name:<19}  {command.summary}" for name, command in COMMANDS.items()]
     return (
         "usage: attngan COMMAND [options]\n\nText-to-image GANs: captioned images to a trained generator, scores and "
         "pictures.\n\n" + "\n".join(lines) + "\n\n`attngan COMMAND --help` tells a command's options."

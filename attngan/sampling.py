@@ -112,6 +112,11 @@ class Sampler:
         """Side of the images in pixels."""
         return self.generator.image_sizes[-1]
 
+    @property
+    def attends(self) -> bool:
+        """Whether the generator has attention maps over words."""
+        return len(self.generator.stages) > 0
+
     def words(self, caption: str) -> list[str]:
         """The words of a caption that the generator sees."""
         return self.vocabulary.words_of(limit_words(self.vocabulary.encode(caption), self.word_limit, None))
@@ -171,6 +176,38 @@ def draw_all(
         for i, (caption, number) in enumerate(batch):
             attention = tuple(weights[i].cpu() for weights in drawn.attention)
             yield Drawn(caption, number, drawn.images[-1][i].float().cpu(), attention)
+
+
+@torch.inference_mode()
+def interpolate(
+    sampler: Sampler,
+    first: str,
+    second: str,
+    steps: int = 8,
+    number: int = 0,
+    seed: int = 0,
+    truncation: float | None = None,
+) -> Float[Tensor, "steps 3 height width"]:
+    """Pictures on the way from one caption to another, all with the same noise.
+
+    Sentence and word features go over linearly, position by position; both ends are the captions' own pictures. In
+    between, a word that only one caption has at its position fades in or out.
+    """
+    if steps < 2:
+        raise ValueError(f"an interpolation has at least 2 steps (its two ends), not {steps}")
+    text = sampler.encode([first, second])
+    images = []
+    for share in np.linspace(0.0, 1.0, steps):
+        end = {0.0: 0, 1.0: 1}.get(float(share))
+        padding = text.padding.all(0) if end is None else text.padding[end]
+        weight = float(share)
+        between = TextFeatures(
+            torch.lerp(text.words[:1], text.words[1:], weight),
+            torch.lerp(text.sentence[:1], text.sentence[1:], weight),
+            padding[None],
+        )
+        images.append(sampler.draw_features(between, [number], seed, truncation).images[-1].float().cpu())
+    return torch.cat(images)
 
 
 def sample(

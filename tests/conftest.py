@@ -53,8 +53,7 @@ def _real_data(folder: str, archives: list[str]) -> Path:
     cache.mkdir(parents=True, exist_ok=True)
     for archive in archives:
         path = SHARED / "data" / archive
-        opened = lzma.open(path) if path.suffix == ".xz" else path.open("rb")
-        with opened as stream, tarfile.open(fileobj=stream) as tar:
+        with lzma.open(path) if path.suffix == ".xz" else path.open("rb") as stream, tarfile.open(fileobj=stream) as tar:
             tar.extractall(cache, filter="data")
     (cache / folder / ".complete").touch()
     return cache / folder

@@ -11,6 +11,7 @@ from attngan.data.datamodule import TextImageDataModule
 from attngan.training.damsm_module import DAMSMModule
 from attngan.training.gan_module import GANModule
 from attngan.training.pictures import TrainingPictures
+from attngan.training.quick_evaluation import QuickEvaluation
 from attngan.training.run import Budget, KeepLast, RandomState, RunCheckpoints, RunProgressBar
 
 RESUME = "--resume"
@@ -52,6 +53,7 @@ class RecipeCLI(LightningCLI):
         parser.add_lightning_class_args(Budget, "budget")
         if self.model_class_name == GANModule.__name__:
             parser.add_lightning_class_args(TrainingPictures, "pictures")
+            parser.add_lightning_class_args(QuickEvaluation, "quick")
 
     def before_instantiate_classes(self) -> None:
         config = self.config
@@ -65,7 +67,8 @@ class RecipeCLI(LightningCLI):
                 f"{self.run_dir} holds a run already. Go on with it: attngan {self.command} --resume {self.run_dir}; "
                 "or start another one: --run_dir FOLDER"
             )
-        for part, folder in (("checkpoints", "checkpoints"), ("last", "checkpoints"), ("pictures", "pictures")):
+        folders = {"checkpoints": "checkpoints", "last": "checkpoints", "pictures": "pictures", "quick": "quick"}
+        for part, folder in folders.items():
             if part in config and config[part].folder is None:
                 config[part].folder = self.run_dir / folder
         config.trainer.default_root_dir = str(self.run_dir)
