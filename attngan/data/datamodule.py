@@ -4,6 +4,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from itertools import islice
 from pathlib import Path
 from typing import Any, Literal
 
@@ -16,11 +17,13 @@ from torch import Tensor
 
 from attngan.data.dataset import CaptionedImageDataset, EncodedCaptions, image_pyramid
 from attngan.data.findings import Findings
-from attngan.data.image_cache import ImageCache, cache_path, open_or_build
+from attngan.data.image_cache import ImageCache, cache_folder, cache_path, open_or_build
 from attngan.data.images import load_pixels, shorter_side
-from attngan.data.loader import EpochLoader, EpochOrder, sensible_workers
-from attngan.data.sources import read_source
+from attngan.data.loader import EpochLoader, EpochOrder, sensible_workers, torch_loader
+from attngan.data.shards import ShardStream
+from attngan.data.sources import open_source
 from attngan.data.splits import held_out_for_validation
+from attngan.data.streaming import StreamedBatches, StreamOrder
 from attngan.records import CaptionBatch, CaptionedImage, ImageBatch, TextImageBatch
 from attngan.text.tokenizer import Tokenizer
 from attngan.text.vocabulary import Vocabulary, limit_words, pad_captions
@@ -36,9 +39,9 @@ class TextImageDataModule(LightningDataModule):
     pyramid made in one go on the training device. Outside a Trainer: ``on_after_batch_transfer(batch)``.
 
     Args:
-        root: The data set's folder.
-        source: What kind of data set it is: cub, coco (coco2014, coco2017 where both are there), flowers, or folder for
-            images with a .txt beside each, a metadata.jsonl or a CSV file.
+        root: The data set's folder; of shards also an address (https://...).
+        source: What kind of data set it is: cub, coco (coco2014, coco2017 where both are there), flowers, folder for
+            images with a .txt beside each, a metadata.jsonl or a CSV file, or shards that attngan prepare wrote.
         image_size: Side of the largest images in pixels. Each of the other stages is half as large.
         stages: How many sizes of image the model wants: 3 for 64, 128 and 256 pixels at image_size 256.
         batch_size: Images a batch on each device.
@@ -64,6 +67,7 @@ class TextImageDataModule(LightningDataModule):
         seed: Of order, crops, flips and the choice of captions.
         drop_last: Leave out the last images of a training epoch where they do not fill a batch.
         skip_bad: Leave out images that cannot be used (missing, damaged, without captions) instead of stopping.
+        shuffle_buffer: Of shards: how many images each worker keeps to draw the next one from at random.
     """
 
     def __init__(
@@ -86,9 +90,10 @@ class TextImageDataModule(LightningDataModule):
         seed: int = 0,
         drop_last: bool = True,
         skip_bad: bool = False,
+        shuffle_buffer: int = 1000,
     ) -> None:
         super().__init__()
-        self.root = Path(root)
+        self.root = root if "://" in root else Path(root)
         self.source = source
         self.image_size = image_size
         self.stages = stages
@@ -106,11 +111,14 @@ class TextImageDataModule(LightningDataModule):
         self.seed = seed
         self.drop_last = drop_last
         self.skip_bad = skip_bad
+        self.shuffle_buffer = shuffle_buffer
         self.findings = Findings()
         self._given_vocabulary: Vocabulary | None = None
         self._vocabulary: Vocabulary | None = None
         self._images: dict[str, list[CaptionedImage]] = {}
         self._caches: dict[str, ImageCache] = {}
+        self._streams: dict[str, ShardStream] = {}
+        self._training_captions: tuple[str, ...] = ("train",)
         self._splits: dict[str, CaptionedImageDataset] = {}
 
     # ------------------------------------------------------------------ reading
@@ -130,20 +138,24 @@ class TextImageDataModule(LightningDataModule):
             return
         self._check_arguments()
         self.findings = Findings()
-        images = {split: own for split, own in read_source(self.source, self.root, self.findings).items() if own}
+        scratch = cache_folder(self.root, self.cache_dir)
+        source = open_source(self.source, self.root, self.findings, scratch)
+        images = source.splits
         if not images.get("train"):
             self.findings.stop_if_bad()
             raise ValueError(f"{self.root}: no images to train on")
         self._stop_unless_skipping()  # before decoding for minutes
         short = shorter_side(self.image_size)
         for split, of_split in images.items():
+            if split in source.streams:
+                continue
             with _progress_bar(f"decoding {split} images", len(of_split)) as progress:
                 path = cache_path(self.root, self.source, split, self.image_size, self.cache_dir)
                 self._caches[split] = cache = open_or_build(path, of_split, short, progress=progress)
             for position, reason in cache.bad.items():
                 self.findings.add_bad("unusable image", f"{of_split[position].path}: {reason}")
         self._stop_unless_skipping()
-        self._images = images
+        self._images, self._streams, self._training_captions = images, source.streams, source.training_captions
 
     def _stop_unless_skipping(self) -> None:
         if not self.skip_bad:
@@ -213,7 +225,7 @@ class TextImageDataModule(LightningDataModule):
             return [[shared.setdefault(word, word) for word in tokenizer(caption)] for caption in captions]
 
         tokens = {split: [split_into_words(image) for image in images] for split, images in self._images.items()}
-        training = [words for own in tokens["train"] for words in own]
+        training = [words for split in self._training_captions for own in tokens.get(split, []) for words in own]
         if given:
             self._check_vocabulary(given, training)
             self._vocabulary = given
@@ -233,8 +245,9 @@ class TextImageDataModule(LightningDataModule):
     ) -> list[tuple[CaptionedImage, int, list[list[int]]]]:
         """The split's images with pixels and at least one caption that the vocabulary can encode; row in the cache."""
         usable = []
+        bad = self._caches[split].bad if split in self._caches else {}
         for row, (image, own) in enumerate(zip(self._images[split], tokens, strict=True)):
-            if row in self._caches[split].bad:
+            if row in bad:
                 continue
             captions = [ids for ids in map(self.vocabulary.encode_tokens, own) if ids]
             if not captions:
@@ -263,7 +276,7 @@ class TextImageDataModule(LightningDataModule):
         members: dict[str, tuple[str, list]] = {split: (split, images) for split, images in usable.items()}
         if self.validation == "published" and "test" in usable:
             members["validation"] = ("test", usable["test"])
-        elif not usable.get("validation"):
+        elif not usable.get("validation") and "train" not in self._streams:
             held_out = held_out_for_validation([image for image, _row, _captions in usable["train"]])
             chosen = [item for item in usable["train"] if item[0].name in held_out]
             members["train"] = ("train", [item for item in usable["train"] if item[0].name not in held_out])
@@ -277,7 +290,7 @@ class TextImageDataModule(LightningDataModule):
         published_words = self.truncation == "published"
         return CaptionedImageDataset(
             images=[image for image, _row, _captions in items],
-            cache=self._caches[source_split],
+            cache=self._caches.get(source_split),
             rows=np.array([row for _image, row, _captions in items], dtype=np.int64),
             captions=EncodedCaptions.of([captions for _image, _row, captions in items]),
             image_size=self.image_size,
@@ -323,26 +336,39 @@ class TextImageDataModule(LightningDataModule):
         dataset = self.split(split)
         short = shorter_side(size)
 
-        def centre(index: int) -> np.ndarray:
-            if size == self.image_size:
+        def centre(item: tuple[int, bytes | None]) -> np.ndarray:
+            index, content = item
+            image = dataset.images[index]
+            if dataset.cache is not None and size == self.image_size:
                 pixels = dataset.cache[int(dataset.rows[index])]
             else:
-                image = dataset.images[index]
-                pixels = load_pixels(image.path, image.box, short)
+                pixels = load_pixels(image.path if content is None else content, image.box, short)
             top, left = (pixels.shape[0] - size) // 2, (pixels.shape[1] - size) // 2
             return pixels[top : top + size, left : left + size]
 
         with ThreadPoolExecutor() as pool:  # Pillow lets go of Python's lock while it decodes and resizes
-            for start in range(0, len(dataset), batch_size):
-                crops = list(pool.map(centre, range(start, min(start + batch_size, len(dataset)))))
+            files = self._files(split)
+            while items := list(islice(files, batch_size)):
+                crops = list(pool.map(centre, items))
                 yield torch.from_numpy(np.stack(crops)).permute(0, 3, 1, 2)
+
+    def _files(self, split: str) -> Iterator[tuple[int, bytes | None]]:
+        """The index of every image of a split in order, with the file's content where it is streamed."""
+        dataset = self.split(split)
+        if dataset.cache is not None:
+            yield from ((index, None) for index in range(len(dataset)))
+            return
+        index_of = {int(row): index for index, row in enumerate(dataset.rows)}
+        for position, content in self._streams[split].in_order():
+            if position in index_of:
+                yield index_of[position], content
 
     # ------------------------------------------------------------------ loaders
 
     def train_dataloader(self) -> EpochLoader:
         """Augmented batches in a new order each epoch."""
         dataset = self.split("train")
-        world = self.trainer.world_size if self.trainer is not None else 1
+        _rank, world = self._device()
         if self.drop_last and len(dataset) < self.batch_size * world:
             raise ValueError(
                 f"{len(dataset)} training images do not fill one batch of {self.batch_size} on {world} device(s): "
@@ -359,12 +385,24 @@ class TextImageDataModule(LightningDataModule):
         return self._loader(self.split("test"), shuffle=False, drop_last=False)
 
     def _loader(self, dataset: CaptionedImageDataset, shuffle: bool, drop_last: bool) -> EpochLoader:
-        rank, world = 0, 1
-        if self.trainer is not None:
-            rank, world = self.trainer.global_rank, self.trainer.world_size
-        order = EpochOrder(len(dataset), self.batch_size, shuffle, drop_last, self.seed, rank, world)
+        rank, world = self._device()
         workers = sensible_workers() if self.workers is None else self.workers
-        return EpochLoader(dataset, order, workers, self._progress)
+        if dataset.cache is None:
+            return self._stream_loader(dataset, self._streams["train"], rank, world, workers)
+        order = EpochOrder(len(dataset), self.batch_size, shuffle, drop_last, self.seed, rank, world)
+        return EpochLoader(dataset, order, torch_loader(dataset, workers, order), self._progress)
+
+    def _stream_loader(
+        self, dataset: CaptionedImageDataset, stream: ShardStream, rank: int, world: int, workers: int
+    ) -> EpochLoader:
+        per_shard = np.histogram(dataset.rows, bins=np.array(stream.starts) - 0.5)[0].tolist()
+        order = StreamOrder(per_shard, self.batch_size, self.seed, rank, world, max(1, workers))
+        batches = StreamedBatches(dataset, stream, order, self.shuffle_buffer)
+        return EpochLoader(dataset, order, torch_loader(batches, order.workers if workers else 0), self._progress)
+
+    def _device(self) -> tuple[int, int]:
+        """Which of how many devices this process trains."""
+        return (self.trainer.global_rank, self.trainer.world_size) if self.trainer is not None else (0, 1)
 
     def _progress(self) -> tuple[int, int] | None:
         """The trainer's epoch and how many of its batches are done."""

@@ -56,8 +56,8 @@ class CaptionedImageDataset(Dataset):
 
     Args:
         images: The split's images; a position in this list is an ``index`` everywhere else.
-        cache: Where their pixels are.
-        rows: Each image's position in the cache.
+        cache: Where their pixels are; None where they are streamed.
+        rows: Each image's position in the cache or the stream.
         captions: Their encoded captions.
         image_size: Side of the square crops, in pixels.
         words: How many words of a caption are kept.
@@ -70,7 +70,7 @@ class CaptionedImageDataset(Dataset):
     def __init__(
         self,
         images: list[CaptionedImage],
-        cache: ImageCache,
+        cache: ImageCache | None,
         rows: np.ndarray,
         captions: EncodedCaptions,
         image_size: int,
@@ -101,24 +101,29 @@ class CaptionedImageDataset(Dataset):
 
     def __getitems__(self, places: list[tuple[int, int]]) -> ImageBatch:
         """A batch, for the (epoch, index) of each of its images."""
+        if self.cache is None:
+            raise RuntimeError("the images of this split are streamed: they are there in the order of the stream only")
+        return self.batch(places, [self.cache[int(self.rows[index])] for _epoch, index in places])
+
+    def batch(self, places: list[tuple[int, int]], images: list[np.ndarray]) -> ImageBatch:
+        """A batch of these images (as the cache has them), for the (epoch, index) of each."""
         size = self.image_size
         pixels = np.empty((len(places), size, size, 3), dtype=np.uint8)
         mirrored = np.zeros(len(places), dtype=bool)
         captions = []
-        for row, (epoch, index) in enumerate(places):
+        for row, ((epoch, index), image) in enumerate(zip(places, images, strict=True)):
             rng = np.random.default_rng((self.seed, epoch, index))
-            image = self.cache[int(self.rows[index])]
             top, left, mirrored[row] = self._crop_and_flip(image, rng)
             pixels[row] = image[top : top + size, left : left + size]
             number = int(rng.integers(self.captions.count(index))) if self.random_caption else 0
             ids = self.captions.caption(index, number)
             captions.append(limit_words(ids, self.words, rng if self.random_words else None))
         indices = [index for _epoch, index in places]
-        images = torch.from_numpy(pixels)
+        crops = torch.from_numpy(pixels)
         for row in mirrored.nonzero()[0].tolist():
-            images[row].copy_(images[row].flip(1))  # seven times as fast as by numpy
+            crops[row].copy_(crops[row].flip(1))  # seven times as fast as by numpy
         return ImageBatch(
-            pixels=images.permute(0, 3, 1, 2),  # stays channels-last in memory
+            pixels=crops.permute(0, 3, 1, 2),  # stays channels-last in memory
             captions=pad_captions(captions),
             classes=None if self.class_ids is None else torch.from_numpy(self.class_ids[indices]),
             indices=torch.tensor(indices),

@@ -116,11 +116,17 @@ def cache_folder(root: str | Path, cache_dir: str | Path | None = None) -> Path:
     """Where a data set's caches lie: the folder asked for, else in the data set, else in the user's cache folder."""
     if cache_dir is not None:
         return Path(cache_dir)
+    if "://" in str(root):
+        return _users_cache(str(root))
     root = Path(root).resolve()
     inside = root / ".attngan_cache"
     if os.access(inside if inside.is_dir() else root, os.W_OK):
         return inside
-    return Path.home() / ".cache" / "attngan" / hashlib.sha256(str(root).encode()).hexdigest()[:16]
+    return _users_cache(str(root))
+
+
+def _users_cache(root: str) -> Path:
+    return Path.home() / ".cache" / "attngan" / hashlib.sha256(root.encode()).hexdigest()[:16]
 
 
 def cache_path(root: str | Path, source: str, split: str, image_size: int, cache_dir: str | Path | None = None) -> Path:

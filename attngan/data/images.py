@@ -4,6 +4,7 @@ The geometry is the published one, tested against it: the square of 1.5 times th
 clipped to the image; shorter side to 76/64 of the training size with Pillow's bilinear filter (which antialiases).
 """
 
+import io
 from pathlib import Path
 
 import numpy as np
@@ -74,26 +75,31 @@ def upright_size(path: Path) -> tuple[int, int]:
         return (height, width) if _orientation(image) >= 5 else (width, height)  # 5 to 8 are stored on their side
 
 
-def load_pixels(path: Path, box: tuple[float, ...] | None, short: int) -> np.ndarray:
+def load_pixels(file: Path | bytes, box: tuple[float, ...] | None, short: int) -> np.ndarray:
     """The image as it is cached: uint8, height x width x 3.
+
+    Args:
+        file: The image file, or its content.
+        box: Bounding box of the object, where there is one.
+        short: What its shorter side is resized to, in pixels.
 
     Raises:
         UnusableImageError: When it cannot be decoded, is too large, or the box keeps nothing of it.
     """
-    image = load_image(path)
+    image = load_image(file)
     rectangle = _checked_rectangle(box, *image.size)
     if rectangle != (0, 0, *image.size):
         image = image.crop(rectangle)
     return np.asarray(image.resize(resized_shape(*image.size, short), Image.Resampling.BILINEAR))
 
 
-def load_image(path: Path) -> Image.Image:
+def load_image(file: Path | bytes) -> Image.Image:
     """The whole image, upright and RGB. What is transparent shows white.
 
     Raises:
         UnusableImageError: When it cannot be decoded or is too large.
     """
-    with _opened(path) as image:
+    with _opened(file) as image:
         try:
             image.load()
             if _orientation(image) != 1:
@@ -105,12 +111,12 @@ def load_image(path: Path) -> Image.Image:
             raise UnusableImageError(f"cannot be decoded: {error or type(error).__name__}") from error
 
 
-def _opened(path: Path) -> Image.Image:
+def _opened(file: Path | bytes) -> Image.Image:
     try:
-        size = path.stat().st_size
+        size = len(file) if isinstance(file, bytes) else file.stat().st_size
         if size == 0:
             raise UnusableImageError("the file is empty (0 bytes)")
-        image = Image.open(path)
+        image = Image.open(io.BytesIO(file) if isinstance(file, bytes) else file)
     except UnusableImageError:
         raise
     except FileNotFoundError as error:

@@ -6,15 +6,39 @@ epoch that goes with each index) nor asks for a shuffling of its own, and saves 
 
 import os
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 import torch
 from pytorch_lightning.utilities.rank_zero import rank_zero_warn
-from torch.utils.data import DataLoader
+from torch.utils.data import DataLoader, Dataset
 
 from attngan.data.dataset import CaptionedImageDataset
 from attngan.records import ImageBatch
+
+
+@runtime_checkable
+class Order(Protocol):
+    """Which images make each batch of an epoch.
+
+    Attributes:
+        batch_size: Images a batch on one device.
+        epoch: The epoch that is iterated next.
+        start: How many batches of it are passed over.
+        follows_trainer: A trainer has said which epoch it is.
+    """
+
+    batch_size: int
+    epoch: int
+    start: int
+    follows_trainer: bool
+
+    def set_epoch(self, epoch: int) -> None: ...
+
+    def __len__(self) -> int: ...
+
+    def depends_on(self) -> dict[str, int]:
+        """What must be the same for a resumed epoch to go on as it would have."""
 
 
 class EpochOrder:
@@ -51,6 +75,9 @@ class EpochOrder:
         self.epoch = epoch
         self.follows_trainer = True
 
+    def depends_on(self) -> dict[str, int]:
+        return {"images": self.images, "batch_size_of_all_devices": self.batch_size * self.world, "seed": self.seed}
+
     def __len__(self) -> int:
         whole, rest = divmod(self.images, self.batch_size * self.world)
         return whole + (1 if rest and not self.drop_last else 0)
@@ -75,33 +102,26 @@ class EpochLoader:
 
     Args:
         dataset: The split.
-        order: Which images make each batch.
-        workers: Processes that load; 0 loads in this one.
+        order: Which images make each batch; read when a pass over the batches starts.
+        batches: The torch loader that follows the order.
         progress: Tells the trainer's epoch and how many batches of it are done; None where there is no trainer.
     """
 
     def __init__(
         self,
         dataset: CaptionedImageDataset,
-        order: EpochOrder,
-        workers: int = 0,
+        order: Order,
+        batches: DataLoader,
         progress: Callable[[], tuple[int, int] | None] = lambda: None,
     ) -> None:
         self.dataset = dataset
         self.sampler = order  # Lightning looks for set_epoch here,
         self.batch_sampler = None  # and here whether evaluation is shuffled
         self.batch_size = order.batch_size
+        self._batches = batches
         self._progress = progress
         self._given_out = 0
         self._resume: dict[str, Any] | None = None
-        self._loader = DataLoader(
-            dataset,
-            batch_sampler=order,  # type: ignore[arg-type]
-            collate_fn=_as_it_is,
-            num_workers=workers,
-            persistent_workers=workers > 0,
-            pin_memory=torch.cuda.is_available(),
-        )
 
     def __len__(self) -> int:
         return len(self.sampler)
@@ -115,7 +135,7 @@ class EpochLoader:
         resume, self._resume = self._resume, None
         self.sampler.start = resume["batches"] if resume and resume["epoch"] == self.sampler.epoch else 0
         self._given_out = self.sampler.start
-        batches = iter(self._loader)
+        batches = iter(self._batches)
         self.sampler.start = 0
         for batch in batches:
             self._given_out += 1
@@ -126,24 +146,35 @@ class EpochLoader:
         progress = self._progress()
         # By the trainer's count: a batch that an interrupt tore apart was given out, but is not done.
         batches = progress[1] if progress else self._given_out
-        return {"epoch": self.sampler.epoch, "batches": batches, "order": self._depends_on()}
+        return {"epoch": self.sampler.epoch, "batches": batches, "order": self.sampler.depends_on()}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Goes on from that place, if the first epoch iterated is the one it is in."""
         self._resume = state
-        if state["order"] != self._depends_on():
+        if state["order"] != self.sampler.depends_on():
             rank_zero_warn(
                 f"the checkpoint was made in the middle of an epoch with {state['order']}, now there are "
-                f"{self._depends_on()}: the rest of this epoch is not what it would have been"
+                f"{self.sampler.depends_on()}: the rest of this epoch is not what it would have been"
             )
 
-    def _depends_on(self) -> dict[str, int]:
-        order = self.sampler
-        return {
-            "images": order.images,
-            "batch_size_of_all_devices": order.batch_size * order.world,
-            "seed": order.seed,
-        }
+
+def torch_loader(dataset: Dataset, workers: int, order: EpochOrder | None = None) -> DataLoader:
+    """A torch loader whose items are whole batches already.
+
+    Args:
+        dataset: Gives a batch for each list of places; an iterable one gives batch after batch.
+        workers: Processes that load; 0 loads in this one.
+        order: The places of each batch; None for an iterable data set, which is started anew for each pass.
+    """
+    return DataLoader(
+        dataset,
+        batch_sampler=order,  # type: ignore[arg-type]
+        batch_size=1 if order is not None else None,
+        collate_fn=_as_it_is,
+        num_workers=workers,
+        persistent_workers=workers > 0 and order is not None,
+        pin_memory=torch.cuda.is_available(),
+    )
 
 
 def _as_it_is(batch: Any) -> Any:

@@ -1,6 +1,7 @@
 """The data sources by name: each turns a folder into captioned images by split. Nothing else asks which one it was."""
 
 from collections.abc import Callable
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 
@@ -9,18 +10,35 @@ from attngan.data.cub import read_cub
 from attngan.data.findings import Findings
 from attngan.data.flowers import read_flowers
 from attngan.data.folder import read_folder
+from attngan.data.shards import ShardStream, read_shards
 from attngan.records import CaptionedImage
 
 Splits = dict[str, list[CaptionedImage]]
 
 
-def read_source(name: str, root: str | Path, findings: Findings | None = None) -> Splits:
-    """The captioned images of a data set by split: ``train``, ``test`` and, where a source has one, ``validation``.
+@dataclass(frozen=True)
+class Source:
+    """A data set as a source gives it.
+
+    Args:
+        splits: Captioned images by split: ``train``, ``test`` and, where the source has one, ``validation``.
+        streams: Splits whose images are not files on this machine but come one after the other.
+        training_captions: The splits whose captions make the vocabulary.
+    """
+
+    splits: Splits
+    streams: dict[str, ShardStream] = field(default_factory=dict)
+    training_captions: tuple[str, ...] = ("train",)
+
+
+def open_source(name: str, root: str | Path, findings: Findings | None = None, scratch: str | Path = "") -> Source:
+    """A data set by the name of its source.
 
     Args:
         name: A key of `SOURCES`.
-        root: The data set's folder.
+        root: The data set's folder, or for shards an address.
         findings: Takes what is wrong with single images, which then are left out; None: they are an error.
+        scratch: Where a source may put files that it has to fetch.
 
     Raises:
         FileNotFoundError: When the folder is not there.
@@ -28,20 +46,39 @@ def read_source(name: str, root: str | Path, findings: Findings | None = None) -
     """
     if name not in SOURCES:
         raise ValueError(f"there is no data source {name!r}: choose one of {', '.join(SOURCES)}")
-    if not Path(root).is_dir():
+    if "://" not in str(root) and not Path(root).is_dir():
         raise FileNotFoundError(f"{root}: no such folder (the root of the data set)")
-    return SOURCES[name](Path(root), findings)
+    source = SOURCES[name](root, findings, Path(scratch))
+    return Source({split: own for split, own in source.splits.items() if own}, source.streams, source.training_captions)
 
 
-def _train_and_test(read: Callable[..., list[CaptionedImage]], root: Path, findings: Findings | None) -> Splits:
-    return {split: read(root, split, findings) for split in ("train", "test")}
+def read_source(name: str, root: str | Path, findings: Findings | None = None) -> Splits:
+    """The captioned images of a data set by split; like `open_source`."""
+    return open_source(name, root, findings).splits
 
 
-SOURCES: dict[str, Callable[[Path, Findings | None], Splits]] = {
-    "cub": partial(_train_and_test, read_cub),
-    "coco": partial(_train_and_test, read_coco),
-    "coco2014": partial(_train_and_test, partial(read_coco, year=2014)),
-    "coco2017": partial(_train_and_test, partial(read_coco, year=2017)),
-    "flowers": read_flowers,
-    "folder": read_folder,
+Reader = Callable[[str | Path, Findings | None, Path], Source]
+
+
+def _by_split(read: Callable[..., list[CaptionedImage]]) -> Reader:
+    return lambda root, findings, _scratch: Source({split: read(root, split, findings) for split in ("train", "test")})
+
+
+def _whole(read: Callable[..., Splits]) -> Reader:
+    return lambda root, findings, _scratch: Source(read(root, findings))
+
+
+def _shards(root: str | Path, _findings: Findings | None, scratch: Path) -> Source:
+    splits, stream, held_out = read_shards(root, scratch)
+    return Source(splits, {"train": stream}, ("train", "validation") if held_out else ("train",))
+
+
+SOURCES: dict[str, Reader] = {
+    "cub": _by_split(read_cub),
+    "coco": _by_split(read_coco),
+    "coco2014": _by_split(partial(read_coco, year=2014)),
+    "coco2017": _by_split(partial(read_coco, year=2017)),
+    "flowers": _whole(read_flowers),
+    "folder": _whole(read_folder),
+    "shards": _shards,
 }

@@ -1,0 +1,158 @@
+"""``attngan demo``: the whole way from captioned images to scores and pictures, small, on generated birds."""
+
+import json
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+from attngan.demo.page import write_page
+from attngan.demo.recipes import recipe
+
+#: Shares of the time that are not left to the generator's training, in minutes of a 15-minute demo.
+PRETRAINING_SHARE = 0.18
+ASIDE_MINUTES = 2.2  # drawing the birds, the probe, drawing and scoring the samples
+
+
+def demo(out: Path = Path("demo"), minutes: float = 15.0, smoke: bool = False, seed: int = 0) -> int:
+    """Generates birds, trains a DAMSM and a two-stage AttnGAN on them, scores it, and shows it all on one HTML page.
+
+    Needs no download and no GPU. The page is OUT/index.html; the run's checkpoints lie in OUT/damsm and OUT/attngan, for
+    `attngan sample` and `attngan evaluate`.
+
+    Args:
+        out: Folder for data, runs and the page; must be new or empty.
+        minutes: How long it may take on two CPU cores. More makes better pictures: try 60.
+        smoke: Only shows that everything works: a few steps, under two minutes; the pictures show nothing yet.
+        seed: Of birds and training.
+
+    Returns:
+        The exit code.
+    """
+    out = Path(out)
+    if out.exists() and any(out.iterdir()):
+        raise FileExistsError(f"{out} is not empty: name another folder with --out, or remove it")
+    if minutes < 5 and not smoke:
+        raise ValueError(f"{minutes:g} minutes are too few to see anything: give 5 or more, or --smoke")
+    begun = time.monotonic()
+    facts: dict[str, Any] = {"minutes": minutes, "smoke": smoke, "seed": seed}
+    data = _draw_birds(out, smoke, seed)
+    probe = _train_probe(out, data, smoke, seed, facts)
+
+    from attngan.training.recipes import pretrain, train
+
+    _say("2/4", "DAMSM: which caption belongs to which image?")
+    common = ["--data.root", str(data), "--seed_everything", str(seed), "--trainer.enable_progress_bar", _bar()]
+    limits = ["--trainer.max_epochs", "1", "--trainer.limit_train_batches", "4"] if smoke else []
+    of_damsm = ["--budget.minutes", f"{minutes * PRETRAINING_SHARE:.2f}", "--trainer.max_epochs", "1000"]
+    pretrain(
+        ["--config", str(recipe("toy/damsm.yaml")), "--run_dir", str(out / "damsm"), *common, *(limits or of_damsm)]
+    )
+
+    _say("3/4", "AttnGAN: captions to images")
+    left = max(0.5, minutes - (time.monotonic() - begun) / 60 - (ASIDE_MINUTES - 1.2))
+    of_gan = ["--budget.minutes", f"{left:.2f}"]
+    damsm = out / "damsm" / "checkpoints" / "best.ckpt"
+    train(
+        ["--config", str(recipe("toy/attngan.yaml")), "--run_dir", str(out / "attngan"), "--model.damsm", str(damsm)]
+        + [*common, *(limits or of_gan)]
+    )
+
+    _say("4/4", "scores and pictures")
+    scores = _score(out, data, probe, smoke, seed, facts)
+    facts["took_minutes"] = (time.monotonic() - begun) / 60
+    (out / "demo.json").write_text(json.dumps(facts | {"scores": scores}, indent=1))
+    page = write_page(out, data, facts, scores)
+    print(f"\n{facts['took_minutes']:.1f} minutes. Open {page} in a browser; the samples alone: {out / 'samples.png'}")
+    print(f'Draw your own: attngan sample {out}/attngan/checkpoints/last.ckpt "a small red bird with black wings"')
+    return 0
+
+
+def _say(step: str, what: str) -> None:
+    print(f"\n[{step}] {what}", flush=True)
+
+
+def _bar() -> str:
+    return "true" if sys.stdout.isatty() else "false"  # in a log file a progress bar is noise
+
+
+def _draw_birds(out: Path, smoke: bool, seed: int) -> Path:
+    from attngan.data.toy_birds import draw_toy_birds
+
+    _say("1/4", "generated birds with captions, and a probe that tells their colours")
+    counts = (
+        {"train_classes": 24, "test_classes": 12, "images_per_class": 10}
+        if smoke
+        else {"train_classes": 300, "test_classes": 50, "images_per_class": 10}
+    )
+    return draw_toy_birds(out / "toy_birds", size=96, seed=seed, **counts)
+
+
+def _train_probe(out: Path, data: Path, smoke: bool, seed: int, facts: dict[str, Any]) -> Path:
+    from attngan.metrics.colour_truth import train_probe
+
+    more = {"epochs": 1, "more_birds": 0} if smoke else {"epochs": 6, "more_birds": 2000}
+    probe, accuracy = train_probe(data, seed=seed, bf16=not smoke, **more)
+    facts["probe"] = accuracy.percentages()
+    path = out / "colour_probe.safetensors"
+    probe.save(path)
+    print(
+        f"the probe sees {accuracy.new_classes.percent:.1f} % of the colours that captions name in real test birds, "
+        f"{accuracy.mismatched.percent:.1f} % where the captions are those of other birds"
+    )
+    return path
+
+
+def _score(out: Path, data: Path, probe: Path, smoke: bool, seed: int, facts: dict[str, Any]) -> dict[str, Any]:
+    """Inception Score and R-precision by `attngan evaluate`; colour truth, real and mismatched beside it."""
+    import torch
+
+    from attngan.evaluation import evaluate
+    from attngan.metrics.colour_truth import ColourProbe, captions_of_other_classes, colour_truth
+    from attngan.sampling import Sampler
+
+    checkpoint = out / "attngan" / "checkpoints" / "last.ckpt"
+    count = 40 if smoke else 1000
+    result = evaluate(
+        checkpoint=checkpoint,
+        data=data,
+        metrics=["is", "r_precision"],
+        count=count,
+        seed=seed,
+        extractor=str(probe),
+        out=out / "evaluation",
+        progress=True,
+    )
+    seen = ColourProbe.load(probe)
+    sampler = Sampler.load(checkpoint)
+    images, captions, classes = test_captions(data)
+    rows = range(0, len(captions), max(1, len(captions) // count))
+    chosen = [captions[row][row % len(captions[row])] for row in rows]
+    parts = [
+        sampler.draw(chosen[i : i + 32], list(range(i, min(i + 32, len(chosen)))), seed).images[-1].cpu()
+        for i in range(0, len(chosen), 32)
+    ]
+    drawn = colour_truth(seen, torch.cat(parts), chosen)
+    others = captions_of_other_classes([captions[row] for row in rows], [classes[row] for row in rows], seed)
+    mismatched = colour_truth(seen, torch.cat(parts), others)
+    facts["colour_truth"] = {
+        "samples": drawn.percent,
+        "samples_by_part": drawn.percent_of,
+        "named": sum(drawn.named.values()),
+        "real": facts["probe"]["new_classes"],
+        "samples_with_other_captions": mismatched.percent,
+        "real_with_other_captions": facts["probe"]["mismatched"],
+    }
+    print(
+        f"colour truth: {drawn.percent:.1f} % of {sum(drawn.named.values())} colours named by test captions "
+        f"(real birds {facts['colour_truth']['real']:.1f} %, other birds' captions {mismatched.percent:.1f} %)"
+    )
+    return result["scores"]
+
+
+def test_captions(data: Path) -> tuple[list[Path], list[tuple[str, ...]], list[int]]:
+    """Image files, captions and classes of the test birds."""
+    from attngan.data.cub import read_cub
+
+    images = read_cub(data, "test")
+    return [i.path for i in images], [i.captions for i in images], [i.class_id or 0 for i in images]

@@ -1,0 +1,10 @@
+#!/usr/bin/env bash
+# Makes .venv, installs attngan with its test extra, and runs lint, types and the tests that are not marked slow.
+# Arguments go to pytest, e.g. scripts/test.sh tests/networks
+set -euo pipefail
+cd "$(dirname "$0")/.."
+scripts/install.sh "[test]"
+.venv/bin/ruff check .
+.venv/bin/ruff format --check .
+.venv/bin/mypy
+.venv/bin/python -m pytest -m "not slow" "$@"
