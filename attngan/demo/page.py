@@ -15,8 +15,9 @@ from attngan.sampling import Sampler
 STYLE = """
 body {font: 16px/1.5 system-ui, sans-serif; max-width: 1000px; margin: 2em auto; padding: 0 1em; color: #222}
 h1 {margin-bottom: 0} h2 {margin-top: 2em} img {max-width: 100%; height: auto}
-table {border-collapse: collapse; margin: 1em 0} td, th {border-bottom: 1px solid #ddd; padding: .35em .9em; text-align: left}
-td.number {text-align: right; font-variant-numeric: tabular-nums} .note {color: #666} code {background: #f3f3f3; padding: 0 .2em}
+table {border-collapse: collapse; margin: 1em 0} 
+td, th {border-bottom: 1px solid #ddd; padding: .35em .9em; text-align: left}
+td.number {text-align: right; font-variant-numeric: tabular-nums} .note {color: #666}
 """
 
 
@@ -102,18 +103,21 @@ def _score_table(scores: dict[str, Any]) -> str:
         spread = f" ± {score['std']:.2f}" if "std" in score else ""
         rows.append(f"<tr><td>{html.escape(name)}</td><td class=number>{score['value']:.2f}{spread}</td></tr>")
     note = (
-        "The Inception Score looks through the colour probe, so it is comparable with nothing but itself. R-precision (1 "
-        "of 100 captions) is judged by the DAMSM that also trained the generator, which flatters it."
+        "The Inception Score looks through the colour probe, so it is comparable with nothing but itself. R-precision "
+        "(1 of 100 captions) is judged by the DAMSM that also trained the generator, which flatters it."
     )
     return f"<table>{''.join(rows)}</table><p class=note>{note}</p>"
 
 
-_GAN_CURVES = {
+_GAN_CURVES: dict[str, Sequence[str]] = {
     "generator": ["generator_32/loss", "generator_64/loss"],
     "discriminators": ["discriminator_32/loss", "discriminator_64/loss"],
     "matching": ["matching/words_to_caption", "matching/sentence_to_caption"],
 }
-_DAMSM = {"DAMSM loss": ["train/loss_step", "validation/loss"], "recall at 1, %": ["validation/r1"]}
+_DAMSM: dict[str, Sequence[str]] = {
+    "DAMSM loss": ["train/loss_step", "validation/loss"],
+    "recall at 1, %": ["validation/r1"],
+}
 
 
 def _curves(run: Path, plots: dict[str, Sequence[str]]) -> Image.Image:

@@ -9,15 +9,15 @@ from typing import Any
 from attngan.demo.page import write_page
 from attngan.demo.recipes import recipe
 
-#: Shares of the time that are not left to the generator's training, in minutes of a 15-minute demo.
-PRETRAINING_SHARE = 0.18
-ASIDE_MINUTES = 2.2  # drawing the birds, the probe, drawing and scoring the samples
+RECIPES = ("damsm", "attngan")
+PRETRAINING_SHARE = 0.18  # of the time, for the DAMSM; the generator has what is left
+SCORING_MINUTES = 1.0
 
 
 def demo(out: Path = Path("demo"), minutes: float = 15.0, smoke: bool = False, seed: int = 0) -> int:
     """Generates birds, trains a DAMSM and a two-stage AttnGAN on them, scores it, and shows it all on one HTML page.
 
-    Needs no download and no GPU. The page is OUT/index.html; the run's checkpoints lie in OUT/damsm and OUT/attngan, for
+    Needs no download and no GPU. The page is OUT/index.html; the checkpoints lie in OUT/damsm and OUT/attngan, for
     `attngan sample` and `attngan evaluate`.
 
     Args:
@@ -45,18 +45,14 @@ def demo(out: Path = Path("demo"), minutes: float = 15.0, smoke: bool = False, s
     common = ["--data.root", str(data), "--seed_everything", str(seed), "--trainer.enable_progress_bar", _bar()]
     limits = ["--trainer.max_epochs", "1", "--trainer.limit_train_batches", "4"] if smoke else []
     of_damsm = ["--budget.minutes", f"{minutes * PRETRAINING_SHARE:.2f}", "--trainer.max_epochs", "1000"]
-    pretrain(
-        ["--config", str(recipe("toy/damsm.yaml")), "--run_dir", str(out / "damsm"), *common, *(limits or of_damsm)]
-    )
+    runs = {name: ["--config", str(recipe(f"toy/{name}.yaml")), "--run_dir", str(out / name)] for name in RECIPES}
+    pretrain([*runs["damsm"], *common, *(limits or of_damsm)])
 
     _say("3/4", "AttnGAN: captions to images")
-    left = max(0.5, minutes - (time.monotonic() - begun) / 60 - (ASIDE_MINUTES - 1.2))
+    left = max(0.5, minutes - (time.monotonic() - begun) / 60 - SCORING_MINUTES)
     of_gan = ["--budget.minutes", f"{left:.2f}"]
     damsm = out / "damsm" / "checkpoints" / "best.ckpt"
-    train(
-        ["--config", str(recipe("toy/attngan.yaml")), "--run_dir", str(out / "attngan"), "--model.damsm", str(damsm)]
-        + [*common, *(limits or of_gan)]
-    )
+    train([*runs["attngan"], "--model.damsm", str(damsm), *common, *(limits or of_gan)])
 
     _say("4/4", "scores and pictures")
     scores = _score(out, data, probe, smoke, seed, facts)
@@ -80,19 +76,14 @@ def _draw_birds(out: Path, smoke: bool, seed: int) -> Path:
     from attngan.data.toy_birds import draw_toy_birds
 
     _say("1/4", "generated birds with captions, and a probe that tells their colours")
-    counts = (
-        {"train_classes": 24, "test_classes": 12, "images_per_class": 10}
-        if smoke
-        else {"train_classes": 300, "test_classes": 50, "images_per_class": 10}
-    )
-    return draw_toy_birds(out / "toy_birds", size=96, seed=seed, **counts)
+    train_classes, test_classes = (24, 12) if smoke else (300, 50)
+    return draw_toy_birds(out / "toy_birds", train_classes, test_classes, images_per_class=10, size=96, seed=seed)
 
 
 def _train_probe(out: Path, data: Path, smoke: bool, seed: int, facts: dict[str, Any]) -> Path:
     from attngan.metrics.colour_truth import train_probe
 
-    more = {"epochs": 1, "more_birds": 0} if smoke else {"epochs": 6, "more_birds": 2000}
-    probe, accuracy = train_probe(data, seed=seed, bf16=not smoke, **more)
+    probe, accuracy = train_probe(data, epochs=1 if smoke else 6, more_birds=0 if smoke else 2000, seed=seed, bf16=True)
     facts["probe"] = accuracy.percentages()
     path = out / "colour_probe.safetensors"
     probe.save(path)
@@ -125,7 +116,7 @@ def _score(out: Path, data: Path, probe: Path, smoke: bool, seed: int, facts: di
     )
     seen = ColourProbe.load(probe)
     sampler = Sampler.load(checkpoint)
-    images, captions, classes = test_captions(data)
+    captions, classes = test_captions(data)
     rows = range(0, len(captions), max(1, len(captions) // count))
     chosen = [captions[row][row % len(captions[row])] for row in rows]
     parts = [
@@ -150,9 +141,9 @@ def _score(out: Path, data: Path, probe: Path, smoke: bool, seed: int, facts: di
     return result["scores"]
 
 
-def test_captions(data: Path) -> tuple[list[Path], list[tuple[str, ...]], list[int]]:
-    """Image files, captions and classes of the test birds."""
+def test_captions(data: Path) -> tuple[list[tuple[str, ...]], list[int]]:
+    """Captions and classes of the test birds."""
     from attngan.data.cub import read_cub
 
     images = read_cub(data, "test")
-    return [i.path for i in images], [i.captions for i in images], [i.class_id or 0 for i in images]
+    return [i.captions for i in images], [i.class_id or 0 for i in images]
