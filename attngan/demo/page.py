@@ -118,9 +118,6 @@ _DAMSM: dict[str, Sequence[str]] = {
     "DAMSM loss": ["train/loss_step", "validation/loss"],
     "recall at 1, %": ["validation/r1"],
 }
-    "DAMSM loss": ["train/loss_step", "validation/loss"],
-    "recall at 1, %": ["validation/r1"],
-}
 
 
 def _curves(run: Path, plots: dict[str, Sequence[str]]) -> Image.Image:

@@ -1,7 +1,6 @@
 """``attngan demo``: the whole way from captioned images to scores and pictures, small, on generated birds."""
 
 import json
-import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -42,7 +41,7 @@ def demo(out: Path = Path("demo"), minutes: float = 15.0, smoke: bool = False, s
     from attngan.training.recipes import pretrain, train
 
     _say("2/4", "DAMSM: which caption belongs to which image?")
-    common = ["--data.root", str(data), "--seed_everything", str(seed), "--trainer.enable_progress_bar", _bar()]
+    common = ["--data.root", str(data), "--seed_everything", str(seed)]
     limits = ["--trainer.max_epochs", "1", "--trainer.limit_train_batches", "4"] if smoke else []
     of_damsm = ["--budget.minutes", f"{minutes * PRETRAINING_SHARE:.2f}", "--trainer.max_epochs", "1000"]
     runs = {name: ["--config", str(recipe(f"toy/{name}.yaml")), "--run_dir", str(out / name)] for name in RECIPES}
@@ -66,10 +65,6 @@ def demo(out: Path = Path("demo"), minutes: float = 15.0, smoke: bool = False, s
 
 def _say(step: str, what: str) -> None:
     print(f"\n[{step}] {what}", flush=True)
-
-
-def _bar() -> str:
-    return "true" if sys.stdout.isatty() else "false"  # in a log file a progress bar is noise
 
 
 def _draw_birds(out: Path, smoke: bool, seed: int) -> Path:

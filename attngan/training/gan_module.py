@@ -133,7 +133,7 @@ class GANModule(LightningModule):
 
     def setup(self, stage: str) -> None:
         data: Any = self.trainer.datamodule  # type: ignore[attr-defined]
-        given = tuple(data.image_sizes)
+        given = tuple(data.image_size // 2**stage for stage in reversed(range(data.stages)))
         if given != tuple(self.generator.image_sizes):
             raise ValueError(
                 f"the data gives images of {given} px, the generator draws {tuple(self.generator.image_sizes)}: set "

@@ -1,5 +1,8 @@
 """``attngan pretrain`` and ``attngan train``: a YAML recipe to a finished run. A YAML key is a constructor argument."""
 
+import logging
+import sys
+import warnings
 from pathlib import Path
 from typing import Any, Literal
 
@@ -12,7 +15,7 @@ from attngan.training.damsm_module import DAMSMModule
 from attngan.training.gan_module import GANModule
 from attngan.training.pictures import TrainingPictures
 from attngan.training.quick_evaluation import QuickEvaluation
-from attngan.training.run import Budget, KeepLast, RandomState, RunCheckpoints, RunProgressBar
+from attngan.training.run import Budget, KeepLast, ProgressLines, RandomState, RunCheckpoints, RunProgressBar
 
 RESUME = "--resume"
 
@@ -75,7 +78,10 @@ class RecipeCLI(LightningCLI):
 
     def instantiate_trainer(self, **kwargs: Any) -> Any:
         kwargs["logger"] = self._logger()
-        self.trainer_defaults["callbacks"] = [RunProgressBar(), RandomState()]
+        # a bar where somebody looks at it, lines in a log file
+        bar = sys.stdout.isatty() and self.config.trainer.enable_progress_bar is not False
+        self.config.trainer.enable_progress_bar = bar
+        self.trainer_defaults["callbacks"] = [RunProgressBar() if bar else ProgressLines(), RandomState()]
         return super().instantiate_trainer(**kwargs)
 
     def _logger(self) -> Any:
@@ -145,6 +151,21 @@ def train(arguments: list[str]) -> None:
 
 def _recipe(command: str, model_class: type[LightningModule], arguments: list[str]) -> RecipeCLI:
     torch.set_float32_matmul_precision("high")
+    _quieten()
     if "--config" not in arguments and RESUME not in " ".join(arguments) and not {"-h", "--help"} & set(arguments):
         raise ValueError(f"name a recipe: attngan {command} --config configs/NAME.yaml (see configs/ for them)")
     return RecipeCLI(command, model_class, _with_resume(command, arguments))
+
+
+def _quieten() -> None:
+    """Lightning's tips and its warnings of what is meant to be so."""
+    logging.getLogger("pytorch_lightning.utilities.rank_zero").setLevel(logging.WARNING)
+    for message in (
+        ".*have no `validation_step`.*",  # a GAN's validation is its scores
+        ".*in eval mode at the start of training.*",  # the frozen DAMSM and the moving average
+        ".*does not have many workers.*",  # from the image cache, one process suffices
+        ".*LeafSpec.*",
+        ".*`isinstance\\(treespec.*",
+        ".*The number of training batches.*is smaller than the logging interval.*",
+    ):
+        warnings.filterwarnings("ignore", message)
