@@ -87,7 +87,7 @@ def _overview() -> str:
 def _call(function: Callable[..., Any], arguments: list[str], name: str, positional: tuple[str, ...]) -> Any:
     """Calls ``function`` with what the command line says; its docstring is the help."""
     from docstring_parser import parse
-    from jsonargparse import ArgumentParser
+    from jsonargparse import ActionYesNo, ArgumentParser
 
     documentation = parse(inspect.getdoc(function) or "")
     described = {p.arg_name: p.description or "" for p in documentation.params}
@@ -110,7 +110,11 @@ def _call(function: Callable[..., Any], arguments: list[str], name: str, positio
         elif parameter.name not in positional:
             options["required"] = True
         parser.add_argument(*flags, **options)
-    parser.add_function_arguments(function, skip={*listed, *positional}, as_positional=False)
+    switches = {n for n in parameters if hints.get(n) is bool}
+    for n in switches:  # --smoke, --no_progress: nobody types "true"
+        default = parameters[n].default
+        parser.add_argument(f"--{n}", action=ActionYesNo, nargs="?", default=default, help=described.get(n))
+    parser.add_function_arguments(function, skip={*listed, *positional, *switches}, as_positional=False, as_group=False)
     parsed = parser.parse_args(arguments)
     given = parser.instantiate_classes(parsed).as_dict()
     for n in listed:

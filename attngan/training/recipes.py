@@ -165,6 +165,7 @@ def _quieten() -> None:
         ".*in eval mode at the start of training.*",  # the frozen DAMSM and the moving average
         ".*does not have many workers.*",  # from the image cache, one process suffices
         ".*LeafSpec.*",
+        ".*LightningCLI's args parameter.*",  # the command line is ours, its rest is Lightning's
         ".*`isinstance\\(treespec.*",
         ".*The number of training batches.*is smaller than the logging interval.*",
     ):
