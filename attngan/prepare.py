@@ -14,6 +14,7 @@ from attngan.data.image_cache import ImageCache, cache_path, open_or_build
 from attngan.data.images import shorter_side
 from attngan.data.inspection import note_boxes_outside, note_duplicates_across_splits
 from attngan.data.preview import preview
+from attngan.data.shards import write_shards
 from attngan.data.sources import Splits, read_source
 from attngan.data.splits import held_out_for_validation
 from attngan.records import CaptionedImage
@@ -35,6 +36,8 @@ def prepare(
     processes: int | None = None,
     out: str = ".",
     seed: int = 0,
+    shards: str | None = None,
+    shard_images: int = 1000,
 ) -> int:
     """Checks a data set and builds the cache of decoded images that training reads.
 
@@ -55,6 +58,8 @@ def prepare(
         processes: How many processes decode; null: one a core.
         out: Folder for the report and the preview.
         seed: Of the choice of the sixteen images.
+        shards: Folder to write WebDataset shards into, which training reads with source shards, also over a network.
+        shard_images: Images in a shard; there should be several shards for every device and worker.
 
     Returns:
         The exit code: 0, or 1 when something is wrong that training would trip over.
@@ -94,6 +99,8 @@ def prepare(
     (folder / "prepare_report.json").write_text(json.dumps(report, indent=2, ensure_ascii=False), encoding="utf-8")
     _write_preview(usable, folder / "prepare_preview.png", seed)
     _print(report, folder, console)
+    if shards is not None and not reasons:
+        _write_shards(usable, shards, shard_images, console)
     return 1 if reasons else 0
 
 
@@ -218,6 +225,22 @@ def _write_preview(usable: Splits, path: Path, seed: int) -> None:
     if images:
         chosen = np.random.default_rng(seed).permutation(len(images))[:16]
         preview([images[position] for position in chosen]).save(path)
+
+
+def _write_shards(usable: Splits, folder: str, shard_images: int, console: Any) -> None:
+    """The usable images as shards. What training would hold out to validate on gets shards of its own."""
+    splits = dict(usable)
+    held_out = "validation" not in splits
+    if held_out:
+        names = held_out_for_validation(splits["train"])
+        splits["validation"] = [image for image in splits["train"] if image.name in names]
+        splits["train"] = [image for image in splits["train"] if image.name not in names]
+    splits = {split: images for split, images in splits.items() if images}
+    write_shards(splits, folder, shard_images, held_out)
+    count = len(list(Path(folder).glob("*.tar")))
+    console.print(
+        f"{count:,} shards in {folder}: train with data.source: shards and data.root: {folder}", soft_wrap=True
+    )
 
 
 def _print(report: dict[str, Any], folder: Path, console: Any) -> None:

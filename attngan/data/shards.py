@@ -20,7 +20,7 @@ import tarfile
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 import numpy as np
 
@@ -65,7 +65,9 @@ class ShardStream:
                 if expected != self.starts[shard + 1]:
                     raise ValueError(f"{address}: image {expected} of the split is missing or out of order")
                 return
-            except (OSError, tarfile.ReadError) as error:
+            except ValueError:
+                raise
+            except Exception as error:  # every kind of connection has errors of its own
                 if attempt == _ATTEMPTS - 1:
                     raise ValueError(f"{address}: cannot be read: {error}") from error
 
@@ -229,7 +231,7 @@ def _join(root: str, name: str) -> str:
     return f"{root.rstrip('/')}/{name}"
 
 
-def _open(address: str) -> IO[bytes]:
+def _open(address: str) -> Any:
     if "://" not in address:
         return Path(address).open("rb")
     import fsspec
