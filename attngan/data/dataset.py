@@ -4,6 +4,7 @@ All chance comes from a generator seeded with (seed, epoch, index of the image):
 workers and the place in the epoch where a run was resumed change nothing.
 """
 
+import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -92,6 +93,11 @@ class CaptionedImageDataset(Dataset):
         self.random_caption = augment if random_caption is None else random_caption
         numbers = [image.class_id for image in images]
         self.class_ids = None if None in numbers else np.array(numbers, dtype=np.int64)
+
+    @property
+    def fingerprint(self) -> str:
+        """Changes with the image files, their preparation, and which of them are in the split."""
+        return f"{self.cache.fingerprint}-{zlib.crc32(self.rows.tobytes()):08x}"
 
     def __len__(self) -> int:
         return len(self.images)
