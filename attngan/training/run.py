@@ -63,13 +63,6 @@ class KeepLast(Callback):
         self._written = 0.0
         self._handlers: dict[int, Any] = {}
 
-    def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        for number in (signal.SIGINT, signal.SIGTERM):
-            try:
-                self._handlers[number] = signal.signal(number, self._asked)
-            except ValueError:  # not in the main thread: whoever runs us there stops us in another way
-                return
-
     def _asked(self, number: int, frame: FrameType | None) -> None:
         if self.stopped_by is not None and number == signal.SIGINT:
             raise KeyboardInterrupt
@@ -78,6 +71,12 @@ class KeepLast(Callback):
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         self._written = time.monotonic()
+        # not before: Lightning sets its own handler after on_fit_start, which would end the run without a checkpoint
+        for number in (signal.SIGINT, signal.SIGTERM):
+            try:
+                self._handlers[number] = signal.signal(number, self._asked)
+            except ValueError:  # not in the main thread: whoever runs us there stops us in another way
+                return
 
     def on_train_batch_end(self, trainer: Trainer, *_: Any) -> None:
         if self.stopped_by is not None:
@@ -121,6 +120,11 @@ class RandomState(Callback):
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         self._loaded = state_dict
+
+    def on_train_epoch_start(self, trainer: Trainer, *_: Any) -> None:
+        # an epoch goes on where the last one ended, or a run that is resumed between the two would differ
+        if self._loaded is None:
+            self._loaded = self.state_dict()
 
     def on_train_batch_start(self, trainer: Trainer, *_: Any) -> None:
         # not before: starting the data loader draws from the global stream

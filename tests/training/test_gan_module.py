@@ -1,0 +1,299 @@
+"""GAN training: by the command line on toy birds, and step by step."""
+
+import os
+import signal
+from pathlib import Path
+
+import pytest
+import torch
+
+from attngan.checkpoint import ENTRY, read_checkpoint
+from attngan.cli import main
+from attngan.records import CaptionBatch, TextImageBatch
+from attngan.sampling import Sampler
+from attngan.training.gan_module import GANModule
+from tests.conftest import REPOSITORY
+from tests.tiny import CAPTIONS, EMBED, SIDES, gan, gan_recipe, write_recipe
+
+
+def train(root, run, damsm, *options, **changes):
+    recipe = gan_recipe(root, run, damsm)
+    for section, values in changes.items():
+        recipe[section] |= values
+    return main(["train", "--config", str(write_recipe(run.parent / f"{run.name}.yaml", recipe)), *options])
+
+
+def last(run):
+    return read_checkpoint(run / "checkpoints" / "last.ckpt")
+
+
+def assert_same_state(one, other):
+    assert one["state_dict"].keys() == other["state_dict"].keys()
+    for name, value in one["state_dict"].items():
+        assert torch.equal(value, other["state_dict"][name]), name
+    assert one[ENTRY]["steps"] == other[ENTRY]["steps"]
+    for ours, theirs in zip(one["optimizer_states"], other["optimizer_states"], strict=True):
+        for key, state in ours["state"].items():
+            assert all(torch.equal(state[name], theirs["state"][key][name]) for name in state)
+
+
+@pytest.fixture(scope="module")
+def straight(toy_root, tiny_damsm, tmp_path_factory):
+    """Two epochs without a stop."""
+    run = tmp_path_factory.mktemp("runs") / "straight"
+    assert train(toy_root, run, tiny_damsm, trainer={"max_epochs": 2}, pictures={"every_steps": 5, "count": 2}) == 0
+    return run
+
+
+def test_a_run_leaves_what_it_promises(straight):
+    contents = last(straight)
+    assert contents[ENTRY]["steps"] == 8  # 56 training images, batches of 14, two epochs
+    assert contents[ENTRY]["images_seen"] == 112
+    assert (straight / "config.yaml").is_file()
+    names = sorted(path.name for path in (straight / "pictures").iterdir())
+    assert names == [f"{kind}_{step:07d}.png" for kind in ("attention", "samples") for step in (5, 8)]
+    assert (
+        Sampler.load(straight / "checkpoints" / "last.ckpt", "cpu").draw([CAPTIONS[0]], [0]).images[-1].isfinite().all()
+    )
+
+
+def test_one_and_one_epochs_equal_two(straight, toy_root, tiny_damsm, tmp_path):
+    run = tmp_path / "run"
+    assert train(toy_root, run, tiny_damsm) == 0
+    half = last(run)
+    assert half[ENTRY]["steps"] == 4
+    assert main(["train", "--resume", str(run), "--trainer.max_epochs", "2"]) == 0
+    assert_same_state(last(run), last(straight))
+    assert any(not torch.equal(v, half["state_dict"][n]) for n, v in last(run)["state_dict"].items())
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
+def test_a_run_stopped_within_an_epoch_goes_on_exactly(
+    straight, toy_root, tiny_damsm, tmp_path, monkeypatch, capsys, number, code
+):
+    run = tmp_path / "run"
+    with monkeypatch.context() as patch:
+
+        def stop_me(module, *_):
+            if module.steps == 1:
+                os.kill(os.getpid(), number)
+
+        patch.setattr(GANModule, "on_train_batch_end", stop_me)
+        with pytest.raises(SystemExit) as stopped:
+            train(toy_root, run, tiny_damsm, trainer={"max_epochs": 2})
+    assert stopped.value.code == code
+    assert f"--resume {run}" in capsys.readouterr().out
+    assert last(run)[ENTRY]["steps"] in (1, 2)  # of four in the epoch
+    assert main(["train", "--resume", str(run)]) == 0
+    assert_same_state(last(run), last(straight))
+
+
+def test_resuming_needs_no_damsm_file(toy_root, toy_vocabulary, tmp_path):
+    from tests.tiny import write_damsm
+
+    damsm = write_damsm(tmp_path / "damsm.ckpt", toy_vocabulary)
+    assert train(toy_root, tmp_path / "run", damsm, "--trainer.limit_train_batches", "1") == 0
+    damsm.unlink()
+    arguments = ["train", "--resume", str(tmp_path / "run"), "--trainer.max_epochs", "2"]
+    assert main(arguments) == 0
+    assert last(tmp_path / "run")[ENTRY]["steps"] == 2
+
+
+# --- what is refused ------------------------------------------------------------------------------------------------
+
+
+def test_an_old_run_is_never_written_over(straight, toy_root, tiny_damsm, capsys):
+    before = (straight / "checkpoints" / "last.ckpt").read_bytes()
+    assert train(toy_root, straight, tiny_damsm) == 1
+    assert "--resume" in capsys.readouterr().err
+    assert (straight / "checkpoints" / "last.ckpt").read_bytes() == before
+
+
+def test_resuming_nothing_is_an_error(tmp_path, capsys):
+    assert main(["train", "--resume", str(tmp_path)]) == 1
+    assert str(tmp_path / "checkpoints" / "last.ckpt") in capsys.readouterr().err
+    assert main(["train", "--resume"]) == 1
+    assert main(["train"]) == 1
+    assert "--config" in capsys.readouterr().err
+
+
+def test_an_unknown_key_is_named(toy_root, tiny_damsm, tmp_path, capsys):
+    with pytest.raises(SystemExit) as refused:
+        train(toy_root, tmp_path / "run", tiny_damsm, model={"matchng": 3.0})
+    assert refused.value.code == 2
+    assert "matchng" in capsys.readouterr().err
+
+
+def test_other_embeddings_are_refused(toy_root, tiny_damsm, tmp_path, capsys):
+    option = ["--model.generator.init_args.embed_dim", "24"]
+    assert train(toy_root, tmp_path / "run", tiny_damsm, *option) == 1
+    assert f"model.generator.init_args.embed_dim={EMBED}" in capsys.readouterr().err
+
+
+def test_other_image_sizes_are_refused(toy_root, tiny_damsm, tmp_path, capsys):
+    option = ["--model.discriminators.init_args.resolutions", "[16, 32]"]
+    assert train(toy_root, tmp_path / "judges", tiny_damsm, *option) == 1
+    assert "init_args.resolutions=[8, 16]" in capsys.readouterr().err
+    assert train(toy_root, tmp_path / "data", tiny_damsm, data={"image_size": 32}) == 1
+    assert "data.image_size=16 and data.stages=2" in capsys.readouterr().err
+
+
+def test_a_loss_that_is_not_finite_stops_the_run_by_name(toy_root, tiny_damsm, tmp_path, monkeypatch, capsys):
+    run = tmp_path / "run"
+    assert train(toy_root, run, tiny_damsm) == 0
+    good = (run / "checkpoints" / "last.ckpt").read_bytes()
+    monkeypatch.setattr("attngan.training.gan_module.kl_divergence", lambda mean, _: mean.sum() * torch.nan)
+    assert main(["train", "--resume", str(run), "--trainer.max_epochs", "2"]) == 3
+    message = capsys.readouterr().err
+    assert "generator/kl = nan" in message
+    assert "discriminator_16/loss" not in message
+    assert (run / "checkpoints" / "last.ckpt").read_bytes() == good
+
+
+# --- one step -------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def batch():
+    size = 4
+    images = tuple(torch.rand(size, 3, side, side) * 2 - 1 for side in SIDES)
+    captions = CaptionBatch(torch.randint(1, 20, (size, 6)), torch.tensor([6, 5, 3, 4]))
+    return TextImageBatch(images, captions, torch.arange(size), torch.arange(size), torch.zeros(size, dtype=torch.bool))
+
+
+@pytest.fixture
+def stepping(tiny_damsm, monkeypatch):
+    """A module that steps without a trainer; calls ``at_update(optimizer)`` before each update."""
+
+    def make(at_update=lambda module, which: None, **arguments):
+        module = gan(tiny_damsm, **arguments)
+        optimizers = module.configure_optimizers()
+        monkeypatch.setattr(module, "optimizers", lambda: optimizers)
+        monkeypatch.setattr(module, "manual_backward", lambda loss: loss.backward())
+        for name in ("log", "log_dict"):
+            monkeypatch.setattr(module, name, lambda *_, **__: None)
+        monkeypatch.setattr(GANModule, "trainer", type("OneDevice", (), {"world_size": 1})())
+        for which, optimizer in enumerate(optimizers):
+            optimizer.register_step_pre_hook(lambda *_, which=which: at_update(module, which))
+        return module.train()
+
+    return make
+
+
+def test_discriminators_get_no_gradient_from_the_generators_loss(stepping, batch):
+    updates, kept = [], {}
+
+    def look(module, which):
+        updates.append(which)
+        if which == 0:
+            kept["after"] = [p.grad.clone() for p in module.discriminators.parameters()]
+        else:
+            stage = module.discriminators.stages[which - 1]
+            kept[which] = [p.grad.clone() for p in stage.parameters()]
+
+    module = stepping(look)
+    module.training_step(batch, 0)
+    assert updates == [1, 2, 0]  # the discriminators, then the generator
+    for before, after in zip([*kept[1], *kept[2]], kept["after"], strict=True):
+        assert torch.equal(before, after)
+    assert all(p.requires_grad for p in module.discriminators.parameters())
+    assert all(p.grad is None for p in module.damsm.parameters())
+
+
+def test_discriminators_give_the_generator_no_gradient(stepping, batch):
+    gradients = []
+    module = stepping(lambda module, which: gradients.append([p.grad for p in module.generator.parameters()]))
+    module.training_step(batch, 0)
+    assert all(g is None for g in [*gradients[0], *gradients[1]])
+    assert all(g is not None for g in gradients[2])
+
+
+@pytest.mark.parametrize("precision", [None, torch.bfloat16])
+def test_the_generator_meets_the_updated_discriminators(stepping, batch, monkeypatch, precision):
+    module = stepping(learning_rate_discriminator=0.5)  # an update that nobody can miss
+    seen = {}
+    objective = module._generator_objective
+
+    def compare(fake, text, batch):
+        before = torch.is_autocast_enabled("cpu")
+        discriminator = module.discriminators.stages[-1].eval()
+        seen["as_used"] = discriminator.judge_pair(discriminator(fake.images[-1]), text.sentence).float()
+        torch.clear_autocast_cache()
+        seen["now"] = discriminator.judge_pair(discriminator(fake.images[-1]), text.sentence).float()
+        assert before == (precision is not None)
+        discriminator.train()
+        return objective(fake, text, batch)
+
+    monkeypatch.setattr(module, "_generator_objective", compare)
+    old = [p.clone() for p in module.discriminators.parameters()]
+    with torch.autocast("cpu", precision or torch.bfloat16, enabled=precision is not None):
+        module.training_step(batch, 0)
+    assert any((a - b).abs().max() > 0.1 for a, b in zip(old, module.discriminators.parameters(), strict=True))
+    assert torch.equal(seen["as_used"], seen["now"])
+
+
+def test_the_frozen_damsm_stays_in_eval_mode(stepping, batch):
+    module = stepping()
+    assert module.training
+    assert module.generator.training
+    assert not any(part.training for part in module.damsm.modules())
+    assert module.damsm.text_encoder.dropout.p > 0  # which would show
+    one, other = (module.damsm.text_encoder(batch.captions).sentence for _ in range(2))
+    assert torch.equal(one, other)
+    before = {name: value.clone() for name, value in module.damsm.state_dict().items()}
+    module.training_step(batch, 0)
+    for name, value in module.damsm.state_dict().items():
+        assert torch.equal(value, before[name]), name
+
+
+def test_the_penalty_on_real_images_comes_at_every_so_many_steps(stepping, batch, monkeypatch):
+    module = stepping(r1=1.0, r1_every=2)
+    terms = []
+    monkeypatch.setattr(module, "_log", lambda logged: terms.append(set(logged)))
+    for _ in range(3):
+        module.training_step(batch, 0)
+    assert ["discriminator_16/r1" in logged for logged in terms] == [True, False, True]
+
+
+def test_without_a_matching_weight_the_damsm_scores_nothing(stepping, batch, monkeypatch):
+    module = stepping(matching=0.0)
+    monkeypatch.setattr(module.damsm, "loss", lambda *_: pytest.fail("asked for a score"))
+    module.training_step(batch, 0)
+
+
+# --- recipes --------------------------------------------------------------------------------------------------------
+
+RECIPES = sorted((REPOSITORY / "configs").rglob("*gan*.yaml"))
+
+
+@pytest.mark.parametrize("recipe", RECIPES, ids=lambda path: str(path.relative_to(REPOSITORY / "configs")))
+def test_every_recipe_trains_two_batches(recipe: Path, toy_root, tiny_damsm, tmp_path):
+    stages = 1 if "dcgan" in recipe.stem else 2 if recipe.parent.name == "toy" else 3
+    sides = [32] if "dcgan" in recipe.stem else [8, 16, 32][:stages]
+    small = {
+        "run_dir": tmp_path / "run",
+        "logger": "none",
+        "data.root": toy_root,
+        "data.source": "cub",
+        "data.image_size": sides[-1],
+        "data.batch_size": 4,
+        "data.workers": 0,
+        "model.damsm": tiny_damsm,
+        "model.generator.init_args.width": 2,
+        "model.generator.init_args.embed_dim": EMBED,
+        "model.generator.init_args.base_size": 8,
+        "model.discriminators.init_args.width": 2,
+        "model.discriminators.init_args.embed_dim": EMBED,
+        "model.discriminators.init_args.resolutions": sides,
+        "pictures.count": 1,
+        "trainer.max_epochs": 1,
+        "trainer.limit_train_batches": 2,
+        "trainer.accelerator": "cpu",
+    }
+    options = [part for name, value in small.items() for part in (f"--{name}", str(value))]
+    assert main(["train", "--config", str(recipe), *options]) == 0
+    assert last(tmp_path / "run")[ENTRY]["steps"] == 2
+
+
+def test_there_are_recipes():
+    assert len(RECIPES) >= 4
