@@ -75,13 +75,14 @@ class RecipeCLI(LightningCLI):
             if part in config and config[part].folder is None:
                 config[part].folder = self.run_dir / folder
         config.trainer.default_root_dir = str(self.run_dir)
+        # a bar where somebody looks at it, lines in a log file
+        wanted = config.trainer.enable_progress_bar is not False
+        config.trainer.enable_progress_bar = wanted and sys.stdout.isatty()
 
     def instantiate_trainer(self, **kwargs: Any) -> Any:
         kwargs["logger"] = self._logger()
-        # a bar where somebody looks at it, lines in a log file
-        bar = sys.stdout.isatty() and self.config.trainer.enable_progress_bar is not False
-        self.config.trainer.enable_progress_bar = bar
-        self.trainer_defaults["callbacks"] = [RunProgressBar() if bar else ProgressLines(), RandomState()]
+        bar = RunProgressBar() if self.config.trainer.enable_progress_bar else ProgressLines()
+        self.trainer_defaults["callbacks"] = [bar, RandomState()]
         return super().instantiate_trainer(**kwargs)
 
     def _logger(self) -> Any:
