@@ -97,6 +97,8 @@ class CaptionedImageDataset(Dataset):
     @property
     def fingerprint(self) -> str:
         """Changes with the image files, their preparation, and which of them are in the split."""
+        if self.cache is None:
+            raise ValueError("images that are streamed from shards have no fingerprint: their features cannot be kept")
         return f"{self.cache.fingerprint}-{zlib.crc32(self.rows.tobytes()):08x}"
 
     def __len__(self) -> int:
