@@ -133,6 +133,8 @@ class GANModule(LightningModule):
 
     def setup(self, stage: str) -> None:
         data: Any = self.trainer.datamodule  # type: ignore[attr-defined]
+        if data.vocabulary != self.damsm.vocabulary:
+            data.use_vocabulary(self.damsm.vocabulary)  # a published one fits, one of other captions is an error
         given = tuple(data.image_size // 2**stage for stage in reversed(range(data.stages)))
         if given != tuple(self.generator.image_sizes):
             raise ValueError(

@@ -11,6 +11,7 @@ from attngan.checkpoint import ENTRY, read_checkpoint
 from attngan.cli import main
 from attngan.records import CaptionBatch, TextImageBatch
 from attngan.sampling import Sampler
+from attngan.text.vocabulary import Vocabulary
 from attngan.training.gan_module import GANModule
 from tests.conftest import REPOSITORY
 from tests.tiny import CAPTIONS, EMBED, SIDES, gan, gan_recipe, write_recipe
@@ -100,6 +101,17 @@ def test_resuming_needs_no_damsm_file(toy_root, toy_vocabulary, tmp_path):
 
 
 # --- what is refused ------------------------------------------------------------------------------------------------
+
+
+def test_a_damsm_of_other_captions_is_refused_with_what_differs(toy_root, tmp_path, capsys):
+    from tests.tiny import write_damsm
+
+    other = Vocabulary.from_captions(["a zebra is no bird"])
+    damsm = write_damsm(tmp_path / "damsm.ckpt", other)
+    assert train(toy_root, tmp_path / "run", damsm) == 1
+    message = capsys.readouterr().err
+    assert f"{len(other)} words" in message
+    assert "zebra" in message or "first that differ" in message
 
 
 def test_an_old_run_is_never_written_over(straight, toy_root, tiny_damsm, capsys):
