@@ -110,8 +110,8 @@ def test_a_damsm_of_other_captions_is_refused_with_what_differs(toy_root, tmp_pa
     damsm = write_damsm(tmp_path / "damsm.ckpt", other)
     assert train(toy_root, tmp_path / "run", damsm) == 1
     message = capsys.readouterr().err
-    assert f"{len(other)} words" in message
-    assert "zebra" in message or "first that differ" in message
+    assert "zebra" in message
+    assert f"checkpoint: {len(other)}" in message
 
 
 def test_an_old_run_is_never_written_over(straight, toy_root, tiny_damsm, capsys):
