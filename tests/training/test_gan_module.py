@@ -287,6 +287,7 @@ def test_every_recipe_trains_two_batches(recipe: Path, toy_root, tiny_damsm, tmp
         "logger": "none",
         "data.root": toy_root,
         "data.source": "cub",
+        "data.captions_per_image": 10,  # as the DAMSM of the fixture
         "data.image_size": sides[-1],
         "data.batch_size": 4,
         "data.workers": 0,
