@@ -191,8 +191,9 @@ class DAMSMModule(LightningModule):
 
     def _real_r_precision(self, images: Tensor, sentences: Tensor, owner: Tensor) -> dict[str, float]:
         """How often the encoders find a *real* image's caption among 100: the ceiling of a generator's R-precision."""
-        dataset: Any = self.trainer.datamodule.split("test")  # type: ignore[attr-defined]
-        texts = text_ids([caption for image in dataset.images for caption in image.captions])
+        data: Any = self.trainer.datamodule  # type: ignore[attr-defined]
+        dataset = data.split("test")
+        texts = text_ids([text for image in dataset.images for text in image.captions[: data.captions_per_image]])
         classes = None if dataset.class_ids is None else torch.as_tensor(dataset.class_ids)[owner]
         score = r_precision(images[owner], torch.arange(len(owner)), CaptionPool(sentences, owner, texts, classes))
         return {"r_precision_100": score.mean, "r_precision_100_std": score.std}
