@@ -1,7 +1,6 @@
 """Fixtures: golden vectors, real data and toy birds. What is absent skips its tests, and says what was looked for."""
 
 import json
-import lzma
 import os
 import tarfile
 from collections.abc import Callable
@@ -52,8 +51,7 @@ def _real_data(folder: str, archives: list[str]) -> Path:
         pytest.skip(f"no real data: {', '.join(missing)} not found, and no {cache / folder}")
     cache.mkdir(parents=True, exist_ok=True)
     for archive in archives:
-        path = SHARED / "data" / archive
-        with lzma.open(path) if path.suffix == ".xz" else path.open("rb") as stream, tarfile.open(fileobj=stream) as tar:
+        with tarfile.open(SHARED / "data" / archive) as tar:  # packed in xz or not at all
             tar.extractall(cache, filter="data")
     (cache / folder / ".complete").touch()
     return cache / folder
