@@ -141,6 +141,15 @@ class EpochLoader:
             self._given_out += 1
             yield batch
 
+    @property
+    def _iterator(self) -> Any:
+        """The torch loader's, where Lightning looks for worker processes that it stops at the end of a run."""
+        return self._batches._iterator
+
+    @_iterator.setter
+    def _iterator(self, iterator: Any) -> None:
+        self._batches._iterator = iterator
+
     def state_dict(self) -> dict[str, Any]:
         """The place in the epoch and what it depends on."""
         progress = self._progress()

@@ -1,4 +1,5 @@
 import json
+import multiprocessing
 import pickle
 from pathlib import Path
 
@@ -367,6 +368,7 @@ def test_a_run_without_interruption(toy, tmp_path):
         indices = [index for entry in model.seen if entry[0] == epoch for index in entry[2]]
         assert sorted(indices) == list(range(21))
     assert trained(toy, tmp_path, workers=2).seen == model.seen
+    assert not multiprocessing.active_children()  # the workers end with the run
 
 
 CHECKPOINTS = {
