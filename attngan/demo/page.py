@@ -138,7 +138,7 @@ def _curves(run: Path, plots: dict[str, Sequence[str]]) -> Image.Image:
                 points = events.Scalars(name)
                 axis.plot([p.step for p in points], [p.value for p in points], label=name, linewidth=1)
         axis.set_title(title, fontsize=10)
-        axis.set_xlabel("optimiser steps", fontsize=8)
+        axis.set_xlabel("steps", fontsize=8)
         if axis.lines:
             axis.legend(fontsize=7)
     figure.tight_layout()
