@@ -66,6 +66,8 @@ def prepare(
     """
     from rich.console import Console
 
+    if source == "shards":
+        raise ValueError("shards were checked when attngan prepare wrote them; training reads them as they are")
     console = Console()
     folder = Path(out)
     folder.mkdir(parents=True, exist_ok=True)

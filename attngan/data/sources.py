@@ -10,6 +10,7 @@ from attngan.data.cub import read_cub
 from attngan.data.findings import Findings
 from attngan.data.flowers import read_flowers
 from attngan.data.folder import read_folder
+from attngan.data.image_cache import cache_folder
 from attngan.data.shards import ShardStream, read_shards
 from attngan.records import CaptionedImage
 
@@ -31,14 +32,16 @@ class Source:
     training_captions: tuple[str, ...] = ("train",)
 
 
-def open_source(name: str, root: str | Path, findings: Findings | None = None, scratch: str | Path = "") -> Source:
+def open_source(
+    name: str, root: str | Path, findings: Findings | None = None, scratch: str | Path | None = None
+) -> Source:
     """A data set by the name of its source.
 
     Args:
         name: A key of `SOURCES`.
         root: The data set's folder, or for shards an address.
         findings: Takes what is wrong with single images, which then are left out; None: they are an error.
-        scratch: Where a source may put files that it has to fetch.
+        scratch: Where a source may put files that it has to fetch; None: where the data set's caches are.
 
     Raises:
         FileNotFoundError: When the folder is not there.
@@ -48,7 +51,7 @@ def open_source(name: str, root: str | Path, findings: Findings | None = None, s
         raise ValueError(f"there is no data source {name!r}: choose one of {', '.join(SOURCES)}")
     if "://" not in str(root) and not Path(root).is_dir():
         raise FileNotFoundError(f"{root}: no such folder (the root of the data set)")
-    source = SOURCES[name](root, findings, Path(scratch))
+    source = SOURCES[name](root, findings, Path(scratch) if scratch is not None else cache_folder(root))
     return Source({split: own for split, own in source.splits.items() if own}, source.streams, source.training_captions)
 
 

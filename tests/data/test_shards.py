@@ -376,6 +376,11 @@ def test_shards_are_not_written_over_nor_of_a_faulty_data_set(cub, shards, tmp_p
     assert not (tmp_path / "others").exists()
 
 
+def test_shards_need_no_preparing(shards):
+    with pytest.raises(ValueError, match="checked when attngan prepare wrote them"):
+        prepare(str(shards), source="shards")
+
+
 def test_half_written_shards_are_not_taken_for_whole(cub, tmp_path, monkeypatch):
     from attngan.data import shards as module
 
