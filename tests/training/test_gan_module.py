@@ -12,9 +12,10 @@ from attngan.cli import main
 from attngan.records import CaptionBatch, TextImageBatch
 from attngan.sampling import Sampler
 from attngan.text.vocabulary import Vocabulary
+from attngan.text.vocabulary import Vocabulary
 from attngan.training.gan_module import GANModule
 from tests.conftest import REPOSITORY
-from tests.tiny import CAPTIONS, EMBED, SIDES, gan, gan_recipe, write_recipe
+from tests.tiny import CAPTIONS, EMBED, SIDES, gan, gan_recipe, write_damsm, write_recipe
 
 
 def train(root, run, damsm, *options, **changes):
@@ -90,8 +91,6 @@ def test_a_run_stopped_within_an_epoch_goes_on_exactly(
 
 
 def test_resuming_needs_no_damsm_file(toy_root, toy_vocabulary, tmp_path):
-    from tests.tiny import write_damsm
-
     damsm = write_damsm(tmp_path / "damsm.ckpt", toy_vocabulary)
     assert train(toy_root, tmp_path / "run", damsm, "--trainer.limit_train_batches", "1") == 0
     damsm.unlink()
@@ -104,8 +103,6 @@ def test_resuming_needs_no_damsm_file(toy_root, toy_vocabulary, tmp_path):
 
 
 def test_a_damsm_of_other_captions_is_refused_with_what_differs(toy_root, tmp_path, capsys):
-    from tests.tiny import write_damsm
-
     other = Vocabulary.from_captions(["a zebra is no bird"])
     damsm = write_damsm(tmp_path / "damsm.ckpt", other)
     assert train(toy_root, tmp_path / "run", damsm) == 1
@@ -140,6 +137,12 @@ def test_other_embeddings_are_refused(toy_root, tiny_damsm, tmp_path, capsys):
     option = ["--model.generator.init_args.embed_dim", "24"]
     assert train(toy_root, tmp_path / "run", tiny_damsm, *option) == 1
     assert f"model.generator.init_args.embed_dim={EMBED}" in capsys.readouterr().err
+
+
+def test_a_damsm_of_other_captions_is_refused(toy_root, tmp_path, capsys):
+    damsm = write_damsm(tmp_path / "damsm.ckpt", Vocabulary.from_captions(["cats and dogs"]))
+    assert train(toy_root, tmp_path / "run", damsm) == 1
+    assert "vocabulary" in capsys.readouterr().err
 
 
 def test_other_image_sizes_are_refused(toy_root, tiny_damsm, tmp_path, capsys):

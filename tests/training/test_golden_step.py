@@ -63,9 +63,10 @@ class Recorder(Callback):
 class Repeated(LightningDataModule):
     image_size, stages = SIDES[-1], len(SIDES)
 
-    def __init__(self, batch, times):
+    def __init__(self, batch, times, vocabulary):
         super().__init__()
         self.batches = [batch] * times
+        self.vocabulary = vocabulary
 
     def train_dataloader(self):
         return DataLoader(self.batches, batch_size=None)
@@ -131,7 +132,7 @@ def trained(golden, golden_notes, tmp_path_factory):
         one = TextImageBatch(
             images, captions, io["class_ids"], torch.arange(batch), torch.zeros(batch, dtype=torch.bool)
         )
-        trainer.fit(module, Repeated(one, len(io["noise"])))
+        trainer.fit(module, Repeated(one, len(io["noise"]), damsm.vocabulary))
     assert module.steps == len(io["noise"])
     assert next(noise, None) is None
     return module, recorder
