@@ -12,7 +12,6 @@ from attngan.cli import main
 from attngan.records import CaptionBatch, TextImageBatch
 from attngan.sampling import Sampler
 from attngan.text.vocabulary import Vocabulary
-from attngan.text.vocabulary import Vocabulary
 from attngan.training.gan_module import GANModule
 from tests.conftest import REPOSITORY
 from tests.tiny import CAPTIONS, EMBED, SIDES, gan, gan_recipe, write_damsm, write_recipe
