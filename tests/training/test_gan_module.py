@@ -138,12 +138,6 @@ def test_other_embeddings_are_refused(toy_root, tiny_damsm, tmp_path, capsys):
     assert f"model.generator.init_args.embed_dim={EMBED}" in capsys.readouterr().err
 
 
-def test_a_damsm_of_other_captions_is_refused(toy_root, tmp_path, capsys):
-    damsm = write_damsm(tmp_path / "damsm.ckpt", Vocabulary.from_captions(["cats and dogs"]))
-    assert train(toy_root, tmp_path / "run", damsm) == 1
-    assert "vocabulary" in capsys.readouterr().err
-
-
 def test_other_image_sizes_are_refused(toy_root, tiny_damsm, tmp_path, capsys):
     option = ["--model.discriminators.init_args.resolutions", "[16, 32]"]
     assert train(toy_root, tmp_path / "judges", tiny_damsm, *option) == 1
