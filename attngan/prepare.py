@@ -62,7 +62,7 @@ def prepare(
         shard_images: Images in a shard; there should be several shards for every device and worker.
 
     Returns:
-        The exit code: 0, or 1 when something is wrong that training would trip over.
+        The exit code: 0, or 1 when something is wrong that training would trip over; 130 when interrupted.
     """
     from rich.console import Console
 
@@ -73,7 +73,11 @@ def prepare(
     folder.mkdir(parents=True, exist_ok=True)
     findings = Findings()
     splits = {split: images for split, images in read_source(source, root, findings).items() if images}
-    caches, speed = _build_caches(splits, source, root, image_size, cache_dir, processes, findings, console)
+    try:
+        caches, speed = _build_caches(splits, source, root, image_size, cache_dir, processes, findings, console)
+    except KeyboardInterrupt:
+        console.print("interrupted: the next run goes on where this one was")
+        return 130
     note_boxes_outside([image for images in splits.values() for image in images], findings, processes)
     note_duplicates_across_splits(splits, caches, findings)
     usable = {

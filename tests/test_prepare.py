@@ -157,6 +157,25 @@ def test_nothing_to_train_on(root, run):
     assert report["reasons_to_fail"] == ["there is no image to train on"]
 
 
+def test_interrupted_it_says_so_and_goes_on(root, run, monkeypatch, capsys, tmp_path):
+    from attngan.data import image_cache
+
+    real, left = image_cache.load_pixels, [5]
+
+    def interrupted(*arguments):
+        left[0] -= 1
+        if left[0] < 0:
+            raise KeyboardInterrupt
+        return real(*arguments)
+
+    monkeypatch.setattr(image_cache, "load_pixels", interrupted)
+    assert prepare(str(root), image_size=32, processes=1, out=str(tmp_path)) == 130
+    assert "goes on where this one was" in capsys.readouterr().out
+    monkeypatch.undo()
+    _code, report, _printed = run(root)
+    assert report["decoding"]["images"] == 13
+
+
 def test_a_folder_that_is_no_data_set(tmp_path, run):
     with pytest.raises(FileNotFoundError, match="no list of images"):
         run(tmp_path)
