@@ -15,7 +15,7 @@ from attngan.networks.damsm import DAMSM
 from attngan.networks.image_encoder import ImageEncoder
 from attngan.networks.image_trunks import ConvTrunk, ImageTrunk
 from attngan.networks.text_encoder import TextEncoder
-from attngan.records import ImageFeatures, TextImageBatch
+from attngan.records import CaptionBatch, ImageFeatures, TextImageBatch
 from attngan.training.finite import check_finite
 from attngan.training.kept_features import KeptFeatures, keep_features, trunk_fingerprint
 
@@ -186,14 +186,16 @@ class DAMSMModule(LightningModule):
         self._validation.clear()
         scores = recall_at(images, sentences, owner)
         if split == "test":
-            scores |= self._real_r_precision(images, sentences, owner)
+            scores |= self._real_r_precision(images, sentences, captions, owner)
         return scores
 
-    def _real_r_precision(self, images: Tensor, sentences: Tensor, owner: Tensor) -> dict[str, float]:
+    def _real_r_precision(
+        self, images: Tensor, sentences: Tensor, captions: CaptionBatch, owner: Tensor
+    ) -> dict[str, float]:
         """How often the encoders find a *real* image's caption among 100: the ceiling of a generator's R-precision."""
-        data: Any = self.trainer.datamodule  # type: ignore[attr-defined]
-        dataset = data.split("test")
-        texts = text_ids([text for image in dataset.images for text in image.captions[: data.captions_per_image]])
+        dataset = self.trainer.datamodule.split("test")  # type: ignore[attr-defined]
+        # captions of the same words say the same; words, not files: a caption that could not be encoded is not here
+        texts = text_ids([" ".join(map(str, ids)) for ids in captions.ids.tolist()])
         classes = None if dataset.class_ids is None else torch.as_tensor(dataset.class_ids)[owner]
         rivals = len(owner) - int((owner if classes is None else classes).unique(return_counts=True)[1].max())
         if rivals < 99:  # a finished training must not fail over a small test split
