@@ -115,12 +115,20 @@ def _call(function: Callable[..., Any], arguments: list[str], name: str, positio
         default = parameters[n].default
         parser.add_argument(f"--{n}", action=ActionYesNo, nargs="?", default=default, help=described.get(n))
     parser.add_function_arguments(function, skip={*listed, *positional, *switches}, as_positional=False, as_group=False)
-    parsed = parser.parse_args(arguments)
+    parsed = parser.parse_args([_with_underscores(argument) for argument in arguments])
     given = parser.instantiate_classes(parsed).as_dict()
     for n in listed:
         if given.get(n) is not None:
             given[n] = list(given[n])
     return function(**{n: given[n] for n in parameters if n in given})
+
+
+def _with_underscores(argument: str) -> str:
+    """``--samples-per-caption`` as ``--samples_per_caption``: an option is a parameter's name, typed either way."""
+    if not argument.startswith("--"):
+        return argument
+    name, equals, value = argument.partition("=")
+    return f"--{name[2:].replace('-', '_')}{equals}{value}"
 
 
 def _list_of(hint: Any) -> Any:

@@ -106,3 +106,8 @@ def test_other_systems_are_left_alone(monkeypatch):
     monkeypatch.setattr(allocator.sys, "platform", "darwin")
     monkeypatch.setattr(allocator.ctypes, "CDLL", lambda _: pytest.fail("called"))
     assert allocator.tune_allocator() is False
+
+
+def test_options_may_be_typed_with_hyphens(tmp_path, capsys):
+    assert main(["toy-birds", str(tmp_path / "a"), "--train-classes", "2", "--test-classes=1", "--no-progress"]) == 0
+    assert len((tmp_path / "a" / "classes.txt").read_text().splitlines()) == 3

@@ -144,7 +144,7 @@ def _inception_weights(weights: str) -> dict[str, Tensor]:
             raise FileNotFoundError(
                 f"Inception-v3 needs its ImageNet weights: {cached} is not there, and downloading it failed ({error}). "
                 f"Put the file {cached.name} there, or name another place with "
-                "image_trunk.init_args.weights=PATH (--model.image_trunk.weights=PATH on the command line)."
+                "--model.image_trunk.init_args.weights PATH."
             ) from error
     if not Path(weights).is_file():
         raise FileNotFoundError(

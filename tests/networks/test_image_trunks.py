@@ -100,7 +100,7 @@ def test_missing_inception_weights_are_named_with_the_place(monkeypatch, tmp_pat
     message = str(error.value)
     assert str(tmp_path / "checkpoints" / "inception_v3_google") in message
     assert "no route to host" in message
-    assert "--model.image_trunk.weights=PATH" in message
+    assert "--model.image_trunk.init_args.weights PATH" in message
 
 
 def test_a_weights_file_that_is_not_there_is_named(tmp_path):
