@@ -220,7 +220,7 @@ def _reasons_to_fail(usable: Splits, findings: Findings, skip_bad: bool) -> list
         reasons.append("there is no image to train on")
     if findings.bad and not skip_bad:
         reasons.append(
-            f"{findings.bad_count:,} image(s) cannot be used: repair them, or leave them out with --skip_bad (and "
+            f"{findings.bad_count:,} image(s) cannot be used: repair them, or leave them out with --skip-bad (and "
             "data.skip_bad: true in training)"
         )
     return reasons
