@@ -56,13 +56,15 @@ class ImageBatch(NamedTuple):
     classes: Int[Tensor, "batch"] | None
     indices: Int[Tensor, "batch"]
     mirrored: Bool[Tensor, "batch"]
+    embedding: Float[Tensor, "batch text"] | None = None
 
 
 class TextImageBatch(NamedTuple):
     """What a Lightning module sees: the image pyramid in [-1, 1], smallest first, and one caption an image.
 
     ``indices`` are positions within the split; ``mirrored`` tells which crops the augmentation flipped; ``classes``
-    is None for data without classes.
+    is None for data without classes. Data without captions have captions of no word. ``embedding`` is the caption's
+    precomputed sentence embedding (the char-CNN-RNN of the StackGAN papers), where the data come with such.
     """
 
     images: tuple[Float[Tensor, "batch 3 _ _"], ...]
@@ -70,6 +72,7 @@ class TextImageBatch(NamedTuple):
     classes: Int[Tensor, "batch"] | None
     indices: Int[Tensor, "batch"]
     mirrored: Bool[Tensor, "batch"]
+    embedding: Float[Tensor, "batch text"] | None = None
 
 
 class TextFeatures(NamedTuple):
@@ -106,10 +109,10 @@ class GeneratedImages(NamedTuple):
 
     ``images``: one a stage, smallest first, in [-1, 1]. ``attention``: one map a stage that attends to words (weights
     over words sum to 1 at each pixel), empty for generators that do not. ``mean`` and ``log_variance``: of the
-    conditioning augmentation.
+    conditioning augmentation, None for generators without one.
     """
 
     images: tuple[Float[Tensor, "batch 3 _ _"], ...]
     attention: tuple[Float[Tensor, "batch words _ _"], ...]
-    mean: Float[Tensor, "batch condition"]
-    log_variance: Float[Tensor, "batch condition"]
+    mean: Float[Tensor, "batch condition"] | None
+    log_variance: Float[Tensor, "batch condition"] | None
