@@ -82,6 +82,13 @@ class TextFeatures(NamedTuple):
     sentence: Float[Tensor, "batch embed"]
     padding: Bool[Tensor, "batch words"]
 
+    @classmethod
+    def of_sentences(cls, sentence: Float[Tensor, "batch embed"]) -> "TextFeatures":
+        """Of precomputed sentence embeddings: there are no words to attend to."""
+        batch, embed = sentence.shape
+        padding = torch.empty(batch, 0, dtype=torch.bool, device=sentence.device)
+        return cls(sentence.new_empty(batch, embed, 0), sentence, padding)
+
 
 class TrunkFeatures(NamedTuple):
     """What a pretrained image network says of an image, before the projection into the joint embedding."""
