@@ -14,7 +14,8 @@ def word_attention(
     words: Float[Tensor, "batch embed words"],
     padding: Bool[Tensor, "batch words"],
     mask: PaddingMask = "own",
-) -> tuple[Float[Tensor, "batch embed regions"], Float[Tensor, "batch regions words"]]:
+    values: Float[Tensor, "batch value words"] | None = None,
+) -> tuple[Float[Tensor, "batch _ regions"], Float[Tensor, "batch regions words"]]:
     """Each place of a feature map looks at the words of its caption (Xu et al. 2018, equation 2).
 
     Args:
@@ -24,6 +25,8 @@ def word_attention(
         mask: "own": a sample's padding masks its own places, so its picture does not depend on the rest of the batch.
             "published": the padding rows as the published code lays them out (row b * regions + r takes the padding of
             sample (b * regions + r) mod batch), to reproduce its numbers.
+        values: What is read at each word, where that is not the word features themselves (DM-GAN's memory: ``words``
+            are then its keys); finite at padded positions too.
 
     Returns:
         The attended words at each place, and the weights, which sum to 1 over words.
@@ -35,7 +38,7 @@ def word_attention(
         rows = padding[row % batch].view(batch, regions, -1)
     scores = einsum("ber,bew->brw", query, words).masked_fill(rows, -torch.inf)
     weights = scores.softmax(-1)  # (batch, regions, words)
-    return einsum("bew,brw->ber", words, weights), weights
+    return einsum("bew,brw->ber", words if values is None else values, weights), weights
 
 
 def region_attention(

@@ -1,5 +1,6 @@
 """The blocks that every generator and discriminator of the family is made of (Zhang et al. 2018, Xu et al. 2018)."""
 
+import math
 from typing import Literal
 
 import torch
@@ -8,6 +9,21 @@ from torch import Tensor, nn
 from torch.nn.utils.parametrizations import spectral_norm
 
 Norm = Literal["batch", "spectral"]
+#: What follows batch norm in a generator: StackGAN has ReLU, its followers have gated linear units.
+Activation = Literal["glu", "relu"]
+#: How weights start: see `init_weights`.
+Init = Literal["orthogonal", "normal", "torch"]
+
+#: Channels that an activation takes for each that it gives.
+GATES: dict[Activation, int] = {"glu": 2, "relu": 1}
+
+
+def doublings(side: int, what: str) -> int:
+    """How many times 4 px are doubled to give ``side``, once at least; ``what`` names it in the error message."""
+    times = round(math.log2(max(side, 1) / 4))
+    if times < 1 or side != 4 * 2**times:
+        raise ValueError(f"{what} must be 8, 16, 32, 64 ... pixels, not {side}")
+    return times
 
 
 class GLU(nn.Module):
@@ -17,35 +33,49 @@ class GLU(nn.Module):
         return nn.functional.glu(x, dim=1)
 
 
-def conv3x3(in_channels: int, out_channels: int) -> nn.Conv2d:
-    return nn.Conv2d(in_channels, out_channels, 3, padding=1, bias=False)
+def activate(kind: Activation) -> nn.Module:
+    return GLU() if kind == "glu" else nn.ReLU()
 
 
-def upsample_block(in_channels: int, out_channels: int) -> nn.Sequential:
-    """Twice the height and width: nearest neighbour, then 3x3 convolution, batch norm, GLU."""
+def conv3x3(in_channels: int, out_channels: int, bias: bool = False) -> nn.Conv2d:
+    return nn.Conv2d(in_channels, out_channels, 3, padding=1, bias=bias)
+
+
+def downsample(in_channels: int, out_channels: int, bias: bool = False) -> nn.Conv2d:
+    """Half the height and width: 4x4 convolution with stride 2."""
+    return nn.Conv2d(in_channels, out_channels, 4, stride=2, padding=1, bias=bias)
+
+
+def conv_block(in_channels: int, out_channels: int, activation: Activation = "glu") -> nn.Sequential:
+    """3x3 convolution, batch norm, activation."""
+    before = GATES[activation] * out_channels
+    return nn.Sequential(conv3x3(in_channels, before), nn.BatchNorm2d(before), activate(activation))
+
+
+def upsample_block(in_channels: int, out_channels: int, activation: Activation = "glu") -> nn.Sequential:
+    """Twice the height and width by nearest neighbour, then a `conv_block`."""
     return nn.Sequential(
-        nn.Upsample(scale_factor=2, mode="nearest"),
-        conv3x3(in_channels, 2 * out_channels),
-        nn.BatchNorm2d(2 * out_channels),
-        GLU(),
+        nn.Upsample(scale_factor=2, mode="nearest"), *conv_block(in_channels, out_channels, activation)
     )
 
 
 class ResidualBlock(nn.Module):
-    """Two 3x3 convolutions beside a skip connection; no activation after the sum, as published."""
+    """Two 3x3 convolutions beside a skip connection. As published, no activation follows the sum; StackGAN has a ReLU.
 
-    def __init__(self, channels: int) -> None:
+    Args:
+        channels: Channels of input and output.
+        activation: Between the convolutions; "relu" also after the sum.
+    """
+
+    def __init__(self, channels: int, activation: Activation = "glu") -> None:
         super().__init__()
         self.block = nn.Sequential(
-            conv3x3(channels, 2 * channels),
-            nn.BatchNorm2d(2 * channels),
-            GLU(),
-            conv3x3(channels, channels),
-            nn.BatchNorm2d(channels),
+            *conv_block(channels, channels, activation), conv3x3(channels, channels), nn.BatchNorm2d(channels)
         )
+        self.after = nn.ReLU() if activation == "relu" else nn.Identity()
 
     def forward(self, x: Float[Tensor, "batch channels height width"]) -> Float[Tensor, "batch channels height width"]:
-        return x + self.block(x)
+        return self.after(x + self.block(x))
 
 
 def image_head(channels: int) -> nn.Sequential:
@@ -62,19 +92,27 @@ def critic_block(conv: nn.Conv2d, norm: Norm | None) -> nn.Sequential:
     return nn.Sequential(conv, nn.LeakyReLU(0.2, inplace=True))
 
 
-def downsample(in_channels: int, out_channels: int) -> nn.Conv2d:
-    """Half the height and width: 4x4 convolution with stride 2."""
-    return nn.Conv2d(in_channels, out_channels, 4, stride=2, padding=1, bias=False)
+def tile(vector: Float[Tensor, "batch length"], like: Tensor) -> Float[Tensor, "batch length height width"]:
+    """The same vector at each place of a feature map."""
+    return vector[:, :, None, None].expand(-1, -1, *like.shape[2:])
 
 
 @torch.no_grad()
-def init_weights(module: nn.Module) -> None:
-    """The published start: orthogonal convolutions and linear layers, batch norm weights N(1, 0.02), zero biases.
+def init_weights(module: nn.Module, init: Init = "orthogonal") -> None:
+    """Gives a module its starting weights. To be applied before spectral norm wraps a weight, or to a whole network.
 
-    To be applied before spectral norm wraps a weight, or to a whole network (``network.apply(init_weights)``).
+    Args:
+        module: A layer; anything but convolutions, linear layers and batch norm is left as it is.
+        init: "orthogonal" (StackGAN++ and what follows it) or "normal" (StackGAN: N(0, 0.02)) convolutions and linear
+            layers, with zero biases and batch norm weights N(1, 0.02); "torch": as torch made them (DF-GAN).
     """
-    if isinstance(module, nn.Conv2d | nn.Linear) and not hasattr(module, "parametrizations"):
-        nn.init.orthogonal_(module.weight)
+    if init == "torch":
+        return
+    if isinstance(module, nn.Conv1d | nn.Conv2d | nn.Linear) and not hasattr(module, "parametrizations"):
+        if init == "orthogonal":
+            nn.init.orthogonal_(module.weight)
+        else:
+            nn.init.normal_(module.weight, 0.0, 0.02)
         if module.bias is not None:
             nn.init.zeros_(module.bias)
     elif isinstance(module, nn.BatchNorm1d | nn.BatchNorm2d):

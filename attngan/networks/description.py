@@ -29,18 +29,39 @@ class Described(nn.Module):
 
 
 def describe(module: Described) -> dict[str, Any]:
-    """A plain, nested description of ``module``: its class's path and its constructor's arguments."""
-    arguments: dict[str, Any] = {}
-    for name, value in module.init_args.items():
-        if name in module.not_rebuilt:
-            arguments[name] = None
-        elif isinstance(value, Described):
-            arguments[name] = describe(value)
-        elif isinstance(value, list | tuple):
-            arguments[name] = list(value)
-        else:
-            arguments[name] = value
-    return {"class_path": f"{type(module).__module__}.{type(module).__qualname__}", "init_args": arguments}
+    """A plain, nested description of ``module``: its class's path and its constructor's arguments.
+
+    Raises:
+        ValueError: An argument is neither a plain value nor a described network, so no checkpoint could hold it.
+    """
+    path = f"{type(module).__module__}.{type(module).__qualname__}"
+    arguments = {
+        name: None if name in module.not_rebuilt else _plain(value, f"{path}'s {name}")
+        for name, value in module.init_args.items()
+    }
+    return {"class_path": path, "init_args": arguments}
+
+
+def _plain(value: Any, what: str) -> Any:
+    if isinstance(value, Described):
+        return describe(value)
+    if isinstance(value, list | tuple):
+        return [_plain(item, what) for item in value]
+    if isinstance(value, dict):
+        return {name: _plain(item, what) for name, item in value.items()}
+    if value is None or isinstance(value, str | bool | int | float):
+        return value
+    raise ValueError(
+        f"{what} is a {type(value).__name__}, which a checkpoint cannot hold: make it a plain value, derive its class "
+        "from attngan.networks.description.Described, or write a class that makes it in its constructor from plain "
+        "values (as AttnGANGenerator makes its parts)"
+    )
+
+
+def _built(value: Any) -> Any:
+    if isinstance(value, dict):
+        return build(value) if "class_path" in value else {name: _built(item) for name, item in value.items()}
+    return [_built(item) for item in value] if isinstance(value, list) else value
 
 
 def build(description: dict[str, Any]) -> Any:
@@ -62,8 +83,4 @@ def build(description: dict[str, Any]) -> Any:
         found = None
     if not (isinstance(found, type) and issubclass(found, Described)):
         raise ValueError(f"the checkpoint names {description['class_path']}, which is not a network of attngan")
-    arguments = {
-        name: build(value) if isinstance(value, dict) and "class_path" in value else value
-        for name, value in description["init_args"].items()
-    }
-    return found(**arguments)
+    return found(**{name: _built(value) for name, value in description["init_args"].items()})

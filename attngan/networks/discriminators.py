@@ -1,6 +1,5 @@
-"""Discriminators: is this an image, and is it one of this caption? One network a stage of the generator."""
+"""Discriminators: one an image, each with a head for image-and-caption pairs, for images alone, or both."""
 
-import math
 from collections.abc import Sequence
 from itertools import pairwise
 
@@ -9,94 +8,115 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn.utils.parametrizations import spectral_norm
 
-from attngan.networks.blocks import Norm, conv3x3, critic_block, downsample, init_weights
+from attngan.networks.blocks import Init, Norm, conv3x3, critic_block, doublings, downsample, init_weights, tile
 from attngan.networks.description import Described
 
 
+class Discriminators(Described):
+    """Base of all discriminators: one stage for each image that the generator draws, smallest first.
+
+    A stage makes ``features`` of images when called; ``judge_pair(features, sentence)`` and ``judge_image(features)``
+    give logits of them, or None where it has no such head.
+    """
+
+    #: Sides of the images in pixels.
+    resolutions: tuple[int, ...]
+    #: Length of what the head for pairs reads; None: there is no such head.
+    embed_dim: int | None
+    stages: nn.ModuleList
+
+
 class StageDiscriminator(Described):
-    """Image to 4 x 4 features; two heads on them (Zhang et al. 2018; Xu et al. 2018).
+    """Image to 4 x 4 features; one or two heads on them (Zhang et al. 2018; Xu et al. 2018).
 
     Args:
         resolution: Side of the image in pixels: 4 times a power of two.
         width: Channels of the first block (DF_DIM).
-        embed_dim: Length of the sentence embedding.
-        norm: "batch" as published, or "spectral" (Miyato et al. 2018) in its place.
+        embed_dim: Length of the sentence embedding; None: no head for pairs of image and sentence.
+        norm: "batch" as published, or "spectral" (Miyato et al. 2018) in its place; convolutions then have biases.
         unconditional: Whether there is a head that judges the image alone.
+        init: How weights start; see `init_weights`.
     """
 
     def __init__(
         self,
         resolution: int,
         width: int = 64,
-        embed_dim: int = 256,
+        embed_dim: int | None = 256,
         norm: Norm = "batch",
         unconditional: bool = True,
+        init: Init = "orthogonal",
     ) -> None:
         super().__init__()
-        downs = round(math.log2(resolution / 4))
-        if resolution != 4 * 2**downs or downs < 1:
-            raise ValueError(f"a discriminator's resolution must be 8, 16, 32, 64 ... pixels, not {resolution}")
+        if embed_dim is None and not unconditional:
+            raise ValueError("a discriminator without a head for pairs (embed_dim null) needs unconditional=true")
+        downs = doublings(resolution, "a discriminator's resolution")
+        bias = norm == "spectral"  # batch norm brings biases of its own
         channels = [3, *(width * 2**i for i in range(downs))]
-        convs = [downsample(a, b) for a, b in pairwise(channels)]
+        convs = [downsample(a, b, bias) for a, b in pairwise(channels)]
         while channels[-1] > 8 * width:  # beyond 64 px: back to 8 times the width, at 4 x 4
             channels.append(channels[-1] // 2)
-            convs.append(conv3x3(2 * channels[-1], channels[-1]))
-        joint = conv3x3(channels[-1] + embed_dim, channels[-1])
-        self.conditional_head = nn.Conv2d(channels[-1], 1, 4, stride=4)
-        self.unconditional_head = nn.Conv2d(channels[-1], 1, 4, stride=4) if unconditional else None
-        for conv in (*convs, joint, self.conditional_head, self.unconditional_head):
-            if conv is not None:
-                init_weights(conv)
+            convs.append(conv3x3(2 * channels[-1], channels[-1], bias))
+        last = channels[-1]
+        joint = None if embed_dim is None else conv3x3(last + embed_dim, last, bias)
+        self.conditional_head = None if embed_dim is None else nn.Conv2d(last, 1, 4, stride=4)
+        self.unconditional_head = nn.Conv2d(last, 1, 4, stride=4) if unconditional else None
+        heads = [head for head in (self.conditional_head, self.unconditional_head) if head is not None]
+        for conv in (*convs, *([] if joint is None else [joint]), *heads):
+            init_weights(conv, init)
         if norm == "spectral":
-            spectral_norm(self.conditional_head)
-            if self.unconditional_head is not None:
-                spectral_norm(self.unconditional_head)
+            for head in heads:
+                spectral_norm(head)
         # the first block of the published network has no batch norm; spectral norm goes everywhere
         norms = [None if norm == "batch" else norm, *([norm] * (len(convs) - 1))]
         self.encoder = nn.Sequential(*(critic_block(conv, n) for conv, n in zip(convs, norms, strict=True)))
-        self.joint = critic_block(joint, norm)
+        self.joint = None if joint is None else critic_block(joint, norm)
         for module in self.modules():
             if isinstance(module, nn.BatchNorm2d):
-                init_weights(module)
+                init_weights(module, init)
 
     def forward(self, images: Float[Tensor, "batch 3 side side"]) -> Float[Tensor, "batch channels 4 4"]:
-        """Features of images in [-1, 1], for the two heads."""
+        """Features of images in [-1, 1], for the heads."""
         return self.encoder(images)
 
     def judge_pair(
         self, features: Float[Tensor, "batch channels 4 4"], sentence: Float[Tensor, "batch embed"]
-    ) -> Float[Tensor, " batch"]:
-        """Logits: does the image show what the sentence says?"""
-        tiled = sentence[:, :, None, None].expand(-1, -1, 4, 4)
-        return self.conditional_head(self.joint(torch.cat([features, tiled], 1))).flatten()
+    ) -> Float[Tensor, " batch"] | None:
+        """Logits: does the image show what the sentence says? None where the network has no such head."""
+        if self.joint is None or self.conditional_head is None:
+            return None
+        return self.conditional_head(self.joint(torch.cat([features, tile(sentence, features)], 1))).flatten()
 
     def judge_image(self, features: Float[Tensor, "batch channels 4 4"]) -> Float[Tensor, " batch"] | None:
         """Logits: is the image a real one? None where the network has no such head."""
         return None if self.unconditional_head is None else self.unconditional_head(features).flatten()
 
 
-class DiscriminatorPyramid(Described):
+class DiscriminatorPyramid(Discriminators):
     """One `StageDiscriminator` for each image that the generator draws, smallest first.
 
     Args:
         resolutions: Sides of the images in pixels, as the generator draws them.
         width: Channels of a discriminator's first block (DF_DIM).
-        embed_dim: Length of the sentence embedding; must fit the DAMSM.
+        embed_dim: Length of what the discriminators read of a caption: the sentence embedding, or the mean of the
+            generator's conditioning augmentation; null for discriminators that read no text.
         norm: "batch" as published, or "spectral".
         unconditional: Whether each has a head that judges the image alone.
+        init: How weights start: "orthogonal", "normal" (StackGAN: N(0, 0.02)) or "torch" (torch's own).
     """
 
     def __init__(
         self,
         resolutions: Sequence[int] = (64, 128, 256),
         width: int = 64,
-        embed_dim: int = 256,
+        embed_dim: int | None = 256,
         norm: Norm = "batch",
         unconditional: bool = True,
+        init: Init = "orthogonal",
     ) -> None:
         super().__init__()
         self.embed_dim = embed_dim
         self.resolutions = tuple(resolutions)
         self.stages = nn.ModuleList(
-            StageDiscriminator(side, width, embed_dim, norm, unconditional) for side in resolutions
+            StageDiscriminator(side, width, embed_dim, norm, unconditional, init) for side in resolutions
         )

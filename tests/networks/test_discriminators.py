@@ -119,8 +119,8 @@ def test_checkpoint_keys_with_spectral_norm_stay_as_they_are():
     def spectral(name: str) -> list[str]:
         return [f"{name}.parametrizations.weight.{part}" for part in ("original", "0._u", "0._v")]
 
-    heads = ("conditional_head", "unconditional_head")
+    convs = ("conditional_head", "unconditional_head", "encoder.0.0", "joint.0")
     assert set(StageDiscriminator(8, width=2, embed_dim=6, norm="spectral").state_dict()) == {
-        *(f"{head}.bias" for head in heads),
-        *(key for name in (*heads, "encoder.0.0", "joint.0") for key in spectral(name)),
+        *(f"{conv}.bias" for conv in convs),
+        *(key for conv in convs for key in spectral(conv)),
     }

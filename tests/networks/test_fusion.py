@@ -19,7 +19,7 @@ def test_equals_the_published_one(golden, outputs, mask: PaddingMask, padded):
     fusion = WordAttentionFusion(width, words.shape[1], mask)
     fusion.project.load_state_dict({"weight": g["sd.conv_context.weight"].flatten(1)})
     padding = g["mask"] if padded else torch.zeros_like(g["mask"])
-    joined, attention = fusion(hidden, TextFeatures(words, words[:, :, 0], padding))
+    joined, attention = fusion(hidden, TextFeatures(words, words[:, :, 0], padding), torch.zeros(len(hidden), 0))
     assert torch.equal(joined[:, :width], hidden)
     assert_close(joined[:, width:], g[f"out_{outputs}"])
     assert_close(attention, g[f"attn_{outputs}"])
@@ -32,7 +32,7 @@ def test_attention_map_stands_where_its_features_stand():
     hidden = torch.zeros(1, 2, 3, 4)
     hidden[0, 1, 2, 3] = 20.0  # this place speaks of the second word
     text = TextFeatures(words, torch.zeros(1, 2), torch.zeros(1, 2, dtype=torch.bool))
-    _, attention = fusion(hidden, text)
+    _, attention = fusion(hidden, text, torch.zeros(1, 0))
     assert attention.shape == (1, 2, 3, 4)
     assert attention[0, 1].argmax() == 2 * 4 + 3
     assert attention[0, 1, 2, 3] > 0.99

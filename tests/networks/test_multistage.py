@@ -34,16 +34,17 @@ def trained(generator: AttnGANGenerator) -> AttnGANGenerator:
 def test_stem_equals_the_published_one(golden):
     g = tensors(golden("init_stage_g"))
     width, side = g["out_eval"].shape[1:3]
-    stem = Stem(g["c_code"].shape[1] + g["z_code"].shape[1], width, side)
+    code = torch.cat([g["c_code"], g["z_code"]], 1)
+    stem = Stem(code.shape[1], width, side)
 
     def published(name: str) -> str:
         return published_names(f"stem.{name}", GENERATOR_KEYS)[0].removeprefix("h_net1.")
 
     stem.load_state_dict({name: g[f"sd.{published(name)}"] for name in stem.state_dict()})
     double = copy.deepcopy(stem).double()
-    assert_close(stem.eval()(g["c_code"], g["z_code"]), g["out_eval"])
-    exact = double.train()(g["c_code"].double(), g["z_code"].double())  # batch statistics of two items
-    assert_close(stem.train()(g["c_code"], g["z_code"]), g["out_train"], in_float64=exact)
+    assert_close(stem.eval()(code), g["out_eval"])
+    exact = double.train()(code.double())  # batch statistics of two items
+    assert_close(stem.train()(code), g["out_train"], in_float64=exact)
     running = {name: t for name, t in stem.state_dict().items() if "running" in name}
     assert len(running) == sum(name.startswith("after_train.") for name in g)
     for name, statistics in running.items():
@@ -54,6 +55,7 @@ def test_stem_equals_the_published_one(golden):
 def test_stage_equals_the_published_one(golden, golden_notes):
     g = tensors(golden("next_stage_g"))
     hidden, words = g["h_code"], g["word_embs"]
+    condition = torch.zeros(len(hidden), 0)  # AttnGAN's further stages read none
 
     def stage_with(mask: str) -> Stage:
         fusion = WordAttentionFusion(hidden.shape[1], words.shape[1], mask)
@@ -72,11 +74,11 @@ def test_stage_equals_the_published_one(golden, golden_notes):
         ("_fixedmask", "own", g["mask"]),
         ("_nomask", "own", none),
     ]:
-        out, attention = stage_with(mask).eval()(hidden, TextFeatures(words, words[:, :, 0], padding))
+        out, attention = stage_with(mask).eval()(hidden, TextFeatures(words, words[:, :, 0], padding), condition)
         assert_close(out, g[f"out_eval{variant}"])
         assert_close(attention, g[f"att_eval{variant}"])
     stage = stage_with("published").train()
-    assert_close(stage(hidden, TextFeatures(words, words[:, :, 0], g["mask"]))[0], g["out_train"])
+    assert_close(stage(hidden, TextFeatures(words, words[:, :, 0], g["mask"]), condition)[0], g["out_train"])
     running = {name: t for name, t in stage.state_dict().items() if "running" in name}
     assert len(running) == sum(name.startswith("after_train.") for name in g)
     for name, statistics in running.items():
