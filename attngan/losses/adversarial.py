@@ -1,5 +1,6 @@
 """The two players' losses, and the wrong pairs that teach a discriminator to read (Xu et al. 2018, equations 4-6)."""
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 import torch
@@ -7,44 +8,99 @@ from jaxtyping import Float, Int
 from torch import Tensor
 from torch.nn import functional as F
 
+from attngan.losses.precision import at_least_float32
+
 
 class Verdict(NamedTuple):
     """A discriminator's logits on a batch: for image-and-caption pairs, and for the images alone (None: no head)."""
 
-    pair: Float[Tensor, " batch"]
+    pair: Float[Tensor, " batch"] | None
     image: Float[Tensor, " batch"] | None
 
 
+class AdversarialLoss(NamedTuple):
+    """What one stage's discriminator minimises (of its verdicts on real, drawn and wrong pairs), and the generator."""
+
+    discriminator: Callable[[Verdict, Verdict, Verdict], Tensor]
+    generator: Callable[[Verdict], Tensor]
+
+
 def real_bce(logits: Float[Tensor, " batch"]) -> Float[Tensor, ""]:
-    return F.softplus(-logits.float()).mean()
+    return F.softplus(-at_least_float32(logits)[0]).mean()
 
 
 def fake_bce(logits: Float[Tensor, " batch"]) -> Float[Tensor, ""]:
-    return F.softplus(logits.float()).mean()
+    return F.softplus(at_least_float32(logits)[0]).mean()
 
 
-def discriminator_loss(real: Verdict, fake: Verdict, wrong: Float[Tensor, " pairs"]) -> Float[Tensor, ""]:
-    """Binary cross-entropy of one stage's discriminator.
+def discriminator_loss(real: Verdict, fake: Verdict, wrong: Verdict) -> Float[Tensor, ""]:
+    """Binary cross-entropy of one stage's discriminator, the two answers weighing the same (StackGAN, AttnGAN, DM-GAN).
 
-    ``(real + cond_real) / 2 + (fake + cond_fake + cond_wrong) / 3``, or without a head for the image alone
-    ``cond_real + (cond_fake + cond_wrong) / 2``. On logits: equal to the published form on sigmoids in float32, but
-    for logits beyond 17 or so, where that one has no gradient left.
+    ``(real + cond_real) / 2 + (fake + cond_fake + cond_wrong) / 3``; without a head for the image alone
+    ``cond_real + (cond_fake + cond_wrong) / 2``; without one for pairs ``real + fake``. On logits: equal to the
+    published form on sigmoids in float32, but for logits beyond 17 or so, where that one has no gradient left.
 
     Args:
         real: Verdict on real images and their captions.
         fake: Verdict on generated images and the captions they were made of.
-        wrong: Logits of real images with captions that are not theirs.
+        wrong: Verdict on real images with captions that are not theirs; that on the images alone does not count.
     """
-    if real.image is None or fake.image is None:
-        return real_bce(real.pair) + (fake_bce(fake.pair) + fake_bce(wrong)) / 2
-    is_real = (real_bce(real.image) + real_bce(real.pair)) / 2
-    return is_real + (fake_bce(fake.image) + fake_bce(fake.pair) + fake_bce(wrong)) / 3
+    is_real = [real_bce(head) for head in real if head is not None]
+    is_fake = [fake_bce(head) for head in (*fake, wrong.pair) if head is not None]
+    return torch.stack(is_real).mean() + torch.stack(is_fake).mean()
+
+
+def summed_discriminator_loss(real: Verdict, fake: Verdict, wrong: Verdict) -> Float[Tensor, ""]:
+    """Binary cross-entropy of one stage's discriminator as StackGAN++ has it: every answer counts once.
+
+    ``real + cond_real + fake + cond_fake + wrong + cond_wrong``, where a wrong pair's image is a real one, so that the
+    answer on it alone should be "real"; without a head for pairs ``real + fake``.
+
+    Args:
+        real: Verdict on real images and their captions.
+        fake: Verdict on generated images and the captions they were made of.
+        wrong: Verdict on real images with captions that are not theirs.
+    """
+    answers = [real_bce(head) for head in (*real, wrong.image) if head is not None]
+    answers += [fake_bce(head) for head in (*fake, wrong.pair) if head is not None]
+    return torch.stack(answers).sum()
 
 
 def generator_loss(fake: Verdict) -> Float[Tensor, ""]:
-    """Binary cross-entropy of the generator before one stage's discriminator: both heads should say "real"."""
-    pair = real_bce(fake.pair)
-    return pair if fake.image is None else pair + real_bce(fake.image)
+    """Binary cross-entropy of the generator before one stage's discriminator: its heads should say "real"."""
+    return torch.stack([real_bce(head) for head in fake if head is not None]).sum()
+
+
+def hinge_discriminator_loss(real: Verdict, fake: Verdict, wrong: Verdict) -> Float[Tensor, ""]:
+    """Hinge loss of one stage's discriminator (Tao et al. 2022, 3.3).
+
+    ``mean(max(0, 1 - real)) + (mean(max(0, 1 + fake)) + mean(max(0, 1 + wrong))) / 2``, of each head that there is; a
+    head for the image alone has no wrong images, and its fake ones count in full.
+
+    Args:
+        real: Verdict on real images and their captions.
+        fake: Verdict on generated images and the captions they were made of.
+        wrong: Verdict on real images with captions that are not theirs.
+    """
+
+    def margin(logits: Tensor | None, target: int) -> list[Tensor]:
+        return [] if logits is None else [F.relu(1 - target * at_least_float32(logits)[0]).mean()]
+
+    of_pairs = margin(fake.pair, -1) + margin(wrong.pair, -1)
+    terms = margin(real.pair, 1) + ([torch.stack(of_pairs).mean()] if of_pairs else [])
+    return torch.stack(terms + margin(real.image, 1) + margin(fake.image, -1)).sum()
+
+
+def hinge_generator_loss(fake: Verdict) -> Float[Tensor, ""]:
+    """Minus the mean logit of each head."""
+    return -torch.stack([at_least_float32(head)[0].mean() for head in fake if head is not None]).sum()
+
+
+ADVERSARIAL: dict[str, AdversarialLoss] = {
+    "bce": AdversarialLoss(discriminator_loss, generator_loss),
+    "bce sum": AdversarialLoss(summed_discriminator_loss, generator_loss),
+    "hinge": AdversarialLoss(hinge_discriminator_loss, hinge_generator_loss),
+}
 
 
 def wrong_pairs(batch: int, classes: Int[Tensor, " batch"] | None = None) -> Int[Tensor, " batch"]:

@@ -1,6 +1,7 @@
 """The DAMSM's matching losses (Xu et al. 2018, section 3.2): do these words, and this sentence, belong to this image?
 
-Scores are softmax logits of up to about 80: everything here runs in float32, whatever the precision of the networks.
+Scores are softmax logits of up to about 80: everything here runs in float32 at least, whatever the precision of the
+networks; features in float64 stay in it.
 """
 
 from typing import NamedTuple
@@ -10,6 +11,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 from torch.nn import functional as F
 
+from attngan.losses.precision import at_least_float32
 from attngan.networks.attention import region_attention
 from attngan.records import ImageFeatures, TextFeatures
 
@@ -24,7 +26,7 @@ class MatchingLoss(NamedTuple):
 
     @property
     def total(self) -> Float[Tensor, ""]:
-        return sum(self, torch.zeros((), device=self[0].device))
+        return torch.stack(self).sum()
 
 
 def word_scores(
@@ -87,8 +89,9 @@ def matching_loss(
         The four cross-entropies; their sum is the loss.
     """
     with torch.autocast(image.pooled.device.type, enabled=False):
-        by_words = word_scores(image.regions.float(), text.words.float(), text.padding, gamma1, gamma2)
-        by_sentence = sentence_scores(image.pooled.float(), text.sentence.float())
+        regions, words = at_least_float32(image.regions, text.words)
+        by_words = word_scores(regions, words, text.padding, gamma1, gamma2)
+        by_sentence = sentence_scores(*at_least_float32(image.pooled, text.sentence))
         true = torch.arange(len(by_words), device=by_words.device)
         terms = []
         for scores in (by_words, by_sentence):

@@ -93,7 +93,7 @@ class MemoryFusion(Fusion):
         super().__init__()
         self.out_channels = 2 * width
         self.mask: PaddingMask = mask
-        self.write_word = nn.Linear(embed_dim, 1, bias=False)  # A of equation 3
+        self.write_word = nn.Linear(embed_dim, 1, bias=False)  # A of the paper
         self.write_picture = nn.Linear(width, 1, bias=False)  # B
         self.from_word = nn.Conv1d(embed_dim, 2 * width, 1)
         self.from_picture = nn.Conv1d(width, 2 * width, 1)
@@ -113,7 +113,7 @@ class MemoryFusion(Fusion):
         return torch.cat([hidden, hidden], 1), attention
 
     def write(self, hidden: Features, words: Float[Tensor, "batch embed words"]) -> Float[Tensor, "batch twice words"]:
-        """The memory: one slot a word (equations 3 and 4)."""
+        """The memory: one slot a word."""
         picture = hidden.mean((2, 3)).detach()  # no gradient goes back through the mean, as in the published code
         gate = (self.write_word(words.mT).mT + self.write_picture(picture)[:, :, None]).sigmoid()  # (batch, 1, words)
         return gate * self.from_word(words).relu() + (1 - gate) * self.from_picture(picture[:, :, None]).relu()

@@ -4,12 +4,16 @@ import pytest
 import torch
 
 from attngan.losses.adversarial import (
+    ADVERSARIAL,
     Verdict,
     discriminator_loss,
     fake_bce,
     generator_loss,
+    hinge_discriminator_loss,
+    hinge_generator_loss,
     published_wrong_pairs,
     real_bce,
+    summed_discriminator_loss,
     wrong_pairs,
 )
 from attngan.losses.matching import matching_loss
@@ -32,8 +36,9 @@ def test_discriminator_loss_equals_the_published_one(golden):
     g = tensors(golden("discriminator_loss"))
     real = Verdict(g["logit_cond_real"], g["logit_uncond_real"])
     fake = Verdict(g["logit_cond_fake"], g["logit_uncond_fake"])
-    assert_close(discriminator_loss(real, fake, g["logit_cond_wrong"]), g["errD"])
-    alone = discriminator_loss(real._replace(image=None), fake._replace(image=None), g["logit_cond_wrong"])
+    wrong = Verdict(g["logit_cond_wrong"], g["logit_uncond_real"])
+    assert_close(discriminator_loss(real, fake, wrong), g["errD"])
+    alone = discriminator_loss(*(verdict._replace(image=None) for verdict in (real, fake, wrong)))
     assert_close(alone, g["errD_cond_only"])
 
 
@@ -72,15 +77,87 @@ def test_equals_the_published_sigmoid_form_until_that_saturates(golden):
                     torch.testing.assert_close(loss, g[f"{form}_target{target}"][i].double(), rtol=1e-5, atol=rounding)
 
 
+def verdicts() -> tuple[Verdict, Verdict, Verdict]:
+    """On real, drawn and wrong pairs; there may be fewer wrong ones."""
+    return Verdict(torch.randn(3), torch.randn(3)), Verdict(torch.randn(3), torch.randn(3)), Verdict(*torch.randn(2, 2))
+
+
+def of_pairs(*all_three: Verdict) -> list[Verdict]:
+    return [verdict._replace(image=None) for verdict in all_three]
+
+
+def of_images(*all_three: Verdict) -> list[Verdict]:
+    """As a discriminator that reads no text judges: there are no wrong pairs."""
+    real, fake, _ = (verdict._replace(pair=None) for verdict in all_three)
+    return [real, fake, Verdict(None, None)]
+
+
 def test_discriminator_loss_is_the_formula():
-    real, fake = (Verdict(torch.randn(3), torch.randn(3)) for _ in range(2))
-    wrong = torch.randn(2)
+    real, fake, wrong = verdicts()
     expected = (cross_entropy(real.image, 1) + cross_entropy(real.pair, 1)) / 2
-    expected += (cross_entropy(fake.image, 0) + cross_entropy(fake.pair, 0) + cross_entropy(wrong, 0)) / 3
+    expected += (cross_entropy(fake.image, 0) + cross_entropy(fake.pair, 0) + cross_entropy(wrong.pair, 0)) / 3
     assert discriminator_loss(real, fake, wrong).item() == pytest.approx(expected, rel=1e-5)
-    expected = cross_entropy(real.pair, 1) + (cross_entropy(fake.pair, 0) + cross_entropy(wrong, 0)) / 2
-    alone = discriminator_loss(Verdict(real.pair, None), Verdict(fake.pair, None), wrong)
-    assert alone.item() == pytest.approx(expected, rel=1e-5)
+    expected = cross_entropy(real.pair, 1) + (cross_entropy(fake.pair, 0) + cross_entropy(wrong.pair, 0)) / 2
+    assert discriminator_loss(*of_pairs(real, fake, wrong)).item() == pytest.approx(expected, rel=1e-5)
+    expected = cross_entropy(real.image, 1) + cross_entropy(fake.image, 0)
+    assert discriminator_loss(*of_images(real, fake, wrong)).item() == pytest.approx(expected, rel=1e-5)
+
+
+def test_summed_discriminator_loss_is_the_formula():
+    real, fake, wrong = verdicts()
+    expected = cross_entropy(real.image, 1) + cross_entropy(real.pair, 1)
+    expected += cross_entropy(fake.image, 0) + cross_entropy(fake.pair, 0)
+    expected += cross_entropy(wrong.image, 1) + cross_entropy(wrong.pair, 0)  # the wrong pair's image is a real one
+    assert summed_discriminator_loss(real, fake, wrong).item() == pytest.approx(expected, rel=1e-5)
+    expected = cross_entropy(real.image, 1) + cross_entropy(fake.image, 0)
+    assert summed_discriminator_loss(*of_images(real, fake, wrong)).item() == pytest.approx(expected, rel=1e-5)
+
+
+def hinge(logits: torch.Tensor, target: int) -> float:
+    """How far logits are on the wrong side of a margin of 1, as a loop."""
+    return sum(max(0.0, 1 - target * x) for x in logits.tolist()) / len(logits)
+
+
+def test_hinge_loss_is_the_formula():
+    real, fake, wrong = of_pairs(*verdicts())
+    expected = hinge(real.pair, 1) + (hinge(fake.pair, -1) + hinge(wrong.pair, -1)) / 2
+    assert hinge_discriminator_loss(real, fake, wrong).item() == pytest.approx(expected, rel=1e-5)
+    assert hinge_generator_loss(fake).item() == pytest.approx(-sum(fake.pair.tolist()) / 3, rel=1e-5)
+    real, fake, wrong = of_images(*verdicts())
+    expected = hinge(real.image, 1) + hinge(fake.image, -1)
+    assert hinge_discriminator_loss(real, fake, wrong).item() == pytest.approx(expected, rel=1e-5)
+    assert hinge_generator_loss(fake).item() == pytest.approx(-sum(fake.image.tolist()) / 3, rel=1e-5)
+
+
+def test_hinge_loss_leaves_alone_what_is_beyond_the_margin():
+    real, fake, wrong = torch.tensor([[2.0, 0.5], [-2.0, -0.5], [-1.5, 0.0]]).requires_grad_()
+    loss = hinge_discriminator_loss(*(Verdict(logits, None) for logits in (real, fake, wrong)))
+    gradients = torch.autograd.grad(loss, (real, fake, wrong))
+    assert [gradient.tolist() for gradient in gradients] == [[0.0, -0.5], [0.0, 0.25], [0.0, 0.25]]
+
+
+@pytest.mark.parametrize("name", ADVERSARIAL)
+def test_every_adversarial_loss(name):
+    """Trains all the logits that it reads, in float32 at least; a better player has a lower loss."""
+    loss = ADVERSARIAL[name]
+    for heads in (lambda *all_three: all_three, of_pairs, of_images):
+        real, fake, wrong = heads(*verdicts())
+        logits = [head.requires_grad_() for verdict in (real, fake, wrong) for head in verdict if head is not None]
+        value = loss.discriminator(real, fake, wrong)
+        assert value.shape == ()
+        value.backward()
+        unread = [wrong.image] if name != "bce sum" and wrong.image is not None else []
+        assert [head.grad is None for head in logits] == [any(head is u for u in unread) for head in logits]
+        drawn = [head for head in fake if head is not None]
+        for gradient in torch.autograd.grad(loss.generator(fake), drawn):
+            assert (gradient < 0).all()  # a higher logit is better
+        sure = [Verdict(*(None if h is None else s * torch.ones(3) for h in v)) for v, s in ((real, 1), (fake, -1))]
+        sure.append(Verdict(*(None if h is None else s * torch.ones(2) for h, s in zip(wrong, (-1, 1), strict=True))))
+        unsure = [Verdict(*(None if h is None else 0 * h for h in v)) for v in (real, fake, wrong)]
+        assert loss.discriminator(*sure) < loss.discriminator(*unsure)
+        for dtype, expected in ((torch.bfloat16, torch.float32), (torch.float64, torch.float64)):
+            cast = [Verdict(*(None if h is None else h.to(dtype) for h in v)) for v in (real, fake, wrong)]
+            assert loss.discriminator(*cast).dtype == loss.generator(cast[1]).dtype == expected
 
 
 def test_generator_loss_is_the_formula():
@@ -104,13 +181,6 @@ def test_half_precision_logits_are_reduced_in_float32():
     logits = torch.full((3,), -12.125, dtype=torch.bfloat16)
     assert real_bce(logits).dtype == torch.float32
     assert real_bce(logits).item() == pytest.approx(12.125 + math.log1p(math.exp(-12.125)), rel=1e-6)
-
-
-def test_a_better_discriminator_and_a_better_generator_have_lower_losses():
-    sure, unsure = torch.full((4,), 3.0), torch.zeros(4)
-    good = discriminator_loss(Verdict(sure, sure), Verdict(-sure, -sure), -sure)
-    assert good < discriminator_loss(Verdict(unsure, unsure), Verdict(unsure, unsure), unsure)
-    assert generator_loss(Verdict(sure, sure)) < generator_loss(Verdict(unsure, unsure))
 
 
 @pytest.mark.parametrize("batch", [2, 3, 5, 8])

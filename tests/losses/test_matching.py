@@ -192,3 +192,14 @@ def test_runs_in_float32_under_autocast_and_for_half_precision_features():
         assert torch.equal(torch.stack(matching_loss(image, text)), expected)
     half = matching_loss(ImageFeatures(*(t.bfloat16() for t in image)), text)
     assert all(term.dtype == torch.float32 for term in half)
+
+
+def test_float64_stays_float64():
+    """So a step can be computed exactly; before, float32's rounding stood in the loss."""
+    image, text = batch_of([5, 3, 1])
+    double = text._replace(words=text.words.double(), sentence=text.sentence.double())
+    exact = matching_loss(ImageFeatures(*(t.double() for t in image)), double)
+    assert all(term.dtype == torch.float64 for term in exact)
+    torch.testing.assert_close(torch.stack(exact).float(), torch.stack(matching_loss(image, text)))
+    mixed = matching_loss(image, double)  # the wider type of the two
+    assert all(term.dtype == torch.float64 for term in mixed)
