@@ -9,8 +9,10 @@ from typing import Any, Literal
 
 import numpy as np
 
+from attngan.data.embeddings import open_embeddings_of, places_in_file
+from attngan.data.encoding import captions_in, split_into_words, usable_images, vocabulary_of
 from attngan.data.findings import SHOWN, Findings
-from attngan.data.image_cache import ImageCache, cache_path, open_or_build
+from attngan.data.image_cache import ImageCache, cache_folder, cache_path, open_or_build
 from attngan.data.images import shorter_side
 from attngan.data.inspection import note_boxes_outside, note_duplicates_across_splits
 from attngan.data.preview import preview
@@ -31,6 +33,7 @@ def prepare(
     test_words: int = 25,
     min_count: int = 1,
     tokenizer: Literal["words", "published"] = "words",
+    text_embeddings: str | None = None,
     skip_bad: bool = False,
     cache_dir: str | None = None,
     processes: int | None = None,
@@ -46,13 +49,16 @@ def prepare(
 
     Args:
         root: The data set's folder.
-        source: What kind of data set it is: cub, coco, flowers or folder.
+        source: What kind of data set it is: cub, coco (coco2014, coco2017), flowers (flowers_official) or folder.
         image_size: Side of the largest images that training will use, in pixels.
-        captions_per_image: How many captions of an image training will use.
+        captions_per_image: How many captions of an image training will use. 0: none; images alone are checked and
+            cached, and a folder is any folder of images.
         train_words: How many words of a caption training keeps; longer ones are counted.
         test_words: How many words of a caption validation and test keep.
         min_count: How often a word must occur in the training captions to be in the vocabulary.
         tokenizer: What splits captions into words.
+        text_embeddings: File of precomputed sentence embeddings, as training will be given it: checked, and a pickle
+            read once.
         skip_bad: Images that cannot be used are no failure: training will leave them out too, with skip_bad.
         cache_dir: Folder for the decoded images; null: where training will look for it.
         processes: How many processes decode; null: one a core.
@@ -72,7 +78,7 @@ def prepare(
     folder = Path(out)
     folder.mkdir(parents=True, exist_ok=True)
     findings = Findings()
-    splits = {split: images for split, images in read_source(source, root, findings).items() if images}
+    splits = read_source(source, root, findings, captions=captions_per_image > 0)
     try:
         caches, speed = _build_caches(splits, source, root, image_size, cache_dir, processes, findings, console)
     except KeyboardInterrupt:
@@ -84,6 +90,9 @@ def prepare(
         split: [image for row, image in enumerate(images) if row not in caches[split].bad]
         for split, images in splits.items()
     }
+    embeddings = None
+    if text_embeddings is not None:
+        embeddings = _check_embeddings(splits, root, text_embeddings, captions_per_image, cache_dir, findings)
     words = _Words.of(usable, Tokenizer(tokenizer), captions_per_image, min_count, findings)
     limits = {split: train_words if split == "train" else test_words for split in usable}
     report: dict[str, Any] = {
@@ -93,6 +102,7 @@ def prepare(
         "splits": {split: _describe(images, words.lengths[split], limits[split]) for split, images in usable.items()},
         "held_out_for_validation": _held_out(usable),
         "vocabulary": words.describe(),
+        "text_embeddings": embeddings,
         "caches": {split: {"file": str(cache.path), "images": len(cache)} for split, cache in caches.items()},
         "decoding": speed,
         "cannot_be_used": dict(findings.bad),
@@ -156,24 +166,15 @@ class _Words:
     def of(
         cls, splits: Splits, tokenizer: Tokenizer, captions_per_image: int, min_count: int, findings: Findings
     ) -> "_Words":
-        tokens: dict[str, list[list[str]]] = {}
+        tokens = split_into_words(splits, tokenizer, captions_per_image)
+        vocabulary = vocabulary_of(tokens, ["train"], tokenizer, min_count)
         for split, images in splits.items():
-            tokens[split] = []
-            for image in images:
-                own = [tokenizer(caption) for caption in image.captions[:captions_per_image]]
-                tokens[split] += filter(None, own)
-                if not any(own):
-                    findings.add_bad("no known word", f"{image.path}: its captions have no word for this tokenizer")
-                elif dropped := own.count([]):
-                    findings.add_note("captions without a known word", f"{image.path}: {dropped} dropped")
-        if tokenizer.name == "published":
-            vocabulary = Vocabulary.in_published_order([*tokens.get("train", []), *tokens.get("test", [])])
-        else:
-            vocabulary = Vocabulary.from_tokens(tokens.get("train", []), tokenizer, min_count)
+            usable_images(images, (), tokens[split], vocabulary, findings, captions=captions_per_image > 0)
         known = set(vocabulary.words)
-        of_test = [word for words in tokens.get("test", []) for word in words]
+        of_test = [word for words in captions_in(tokens, ["test"]) for word in words]
         unknown = Counter(word for word in of_test if word not in known)
-        return cls(vocabulary, {split: list(map(len, own)) for split, own in tokens.items()}, unknown, len(of_test))
+        lengths = {split: [len(words) for words in captions_in(tokens, [split]) if words] for split in tokens}
+        return cls(vocabulary, lengths, unknown, len(of_test))
 
     def describe(self) -> dict[str, Any]:
         share = self.unknown.total() / self.test_words if self.test_words else None
@@ -185,6 +186,25 @@ class _Words:
             "unknown_share_of_test_words": None if share is None else round(share, 6),
             "unknown_in_test": [word for word, _count in self.unknown.most_common(20)],
         }
+
+
+def _check_embeddings(
+    splits: Splits,
+    root: str,
+    text_embeddings: str,
+    captions_per_image: int,
+    cache_dir: str | None,
+    findings: Findings,
+) -> dict[str, list[int]]:
+    """The shape of each split's embeddings, once they are seen to be those of its captions and to be numbers."""
+    shapes = {}
+    files = open_embeddings_of(splits, root, text_embeddings, cache_folder(root, cache_dir))
+    for split, file in files.items():
+        places_in_file(file, root, split, splits[split], captions_per_image, findings)
+        if place := file.first_not_finite():
+            raise ValueError(f"{file.path}: the embedding of image {place[0]}, caption {place[1]} is not finite")
+        shapes[split] = list(file.values.shape)
+    return shapes
 
 
 def _describe(images: list[CaptionedImage], lengths: list[int], limit: int) -> dict[str, Any]:
@@ -254,11 +274,13 @@ def _print(report: dict[str, Any], folder: Path, console: Any) -> None:
     from rich.table import Table
 
     table = Table(title=escape(f"{report['source']} in {report['root']}"))
-    for column in ("split", "images", "classes", "captions", "per image", "words", "longer than limit"):
+    with_captions = any(own["captions"] for own in report["splits"].values())
+    of_captions = ("captions", "per image", "words", "longer than limit") if with_captions else ()
+    for column in ("split", "images", "classes", *of_captions):
         table.add_column(column, justify="left" if column == "split" else "right")
     for split, own in report["splits"].items():
         each, longer = own["captions_an_image"], own["captions_longer_than_limit"]
-        table.add_row(
+        row = [
             split,
             f"{own['images']:,}",
             f"{own['classes']:,}" if own["classes"] else "-",
@@ -266,16 +288,22 @@ def _print(report: dict[str, Any], folder: Path, console: Any) -> None:
             f"{each['fewest']}" if each["fewest"] == each["most"] else f"{each['fewest']} to {each['most']}",
             f"{own['words_a_caption']['mean']:.1f}, most {own['words_a_caption']['most']:,}",
             f"{longer['captions']:,} (of {longer['limit']})",
-        )
+        ]
+        table.add_row(*row[: len(table.columns)])
     console.print(table)
     held_out = report["held_out_for_validation"]
     if held_out["images"]:
         of_classes = f" of {held_out['classes']:,} classes" if held_out["classes"] else ""
         console.print(f"training holds out {held_out['images']:,} of its images{of_classes} to validate on")
+    for split, shape in (report["text_embeddings"] or {}).items():
+        console.print(f"embeddings of {split}: {shape[0]:,} images, {shape[1]} captions each, {shape[2]:,} dimensions")
     words = report["vocabulary"]
     share = words["unknown_share_of_test_words"]
     unknown = "" if share is None else f"; {share:.2%} of the words of the test captions are unknown"
-    console.print(f"vocabulary: {words['size']:,} words ({words['tokenizer']}){unknown}")
+    if with_captions:
+        console.print(f"vocabulary: {words['size']:,} words ({words['tokenizer']}){unknown}")
+    else:
+        console.print("images alone: no caption is read (captions_per_image 0)")
     speed = report["decoding"]
     if speed["images"]:
         per_second = speed["images_per_second"]

@@ -18,7 +18,7 @@ OFFICIAL_NAMES = {"train": "train", "test": "val"}
 
 
 def read_coco(
-    root: str | Path, split: str, findings: Findings | None = None, year: int | None = None
+    root: str | Path, split: str, findings: Findings | None = None, captions: bool = True, year: int | None = None
 ) -> list[CaptionedImage]:
     """The images of one split, in the order of the JSON file.
 
@@ -26,6 +26,7 @@ def read_coco(
         root: The folder that holds ``annotations/``.
         split: ``"train"`` or ``"test"`` (COCO's ``val``).
         findings: Takes what is wrong with single images, which then are left out; None: they are an error.
+        captions: Read the captions; else the images alone, of which none needs any.
         year: Which edition, where the folder holds several.
 
     Raises:
@@ -34,7 +35,7 @@ def read_coco(
     """
     root = Path(root)
     if not (root / "annotations").is_dir() and (root / split).is_dir():
-        return read_cub(root, split, findings)
+        return read_cub(root, split, findings, captions)
     path = _annotation_file(root, split, year)
     entries, annotations = _parse(path)
     with collecting(findings) as findings:
@@ -44,7 +45,7 @@ def read_coco(
                 findings.add_bad("duplicate id", f"{path}: image id {entry['id']} ({entry['file_name']}) given twice")
             else:
                 images_by_id[entry["id"]] = entry
-        captions = _captions_by_image(path, annotations, images_by_id, findings)
+        captions_of = _captions_by_image(path, annotations if captions else [], images_by_id, findings)
         folder = _image_folder(root, path, entries)
         images: dict[str, CaptionedImage] = {}
         for number, entry in images_by_id.items():
@@ -59,7 +60,8 @@ def read_coco(
             if name in images:
                 findings.add_bad("duplicate id", f"{path}: image file {file_name} given twice")
                 continue
-            own = clean_captions(captions[number], f"{path}, image {file_name}", findings)
+            where = f"{path}, image {file_name}"
+            own = clean_captions(captions_of[number], where, findings) if captions else ()
             if own is not None:
                 images[name] = CaptionedImage(name, folder / file_name, own)
     return list(images.values())

@@ -23,13 +23,16 @@ from attngan.records import CaptionedImage
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".JPG", ".JPEG", ".PNG")
 
 
-def read_cub(root: str | Path, split: str, findings: Findings | None = None) -> list[CaptionedImage]:
+def read_cub(
+    root: str | Path, split: str, findings: Findings | None = None, captions: bool = True
+) -> list[CaptionedImage]:
     """The images of one split, in the order of its file list.
 
     Args:
         root: The folder that holds ``text/``, ``train/``, ``test/`` and the images.
         split: ``"train"`` or ``"test"``.
         findings: Takes what is wrong with single images, which then are left out; None: they are an error.
+        captions: Read the captions; else the images alone, of which none needs any.
 
     Raises:
         FileNotFoundError: When the file list, the images or the captions are not there at all.
@@ -38,7 +41,7 @@ def read_cub(root: str | Path, split: str, findings: Findings | None = None) -> 
     root = Path(root)
     names = read_file_list(root / split)
     tables = _image_tables(_image_root(root))
-    captions_of = _caption_reader(root, split, names)
+    captions_of: _CaptionReader = _caption_reader(root, split, names) if captions else lambda *_image: ()
     class_of = _class_reader(root, split, names, tables)
     images: dict[str, CaptionedImage] = {}
     with collecting(findings) as findings:
@@ -56,10 +59,10 @@ def read_cub(root: str | Path, split: str, findings: Findings | None = None) -> 
             if tables["boxes"] and name not in tables["boxes"]:
                 findings.add_bad("no bounding box", f"{name}: not in {tables['folder'].parent / 'bounding_boxes.txt'}")
                 continue
-            captions = captions_of(position, name, findings)
-            if captions is not None:
+            own = captions_of(position, name, findings)
+            if own is not None:
                 box = tables["boxes"].get(name)
-                images[name] = CaptionedImage(name, path, captions, class_of(position, name), box)
+                images[name] = CaptionedImage(name, path, own, class_of(position, name), box)
     return list(images.values())
 
 

@@ -1,35 +1,40 @@
 """TextImageDataModule: any data source as splits, loaders and a vocabulary."""
 
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from itertools import islice
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 import torch
-from jaxtyping import Int, UInt8
+from jaxtyping import Float, Int, UInt8
 from pytorch_lightning import LightningDataModule
-from pytorch_lightning.utilities.rank_zero import rank_zero_only, rank_zero_warn
+from pytorch_lightning.utilities.rank_zero import rank_zero_warn
 from torch import Tensor
 
 from attngan.data.dataset import CaptionedImageDataset, EncodedCaptions, image_pyramid
+from attngan.data.embeddings import ImageEmbeddings, places_in_file
+from attngan.data.encoding import (
+    UsableImage,
+    captions_in,
+    check_vocabulary,
+    split_into_words,
+    usable_images,
+    vocabulary_of,
+)
 from attngan.data.findings import Findings
-from attngan.data.image_cache import ImageCache, cache_folder, cache_path, open_or_build
+from attngan.data.image_cache import ImageCache
 from attngan.data.images import load_pixels, shorter_side
 from attngan.data.loader import EpochLoader, EpochOrder, sensible_workers, torch_loader
+from attngan.data.reading import ReadyData, make_ready
 from attngan.data.shards import ShardStream
-from attngan.data.sources import open_source
 from attngan.data.splits import held_out_for_validation
 from attngan.data.streaming import StreamedBatches, StreamOrder
-from attngan.records import CaptionBatch, CaptionedImage, ImageBatch, TextImageBatch
+from attngan.records import CaptionBatch, ImageBatch, TextImageBatch
 from attngan.text.tokenizer import Tokenizer
-from attngan.text.vocabulary import Vocabulary, limit_words, pad_captions
-
-UNKNOWN_SHARE = 0.01  # of the words of the training captions may be missing in a published vocabulary
-_SHOW_PROGRESS_FROM = 500  # images to decode
+from attngan.text.vocabulary import Vocabulary, limit_words, no_captions, pad_captions
 
 
 class TextImageDataModule(LightningDataModule):
@@ -40,15 +45,17 @@ class TextImageDataModule(LightningDataModule):
 
     Args:
         root: The data set's folder; of shards also an address (https://...).
-        source: What kind of data set it is: cub, coco (coco2014, coco2017 where both are there), flowers, folder for
-            images with a .txt beside each, a metadata.jsonl or a CSV file, or shards that attngan prepare wrote.
+        source: What kind of data set it is: cub, coco (coco2014, coco2017 where both are there), flowers
+            (flowers_official for Oxford's own splits), folder for images with a .txt beside each, a metadata.jsonl or a
+            CSV file, or shards that attngan prepare wrote.
         image_size: Side of the largest images in pixels. Each of the other stages is half as large.
         stages: How many sizes of image the model wants: 3 for 64, 128 and 256 pixels at image_size 256.
         batch_size: Images a batch on each device.
         train_words: Words of a caption kept in training.
         test_words: Words of a caption kept in validation and test, the first ones (25 for CUB, 20 for COCO).
         captions_per_image: How many captions of an image are used, in training and for the vocabulary: the first ones.
-            An image may have fewer.
+            An image may have fewer. 0: images alone, without any text, for generators that read none; a folder is then
+            any folder of images.
         validation: What validation sees. "classes": a tenth of the training classes (of the images, where there are no
             classes), which training then leaves out; always the same ones, whatever the seed. A data set's own
             validation split is used instead where it has one. "published": the test split, with all of the training
@@ -56,6 +63,10 @@ class TextImageDataModule(LightningDataModule):
         min_count: How often a word must occur in the training captions to be in the vocabulary.
         tokenizer: "words", or "published": the tokenizer of the published code with its vocabulary, which has the words
             of the test captions too and no unknown word.
+        text_embeddings: File of precomputed sentence embeddings, one a caption, that go with each batch: the published
+            char-CNN-RNN-embeddings.pickle, or a .npy file of (images, captions, dimensions), in the order of the
+            split's list of images. A path within root; "{split}" in it becomes train, test or validation:
+            "{split}/char-CNN-RNN-embeddings.pickle".
         truncation: How a caption longer than the limit is shortened. "random": to a random ordered subset of its words
             in training, to its first words in validation and test. "first": always to its first words. "published": to
             a random subset of train_words words everywhere.
@@ -83,6 +94,7 @@ class TextImageDataModule(LightningDataModule):
         validation: Literal["classes", "published"] = "classes",
         min_count: int = 1,
         tokenizer: Literal["words", "published"] = "words",
+        text_embeddings: str | None = None,
         truncation: Literal["random", "first", "published"] = "random",
         test_transform: Literal["centre", "published"] = "centre",
         workers: int | None = None,
@@ -104,6 +116,7 @@ class TextImageDataModule(LightningDataModule):
         self.validation = validation
         self.min_count = min_count
         self.tokenizer = Tokenizer(tokenizer)
+        self.text_embeddings = text_embeddings
         self.truncation = truncation
         self.test_transform = test_transform
         self.workers = workers
@@ -115,10 +128,7 @@ class TextImageDataModule(LightningDataModule):
         self.findings = Findings()
         self._given_vocabulary: Vocabulary | None = None
         self._vocabulary: Vocabulary | None = None
-        self._images: dict[str, list[CaptionedImage]] = {}
-        self._caches: dict[str, ImageCache] = {}
-        self._streams: dict[str, ShardStream] = {}
-        self._training_captions: tuple[str, ...] = ("train",)
+        self._ready: ReadyData | None = None
         self._splits: dict[str, CaptionedImageDataset] = {}
 
     # ------------------------------------------------------------------ reading
@@ -134,37 +144,29 @@ class TextImageDataModule(LightningDataModule):
             self._encode()
 
     def _read(self) -> None:
-        if self._images:
+        if self._ready is not None:
             return
         self._check_arguments()
         self.findings = Findings()
-        scratch = cache_folder(self.root, self.cache_dir)
-        source = open_source(self.source, self.root, self.findings, scratch)
-        images = source.splits
-        if not images.get("train"):
-            self.findings.stop_if_bad()
-            raise ValueError(f"{self.root}: no images to train on")
-        self._stop_unless_skipping()  # before decoding for minutes
-        short = shorter_side(self.image_size)
-        for split, of_split in images.items():
-            if split in source.streams:
-                continue
-            with _progress_bar(f"decoding {split} images", len(of_split)) as progress:
-                path = cache_path(self.root, self.source, split, self.image_size, self.cache_dir)
-                self._caches[split] = cache = open_or_build(path, of_split, short, progress=progress)
-            for position, reason in cache.bad.items():
-                self.findings.add_bad("unusable image", f"{of_split[position].path}: {reason}")
-        self._stop_unless_skipping()
-        self._images, self._streams, self._training_captions = images, source.streams, source.training_captions
-
-    def _stop_unless_skipping(self) -> None:
-        if not self.skip_bad:
-            self.findings.stop_if_bad()
+        self._ready = make_ready(
+            self.root,
+            self.source,
+            self.image_size,
+            self.findings,
+            self.skip_bad,
+            self.captions_per_image > 0,
+            self.text_embeddings,
+            self.cache_dir,
+        )
 
     def _check_arguments(self) -> None:
-        for name in ("image_size", "stages", "batch_size", "train_words", "test_words", "captions_per_image"):
+        for name in ("image_size", "stages", "batch_size", "train_words", "test_words"):
             if getattr(self, name) < 1:
                 raise ValueError(f"data.{name} is {getattr(self, name)}: it must be at least 1")
+        if self.captions_per_image < 0:
+            raise ValueError(f"data.captions_per_image is {self.captions_per_image}: 0 means none")
+        if self.text_embeddings is not None and not self.captions_per_image:
+            raise ValueError("data.text_embeddings are of captions, but data.captions_per_image is 0")
         if self.image_size % 2 ** (self.stages - 1):
             raise ValueError(
                 f"data.image_size {self.image_size} cannot be halved {self.stages - 1} times for {self.stages} stages"
@@ -190,73 +192,32 @@ class TextImageDataModule(LightningDataModule):
                 hundred words of the captions.
         """
         self._given_vocabulary = vocabulary
-        if self._images:
+        if self._ready is not None:
             self._encode()
-
-    def _check_vocabulary(self, given: Vocabulary, training_tokens: list[list[str]]) -> None:
-        if given.has_unknown:
-            own = Vocabulary.from_tokens(training_tokens, given.tokenizer, given.min_count)
-            if own != given:
-                raise ValueError(
-                    f"the vocabulary of the checkpoint is not that of the captions in {self.root}: "
-                    f"{own.difference(given)}. It must have been pretrained on these captions (same files, same "
-                    f"captions_per_image, here {self.captions_per_image})."
-                )
-            return
-        counts = Counter(word for words in training_tokens for word in words)
-        known = set(given.words)
-        unknown = {word: count for word, count in counts.items() if word not in known}
-        share = sum(unknown.values()) / max(1, counts.total())
-        if share > UNKNOWN_SHARE:
-            first = ", ".join(sorted(unknown, key=lambda word: (-unknown[word], word))[:10])
-            raise ValueError(
-                f"the published vocabulary does not fit the captions in {self.root}: data: {len(counts):,} words, "
-                f"vocabulary: {len(given):,}; it lacks {share:.1%} of all their words, first: {first}"
-            )
 
     def _encode(self) -> None:
         """Vocabulary, encoded captions and splits, from the images read."""
-        given = self._given_vocabulary
+        assert self._ready is not None
+        given, each, ready = self._given_vocabulary, self.captions_per_image, self._ready
         tokenizer = given.tokenizer if given else self.tokenizer
-        shared: dict[str, str] = {}  # one object a word, not one an occurrence
-
-        def split_into_words(image: CaptionedImage) -> list[list[str]]:
-            captions = image.captions[: self.captions_per_image]
-            return [[shared.setdefault(word, word) for word in tokenizer(caption)] for caption in captions]
-
-        tokens = {split: [split_into_words(image) for image in images] for split, images in self._images.items()}
-        training = [words for split in self._training_captions for own in tokens.get(split, []) for words in own]
+        tokens = split_into_words(ready.images, tokenizer, each)
         if given:
-            self._check_vocabulary(given, training)
-            self._vocabulary = given
-        elif tokenizer.name == "published":
-            test = [words for own in tokens.get("test", []) for words in own]
-            self._vocabulary = Vocabulary.in_published_order([*training, *test])
-        else:
-            self._vocabulary = Vocabulary.from_tokens(training, tokenizer, self.min_count)
+            check_vocabulary(given, captions_in(tokens, ready.training_captions), self.root, each)
+        self._vocabulary = given or vocabulary_of(tokens, ready.training_captions, tokenizer, self.min_count)
         findings = Findings()
-        self._splits = self._make_splits({split: self._usable(split, own, findings) for split, own in tokens.items()})
+        usable = {}
+        for split, images in ready.images.items():
+            own = usable_images(
+                images, ready.undecodable(split), tokens[split], self._vocabulary, findings, captions=each > 0
+            )
+            if split in ready.embeddings:
+                places = places_in_file(ready.embeddings[split], self.root, split, images, each, findings)
+                own = [item._replace(place=places[item.image.name]) for item in own if item.image.name in places]
+            usable[split] = own
         if not self.skip_bad:
             findings.stop_if_bad()
+        self._splits = self._make_splits(ready, usable)
         self._report(findings)
-
-    def _usable(
-        self, split: str, tokens: list[list[list[str]]], findings: Findings
-    ) -> list[tuple[CaptionedImage, int, list[list[int]]]]:
-        """The split's images with pixels and at least one caption that the vocabulary can encode; row in the cache."""
-        usable = []
-        bad = self._caches[split].bad if split in self._caches else {}
-        for row, (image, own) in enumerate(zip(self._images[split], tokens, strict=True)):
-            if row in bad:
-                continue
-            captions = [ids for ids in map(self.vocabulary.encode_tokens, own) if ids]
-            if not captions:
-                findings.add_bad("no known word", f"{image.path}: its captions have no word that the vocabulary has")
-                continue
-            if dropped := len(own) - len(captions):
-                findings.add_note("captions without a known word", f"{image.path}: {dropped} dropped")
-            usable.append((image, row, captions))
-        return usable
 
     def _report(self, findings: Findings) -> None:
         """One line on what was left out or dropped; `attngan prepare` names each."""
@@ -270,35 +231,40 @@ class TextImageDataModule(LightningDataModule):
 
     # ------------------------------------------------------------------ splits
 
-    def _make_splits(
-        self, usable: dict[str, list[tuple[CaptionedImage, int, list[list[int]]]]]
-    ) -> dict[str, CaptionedImageDataset]:
-        members: dict[str, tuple[str, list]] = {split: (split, images) for split, images in usable.items()}
+    def _make_splits(self, ready: ReadyData, usable: dict[str, list[UsableImage]]) -> dict[str, CaptionedImageDataset]:
+        members = {split: (split, images) for split, images in usable.items()}
         if self.validation == "published" and "test" in usable:
             members["validation"] = ("test", usable["test"])
-        elif not usable.get("validation") and "train" not in self._streams:
-            held_out = held_out_for_validation([image for image, _row, _captions in usable["train"]])
-            chosen = [item for item in usable["train"] if item[0].name in held_out]
-            members["train"] = ("train", [item for item in usable["train"] if item[0].name not in held_out])
-            members["validation"] = ("train", chosen)
-        return {split: self._dataset(split, *source_and_images) for split, source_and_images in members.items()}
+        elif not usable.get("validation") and isinstance(ready.pixels["train"], ImageCache):
+            held_out = held_out_for_validation([item.image for item in usable["train"]])
+            for split, wanted in (("train", False), ("validation", True)):
+                members[split] = ("train", [u for u in usable["train"] if (u.image.name in held_out) is wanted])
+        return {split: self._dataset(ready, split, *of_source) for split, of_source in members.items()}
 
     def _dataset(
-        self, split: str, source_split: str, items: list[tuple[CaptionedImage, int, list[list[int]]]]
+        self, ready: ReadyData, split: str, source_split: str, items: list[UsableImage]
     ) -> CaptionedImageDataset:
         training = split == "train"
         published_words = self.truncation == "published"
+        captions = EncodedCaptions.of([item.captions for item in items])
+        embeddings = None
+        if source_split in ready.embeddings:
+            places, numbers = [item.place for item in items], [number for item in items for number in item.numbers]
+            embeddings = ImageEmbeddings(
+                ready.embeddings[source_split], np.array(places), np.array(numbers), captions.first
+            )
         return CaptionedImageDataset(
-            images=[image for image, _row, _captions in items],
-            cache=self._caches.get(source_split),
-            rows=np.array([row for _image, row, _captions in items], dtype=np.int64),
-            captions=EncodedCaptions.of([captions for _image, _row, captions in items]),
+            images=[item.image for item in items],
+            pixels=ready.pixels[source_split],
+            rows=np.array([item.row for item in items], dtype=np.int64),
+            captions=captions,
             image_size=self.image_size,
             words=self.train_words if training or published_words else self.test_words,
             seed=self.seed,
             augment=training or self.test_transform == "published",
             random_words=published_words or (training and self.truncation == "random"),
             random_caption=training,
+            embeddings=embeddings,
         )
 
     def split(self, name: str) -> CaptionedImageDataset:
@@ -317,15 +283,28 @@ class TextImageDataModule(LightningDataModule):
         """All captions of all images of a split, at most test_words words of each.
 
         Returns:
-            The captions and, for each, the index of its image in the split.
+            The captions and, for each, the index of its image in the split; none of either where there is no text.
         """
+        captions, places = self.split(split).captions, self._all_captions(split)
+        ids = [limit_words(captions.caption(index, number), self.test_words) for index, number in places]
+        owner = torch.tensor([index for index, _number in places], dtype=torch.int64)
+        return pad_captions(ids) if ids else no_captions(0), owner
+
+    def caption_embeddings(self, split: str) -> Float[Tensor, "captions text"]:
+        """The precomputed sentence embeddings of all captions of a split, in the order of `encoded_captions`.
+
+        Raises:
+            ValueError: When there are none (text_embeddings).
+        """
+        embeddings = self.split(split).embeddings
+        if embeddings is None:
+            raise ValueError(f"{self.root} was read without precomputed embeddings: give data.text_embeddings")
+        return torch.from_numpy(embeddings.of(self._all_captions(split)))
+
+    def _all_captions(self, split: str) -> list[tuple[int, int]]:
+        """Every caption of a split: the index of its image, and which of its captions it is."""
         dataset = self.split(split)
-        captions, owner = [], []
-        for index in range(len(dataset)):
-            for number in range(dataset.captions.count(index)):
-                captions.append(limit_words(dataset.captions.caption(index, number), self.test_words))
-                owner.append(index)
-        return pad_captions(captions), torch.tensor(owner)
+        return [(index, number) for index in range(len(dataset)) for number in range(dataset.captions.count(index))]
 
     def full_images(self, split: str, size: int, batch_size: int = 64) -> Iterator[UInt8[Tensor, "batch 3 size size"]]:
         """Centre crops of all images of a split, in its order, at any size: for feature caches and evaluation.
@@ -340,28 +319,17 @@ class TextImageDataModule(LightningDataModule):
             index, content = item
             image = dataset.images[index]
             if dataset.cache is not None and size == self.image_size:
-                pixels = dataset.cache[int(dataset.rows[index])]
+                pixels = dataset.pixels(index)
             else:
                 pixels = load_pixels(image.path if content is None else content, image.box, short)
             top, left = (pixels.shape[0] - size) // 2, (pixels.shape[1] - size) // 2
             return pixels[top : top + size, left : left + size]
 
         with ThreadPoolExecutor() as pool:  # Pillow lets go of Python's lock while it decodes and resizes
-            files = self._files(split)
+            files = dataset.files()
             while items := list(islice(files, batch_size)):
                 crops = list(pool.map(centre, items))
                 yield torch.from_numpy(np.stack(crops)).permute(0, 3, 1, 2)
-
-    def _files(self, split: str) -> Iterator[tuple[int, bytes | None]]:
-        """The index of every image of a split in order, with the file's content where it is streamed."""
-        dataset = self.split(split)
-        if dataset.cache is not None:
-            yield from ((index, None) for index in range(len(dataset)))
-            return
-        index_of = {int(row): index for index, row in enumerate(dataset.rows)}
-        for position, content in self._streams[split].in_order():
-            if position in index_of:
-                yield index_of[position], content
 
     # ------------------------------------------------------------------ loaders
 
@@ -387,8 +355,8 @@ class TextImageDataModule(LightningDataModule):
     def _loader(self, dataset: CaptionedImageDataset, shuffle: bool, drop_last: bool) -> EpochLoader:
         rank, world = self._device()
         workers = sensible_workers() if self.workers is None else self.workers
-        if dataset.cache is None:
-            return self._stream_loader(dataset, self._streams["train"], rank, world, workers)
+        if dataset.stream is not None:
+            return self._stream_loader(dataset, dataset.stream, rank, world, workers)
         order = EpochOrder(len(dataset), self.batch_size, shuffle, drop_last, self.seed, rank, world)
         return EpochLoader(dataset, order, torch_loader(dataset, workers, order), self._progress)
 
@@ -416,18 +384,10 @@ class TextImageDataModule(LightningDataModule):
         if not isinstance(batch, ImageBatch):
             return batch
         return TextImageBatch(
-            image_pyramid(batch.pixels, self.stages), batch.captions, batch.classes, batch.indices, batch.mirrored
+            image_pyramid(batch.pixels, self.stages),
+            batch.captions,
+            batch.classes,
+            batch.indices,
+            batch.mirrored,
+            batch.embedding,
         )
-
-
-@contextmanager
-def _progress_bar(what: str, total: int) -> Iterator[Callable[[int, int], None] | None]:
-    """Shows how far a long build is, on the first process only."""
-    if total < _SHOW_PROGRESS_FROM or getattr(rank_zero_only, "rank", 0) != 0:
-        yield None
-        return
-    from rich.progress import Progress
-
-    with Progress(transient=True) as bar:
-        task = bar.add_task(what, total=total)
-        yield lambda done, of_all: bar.update(task, completed=done, total=of_all)

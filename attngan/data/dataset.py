@@ -5,7 +5,7 @@ workers and the place in the epoch where a run was resumed change nothing.
 """
 
 import zlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,9 +15,12 @@ from jaxtyping import Float, UInt8
 from torch import Tensor
 from torch.utils.data import Dataset
 
+from attngan.data.embeddings import ImageEmbeddings
 from attngan.data.image_cache import ImageCache
+from attngan.data.images import UnusableImageError, load_pixels, shorter_side
+from attngan.data.shards import ShardStream
 from attngan.records import CaptionedImage, ImageBatch
-from attngan.text.vocabulary import limit_words, pad_captions
+from attngan.text.vocabulary import limit_words, no_captions, pad_captions
 
 
 @dataclass(frozen=True)
@@ -57,21 +60,22 @@ class CaptionedImageDataset(Dataset):
 
     Args:
         images: The split's images; a position in this list is an ``index`` everywhere else.
-        cache: Where their pixels are; None where they are streamed.
-        rows: Each image's position in the cache or the stream.
-        captions: Their encoded captions.
+        pixels: Where their pixels are: the image cache, or shards that they are streamed from.
+        rows: Each image's position there.
+        captions: Their encoded captions; none of any image where there is no text.
         image_size: Side of the square crops, in pixels.
         words: How many words of a caption are kept.
         seed: Of augmentation and caption choice.
         augment: Random crop and flip; else the centre crop.
         random_words: Longer captions keep a random ordered subset of their words; else the first ones.
         random_caption: Another caption each time; else the first. None: as `augment` says.
+        embeddings: Precomputed sentence embeddings of the captions.
     """
 
     def __init__(
         self,
         images: list[CaptionedImage],
-        cache: ImageCache | None,
+        pixels: ImageCache | ShardStream,
         rows: np.ndarray,
         captions: EncodedCaptions,
         image_size: int,
@@ -80,9 +84,11 @@ class CaptionedImageDataset(Dataset):
         augment: bool = False,
         random_words: bool = False,
         random_caption: bool | None = None,
+        embeddings: ImageEmbeddings | None = None,
     ) -> None:
         self.images = images
-        self.cache = cache
+        self.cache = pixels if isinstance(pixels, ImageCache) else None
+        self.stream = pixels if isinstance(pixels, ShardStream) else None
         self.rows = rows
         self.captions = captions
         self.image_size = image_size
@@ -91,6 +97,7 @@ class CaptionedImageDataset(Dataset):
         self.augment = augment
         self.random_words = random_words
         self.random_caption = augment if random_caption is None else random_caption
+        self.embeddings = embeddings
         numbers = [image.class_id for image in images]
         self.class_ids = None if None in numbers else np.array(numbers, dtype=np.int64)
 
@@ -103,6 +110,45 @@ class CaptionedImageDataset(Dataset):
 
     def __len__(self) -> int:
         return len(self.images)
+
+    def pixels(self, index: int) -> np.ndarray:
+        """An image as the cache keeps it, before any crop: uint8, height x width x 3.
+
+        Of a streamed split the image's shard is read up to it: right for a few images, slow for all of them, which
+        `all_pixels` gives.
+        """
+        if self.cache is not None:
+            return self.cache[int(self.rows[index])]
+        assert self.stream is not None
+        return self.decoded(index, self.stream.image(int(self.rows[index])))
+
+    def all_pixels(self, start: int = 0) -> Iterator[np.ndarray]:
+        """What `pixels` gives for every image from one on, in order, each shard read once."""
+        for index, content in self.files(start):
+            yield self.pixels(index) if content is None else self.decoded(index, content)
+
+    def files(self, start: int = 0) -> Iterator[tuple[int, bytes | None]]:
+        """The index of every image from one on, in order; with the file's content where it is streamed."""
+        if self.stream is None:
+            yield from ((index, None) for index in range(start, len(self)))
+            return
+        index_of = {int(row): index for index, row in enumerate(self.rows) if index >= start}
+        for position, content in self.stream.in_order(min(index_of, default=self.stream.starts[-1])):
+            if position in index_of:
+                yield index_of[position], content
+
+    def decoded(self, index: int, content: bytes) -> np.ndarray:
+        """The pixels of an image of the stream, from its file's content.
+
+        Raises:
+            ValueError: When it is damaged; names image and shards.
+        """
+        image = self.images[index]
+        try:
+            return load_pixels(content, image.box, shorter_side(self.image_size))
+        except UnusableImageError as error:
+            root = self.stream.root if self.stream is not None else image.path
+            raise ValueError(f"{root}: image {image.name}: {error}; the shards are damaged") from error
 
     def __getitem__(self, place: tuple[int, int]) -> ImageBatch:
         return self.__getitems__([place])
@@ -118,24 +164,27 @@ class CaptionedImageDataset(Dataset):
         size = self.image_size
         pixels = np.empty((len(places), size, size, 3), dtype=np.uint8)
         mirrored = np.zeros(len(places), dtype=bool)
-        captions = []
+        captions, said = [], []
         for row, ((epoch, index), image) in enumerate(zip(places, images, strict=True)):
             rng = np.random.default_rng((self.seed, epoch, index))
             top, left, mirrored[row] = self._crop_and_flip(image, rng)
             pixels[row] = image[top : top + size, left : left + size]
-            number = int(rng.integers(self.captions.count(index))) if self.random_caption else 0
-            ids = self.captions.caption(index, number)
-            captions.append(limit_words(ids, self.words, rng if self.random_words else None))
+            if count := self.captions.count(index):
+                number = int(rng.integers(count)) if self.random_caption else 0
+                ids = self.captions.caption(index, number)
+                captions.append(limit_words(ids, self.words, rng if self.random_words else None))
+                said.append((index, number))
         indices = [index for _epoch, index in places]
         crops = torch.from_numpy(pixels)
         for row in mirrored.nonzero()[0].tolist():
             crops[row].copy_(crops[row].flip(1))  # seven times as fast as by numpy
         return ImageBatch(
             pixels=crops.permute(0, 3, 1, 2),  # stays channels-last in memory
-            captions=pad_captions(captions),
+            captions=pad_captions(captions) if captions else no_captions(len(places)),
             classes=None if self.class_ids is None else torch.from_numpy(self.class_ids[indices]),
             indices=torch.tensor(indices),
             mirrored=torch.from_numpy(mirrored),
+            embedding=None if self.embeddings is None else torch.from_numpy(self.embeddings.of(said)),
         )
 
     def _crop_and_flip(self, image: np.ndarray, rng: np.random.Generator) -> tuple[int, int, bool]:

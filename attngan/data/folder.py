@@ -5,6 +5,8 @@
 and ``split``. A CSV file (``metadata.csv``, or the only one there) has the same columns; an image may have several
 rows, one caption each. Either may also lie one folder deeper, one file a folder.
 
+Without captions a plain folder of images will do, with or without such files.
+
 An image's split is what its ``split`` says; else, where every image lies in a folder ``train/``, ``validation/`` or
 ``test/``, that folder; else it comes from a stable hash of its name: 80 % train, 10 % validation, 10 % test.
 """
@@ -42,12 +44,15 @@ class _Entry:
     rows: set[tuple] = field(default_factory=set)
 
 
-def read_folder(root: str | Path, findings: Findings | None = None) -> dict[str, list[CaptionedImage]]:
+def read_folder(
+    root: str | Path, findings: Findings | None = None, captions: bool = True
+) -> dict[str, list[CaptionedImage]]:
     """The captioned images of a folder and the folders in it, by split.
 
     Args:
         root: The folder.
         findings: Takes what is wrong with single images, which then are left out; None: they are an error.
+        captions: Read the captions; else the images alone, of which none needs any.
 
     Raises:
         ValueError: When a metadata file is malformed, several contradict each other or, without `findings`, an image
@@ -56,23 +61,29 @@ def read_folder(root: str | Path, findings: Findings | None = None) -> dict[str,
     root = Path(root)
     with collecting(findings) as findings:
         metadata = _metadata_files(root)
-        entries = _from_metadata(root, metadata, findings) if metadata else _from_text_files(root, findings)
+        if metadata:
+            entries = _from_metadata(root, metadata, findings, captions)
+        else:
+            entries = _from_text_files(root, findings) if captions else _images_alone(root)
         _assign_splits(entries)
         numbers = class_numbers(entry.label for entry in entries if entry.label is not None)
         images: dict[str, list[CaptionedImage]] = {"train": [], "validation": [], "test": []}
         for entry in entries:
-            if entry.captions is None:
-                captions = read_caption_file(entry.path.with_suffix(".txt"), findings)
-            else:
-                captions = clean_captions(entry.captions, entry.where, findings)
-            if captions is not None:
+            own = _captions_of(entry, findings) if captions else ()
+            if own is not None:
                 label = numbers.get(entry.label)
-                image = CaptionedImage(entry.name, entry.path, captions, label, entry.box)
+                image = CaptionedImage(entry.name, entry.path, own, label, entry.box)
                 images[entry.split or split_by_hash(entry.name)].append(image)
         if numbers and any(image.class_id is None for own in images.values() for image in own):
             findings.add_note("images without a class", f"{root}: not all images have a class, so none is used")
             images = {split: [_without_class(image) for image in own] for split, own in images.items()}
     return images
+
+
+def _captions_of(entry: _Entry, findings: Findings) -> tuple[str, ...] | None:
+    if entry.captions is None:
+        return read_caption_file(entry.path.with_suffix(".txt"), findings)
+    return clean_captions(entry.captions, entry.where, findings)
 
 
 def _without_class(image: CaptionedImage) -> CaptionedImage:
@@ -91,7 +102,24 @@ def _name(root: Path, path: Path) -> str:
     return path.relative_to(root).with_suffix("").as_posix()
 
 
-# Captions beside the images
+# Images alone, or with captions beside them
+
+
+def _images_alone(root: Path) -> list[_Entry]:
+    """Every image, by its name with the suffix where two differ in nothing else."""
+    entries: dict[str, _Entry] = {}
+    for path in _files(root):
+        if path.suffix.lower() in IMAGE_SUFFIXES:
+            name = _name(root, path)
+            name = name if name not in entries else path.relative_to(root).as_posix()
+            entries[name] = _Entry(name, path, str(path))
+    if not entries:
+        raise _no_images(root)
+    return list(entries.values())
+
+
+def _no_images(root: Path) -> ValueError:
+    return ValueError(f"{root}: no images ({', '.join(sorted(IMAGE_SUFFIXES))})")
 
 
 def _from_text_files(root: Path, findings: Findings) -> list[_Entry]:
@@ -107,11 +135,12 @@ def _from_text_files(root: Path, findings: Findings) -> list[_Entry]:
             else:
                 entries[name] = _Entry(name, path, str(path))
     if not entries:
-        raise ValueError(f"{root}: no images ({', '.join(sorted(IMAGE_SUFFIXES))})")
+        raise _no_images(root)
     if not texts:
         raise ValueError(
             f"{root}: no captions: neither metadata.jsonl, nor a CSV file, nor a .txt file beside each image "
-            f"(for example {next(iter(entries.values())).path.with_suffix('.txt')})"
+            f"(for example {next(iter(entries.values())).path.with_suffix('.txt')}); images alone are read with "
+            "captions_per_image 0"
         )
     for name in sorted(texts - entries.keys()):
         findings.add_note("captions of no image", f"{root / name}.txt: no image beside it")
@@ -141,10 +170,11 @@ def _metadata_files(root: Path) -> list[Path]:
     return tables
 
 
-def _from_metadata(root: Path, files: list[Path], findings: Findings) -> list[_Entry]:
+def _from_metadata(root: Path, files: list[Path], findings: Findings, captions: bool) -> list[_Entry]:
     entries: dict[str, _Entry] = {}
     for file in files:
-        for line, row in _rows(file, findings):
+        for line, row in _rows(file, findings, captions):
+            row = row if captions else {**row, "texts": []}
             _add_row(root, file, f"{file}, line {line}", row, entries, findings)
     mentioned = {entry.path for entry in entries.values()}
     for path in _files(root):
@@ -159,12 +189,14 @@ def _from_metadata(root: Path, files: list[Path], findings: Findings) -> list[_E
     return usable
 
 
-def _rows(file: Path, findings: Findings) -> Iterator[tuple[int, dict[str, Any]]]:
+def _rows(file: Path, findings: Findings, captions: bool) -> Iterator[tuple[int, dict[str, Any]]]:
     try:
         text = file.read_bytes().decode("utf-8-sig")
     except UnicodeDecodeError as error:
         raise ValueError(f"{file}: not UTF-8 (byte {error.start:,}); save it as UTF-8") from None
-    yield from (_json_rows if file.suffix == ".jsonl" else _csv_rows)(file, text, findings)
+    yield from (
+        _json_rows(file, text, findings) if file.suffix == ".jsonl" else _csv_rows(file, text, findings, captions)
+    )
 
 
 def _json_rows(file: Path, text: str, findings: Findings) -> Iterator[tuple[int, dict[str, Any]]]:
@@ -182,14 +214,14 @@ def _json_rows(file: Path, text: str, findings: Findings) -> Iterator[tuple[int,
             findings.add_bad("malformed row", f"{file}, line {number}: not a JSON object")
 
 
-def _csv_rows(file: Path, text: str, findings: Findings) -> Iterator[tuple[int, dict[str, Any]]]:
+def _csv_rows(file: Path, text: str, findings: Findings, captions: bool) -> Iterator[tuple[int, dict[str, Any]]]:
     if "\0" in text:
         findings.add_note("NUL bytes in captions", f"{file}: NUL bytes taken for spaces")
         text = text.replace("\0", " ")
     csv.field_size_limit(100_000_000)
     reader = csv.DictReader(io.StringIO(text, newline=""), restkey="too many fields", strict=True)
     columns = reader.fieldnames or []
-    if "file_name" not in columns or not {"text", "texts"} & set(columns):
+    if "file_name" not in columns or (captions and not {"text", "texts"} & set(columns)):
         raise ValueError(
             f"{file}: its first line must name the columns file_name and text (or texts); optional are class, bbox and "
             f"split; found: {', '.join(map(str, columns)) or 'nothing'}"

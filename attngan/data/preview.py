@@ -14,7 +14,7 @@ _BOX, _CROP = (230, 60, 40), (30, 140, 230)
 
 
 def preview(images: Sequence[CaptionedImage], columns: int = 4) -> Image.Image:
-    """A grid of images (box red, crop blue), each with its crop beside it and its first caption below.
+    """A grid of images (box red, crop blue), each with its crop beside it and its first caption, if any, below.
 
     Args:
         images: Usable ones.
@@ -45,7 +45,7 @@ def _cell(image: CaptionedImage) -> Image.Image:
     text = ImageDraw.Draw(cell)
     small = ImageFont.load_default(11)
     text.text((5, 3), _short(image.name, 62), fill="black", font=small)
-    lines = textwrap.wrap(image.captions[0], 68)[:4]
+    lines = textwrap.wrap(image.captions[0], 68)[:4] if image.captions else []
     more = f" (+{len(image.captions) - 1})" if len(image.captions) > 1 else ""
     text.multiline_text((5, _SIDE + 26), "\n".join(lines) + more, fill="black", font=ImageFont.load_default(12))
     return cell

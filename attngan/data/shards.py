@@ -17,6 +17,7 @@ import io
 import json
 import re
 import tarfile
+from bisect import bisect_right
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -71,10 +72,18 @@ class ShardStream:
                 if attempt == _ATTEMPTS - 1:
                     raise ValueError(f"{address}: cannot be read: {error}") from error
 
-    def in_order(self) -> Iterator[tuple[int, bytes]]:
-        """All images of the split."""
-        for shard in range(len(self.files)):
-            yield from self.images(shard)
+    def in_order(self, start: int = 0) -> Iterator[tuple[int, bytes]]:
+        """All images of the split from a position on."""
+        for shard in range(self.shard_of(start), len(self.files)):
+            yield from (item for item in self.images(shard) if item[0] >= start)
+
+    def shard_of(self, position: int) -> int:
+        """Which shard an image of the split is in."""
+        return bisect_right(self.starts, position) - 1
+
+    def image(self, position: int) -> bytes:
+        """The file content of one image; its shard is read up to it."""
+        return next(content for place, content in self.images(self.shard_of(position)) if place == position)
 
 
 def write_shards(
@@ -127,12 +136,15 @@ def _write_shard(path: Path, images: Sequence[CaptionedImage], start: int) -> No
                 tar.addfile(member, io.BytesIO(content))
 
 
-def read_shards(root: str | Path, scratch: Path) -> tuple[dict[str, list[CaptionedImage]], ShardStream, bool]:
+def read_shards(
+    root: str | Path, scratch: Path, captions: bool = True
+) -> tuple[dict[str, list[CaptionedImage]], ShardStream, bool]:
     """The captioned images of shards by split, the stream of the training images, and whether validation is held out.
 
     Args:
         root: Folder or address of the shards.
         scratch: Where the images of the other splits are put.
+        captions: Give the captions, which every image must have; else the images alone.
 
     Raises:
         FileNotFoundError: When there is no index.
@@ -146,7 +158,7 @@ def read_shards(root: str | Path, scratch: Path) -> tuple[dict[str, list[Caption
         streams[split] = ShardStream(
             root, tuple(shard["file"] for shard in shards), tuple(np.cumsum([0, *counts]).tolist())
         )
-        splits[split] = _read_captions(root, split, sum(counts))
+        splits[split] = _read_captions(root, split, sum(counts), captions)
     if "train" not in streams:
         raise ValueError(f"{root}: no shards of a training split")
     for split in splits.keys() - {"train"}:
@@ -177,7 +189,7 @@ def _read_index(root: str) -> dict[str, Any]:
     return index
 
 
-def _read_captions(root: str, split: str, count: int) -> list[CaptionedImage]:
+def _read_captions(root: str, split: str, count: int, wanted: bool) -> list[CaptionedImage]:
     """The images of a split; their paths say which member of the shards they are and lead to no file."""
     address = _join(root, f"{split}.jsonl")
     images = []
@@ -186,10 +198,12 @@ def _read_captions(root: str, split: str, count: int) -> list[CaptionedImage]:
             try:
                 entry = json.loads(line)
                 box = None if entry["bbox"] is None else tuple(map(float, entry["bbox"]))
-                captions = tuple(map(str, entry["texts"]))
+                captions = tuple(map(str, entry["texts"])) if wanted else ()
                 label = None if entry["class"] is None else int(entry["class"])
-                if not captions or (box is not None and len(box) != 4):
-                    raise ValueError("no captions, or a box that is none")
+                if wanted and not captions:
+                    raise ValueError("no captions (images alone are read with captions_per_image 0)")
+                if box is not None and len(box) != 4:
+                    raise ValueError(f"the box {box} is none")
             except (ValueError, KeyError, TypeError) as error:
                 raise ValueError(f"{address}, line {number}: {error}") from error
             images.append(CaptionedImage(str(entry["name"]), Path(f"{number - 1:09}"), captions, label, box))  # type: ignore[arg-type]

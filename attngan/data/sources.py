@@ -33,7 +33,11 @@ class Source:
 
 
 def open_source(
-    name: str, root: str | Path, findings: Findings | None = None, scratch: str | Path | None = None
+    name: str,
+    root: str | Path,
+    findings: Findings | None = None,
+    scratch: str | Path | None = None,
+    captions: bool = True,
 ) -> Source:
     """A data set by the name of its source.
 
@@ -42,6 +46,7 @@ def open_source(
         root: The data set's folder, or for shards an address.
         findings: Takes what is wrong with single images, which then are left out; None: they are an error.
         scratch: Where a source may put files that it has to fetch; None: where the data set's caches are.
+        captions: Read the captions; else the images alone, of which none needs any.
 
     Raises:
         FileNotFoundError: When the folder is not there.
@@ -51,28 +56,30 @@ def open_source(
         raise ValueError(f"there is no data source {name!r}: choose one of {', '.join(SOURCES)}")
     if "://" not in str(root) and not Path(root).is_dir():
         raise FileNotFoundError(f"{root}: no such folder (the root of the data set)")
-    source = SOURCES[name](root, findings, Path(scratch) if scratch is not None else cache_folder(root))
+    source = SOURCES[name](root, findings, captions, Path(scratch) if scratch is not None else cache_folder(root))
     return Source({split: own for split, own in source.splits.items() if own}, source.streams, source.training_captions)
 
 
-def read_source(name: str, root: str | Path, findings: Findings | None = None) -> Splits:
+def read_source(name: str, root: str | Path, findings: Findings | None = None, captions: bool = True) -> Splits:
     """The captioned images of a data set by split; like `open_source`."""
-    return open_source(name, root, findings).splits
+    return open_source(name, root, findings, captions=captions).splits
 
 
-Reader = Callable[[str | Path, Findings | None, Path], Source]
+Reader = Callable[[str | Path, Findings | None, bool, Path], Source]
 
 
 def _by_split(read: Callable[..., list[CaptionedImage]]) -> Reader:
-    return lambda root, findings, _scratch: Source({split: read(root, split, findings) for split in ("train", "test")})
+    return lambda root, findings, captions, _scratch: Source(
+        {split: read(root, split, findings, captions) for split in ("train", "test")}
+    )
 
 
 def _whole(read: Callable[..., Splits]) -> Reader:
-    return lambda root, findings, _scratch: Source(read(root, findings))
+    return lambda root, findings, captions, _scratch: Source(read(root, findings, captions))
 
 
-def _shards(root: str | Path, _findings: Findings | None, scratch: Path) -> Source:
-    splits, stream, held_out = read_shards(root, scratch)
+def _shards(root: str | Path, _findings: Findings | None, captions: bool, scratch: Path) -> Source:
+    splits, stream, held_out = read_shards(root, scratch, captions)
     return Source(splits, {"train": stream}, ("train", "validation") if held_out else ("train",))
 
 
@@ -82,6 +89,7 @@ SOURCES: dict[str, Reader] = {
     "coco2014": _by_split(partial(read_coco, year=2014)),
     "coco2017": _by_split(partial(read_coco, year=2017)),
     "flowers": _whole(read_flowers),
+    "flowers_official": _whole(partial(read_flowers, official=True)),
     "folder": _whole(read_folder),
     "shards": _shards,
 }

@@ -12,7 +12,6 @@ import torch
 from torch.utils.data import IterableDataset
 
 from attngan.data.dataset import CaptionedImageDataset
-from attngan.data.images import UnusableImageError, load_pixels, shorter_side
 from attngan.data.shards import ShardStream
 from attngan.records import ImageBatch
 
@@ -122,7 +121,7 @@ class StreamedBatches(IterableDataset):
             files.append(content)
             if len(places) == self.order.batch_size:
                 if passed_over <= number < until:
-                    pixels = [self._pixels(i, file) for (_e, i), file in zip(places, files, strict=True)]
+                    pixels = [self.dataset.decoded(i, file) for (_e, i), file in zip(places, files, strict=True)]
                     yield self.dataset.batch(places, pixels)
                 places, files = [], []
                 number += 1
@@ -149,10 +148,3 @@ class StreamedBatches(IterableDataset):
             for position, content in self.stream.images(int(shard)):
                 if position in index_of:
                     yield index_of[position], content
-
-    def _pixels(self, index: int, content: bytes) -> np.ndarray:
-        image = self.dataset.images[index]
-        try:
-            return load_pixels(content, image.box, shorter_side(self.dataset.image_size))
-        except UnusableImageError as error:
-            raise ValueError(f"{self.stream.root}: image {image.name}: {error}; the shards are damaged") from error

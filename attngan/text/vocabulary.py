@@ -179,6 +179,11 @@ def pad_captions(captions: Sequence[Sequence[int]], width: int | None = None) ->
     return CaptionBatch(torch.from_numpy(padded), torch.tensor(lengths))
 
 
+def no_captions(batch: int) -> CaptionBatch:
+    """The captions of a batch of images that have none: no word each."""
+    return CaptionBatch(torch.zeros(batch, 0, dtype=torch.int64), torch.zeros(batch, dtype=torch.int64))
+
+
 def limit_words(ids: Sequence[int], limit: int, rng: np.random.Generator | None = None) -> list[int]:
     """At most `limit` words of a caption, in their order.
 

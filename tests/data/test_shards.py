@@ -102,7 +102,7 @@ def test_an_epoch_streams_every_image_with_its_own_pixels(shards):
         assert sorted(orders[-1]) == list(range(36))
     assert orders[0] != orders[1]
     batch = batches[0]
-    contents = dict(data._streams["train"].in_order())
+    contents = dict(data.split("train").stream.in_order())
     dataset = data.split("train")
     for row, index in enumerate(batch.indices.tolist()):
         image = dataset.images[index]

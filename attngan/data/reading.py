@@ -1,0 +1,103 @@
+"""A data set made ready to train on: its captioned images, and where their pixels and embeddings are."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from pytorch_lightning.utilities.rank_zero import rank_zero_only
+
+from attngan.data.embeddings import EmbeddingFile, open_embeddings_of
+from attngan.data.findings import Findings
+from attngan.data.image_cache import ImageCache, cache_folder, cache_path, open_or_build
+from attngan.data.images import shorter_side
+from attngan.data.shards import ShardStream
+from attngan.data.sources import Splits, open_source
+
+_SHOW_PROGRESS_FROM = 500  # images to decode
+
+
+@dataclass(frozen=True)
+class ReadyData:
+    """What training reads.
+
+    Args:
+        images: Captioned images by split.
+        pixels: Where their pixels are, by split: a cache, or the shards that they are streamed from.
+        embeddings: Precomputed sentence embeddings of their captions by split, where there are any.
+        training_captions: The splits whose captions make the vocabulary.
+    """
+
+    images: Splits
+    pixels: dict[str, ImageCache | ShardStream]
+    embeddings: dict[str, EmbeddingFile]
+    training_captions: tuple[str, ...]
+
+    def undecodable(self, split: str) -> set[int]:
+        """Positions of a split's images without pixels."""
+        pixels = self.pixels[split]
+        return set(pixels.bad) if isinstance(pixels, ImageCache) else set()
+
+
+def make_ready(
+    root: str | Path,
+    source: str,
+    image_size: int,
+    findings: Findings,
+    skip_bad: bool = False,
+    captions: bool = True,
+    text_embeddings: str | None = None,
+    cache_dir: str | None = None,
+) -> ReadyData:
+    """Reads a data set, checks it and builds what is missing of its image caches.
+
+    Args:
+        root: The data set's folder, or for shards an address.
+        source: What kind of data set it is.
+        image_size: Side of the largest images in pixels.
+        findings: Takes what is wrong with single images.
+        skip_bad: Images that cannot be used are left out; else they are an error.
+        captions: Read the captions; else the images alone.
+        text_embeddings: Path of the files with precomputed embeddings.
+        cache_dir: Where the caches are.
+
+    Raises:
+        ValueError: When there is nothing to train on or, without `skip_bad`, an image cannot be used.
+    """
+
+    def stop_unless_skipping() -> None:
+        if not skip_bad:
+            findings.stop_if_bad()
+
+    scratch = cache_folder(root, cache_dir)
+    opened = open_source(source, root, findings, scratch, captions)
+    images = opened.splits
+    if not images.get("train"):
+        findings.stop_if_bad()
+        raise ValueError(f"{root}: no images to train on")
+    stop_unless_skipping()  # before decoding for minutes
+    embeddings = open_embeddings_of(images, root, text_embeddings, scratch) if text_embeddings is not None else {}
+    pixels: dict[str, ImageCache | ShardStream] = {**opened.streams}
+    for split, of_split in images.items():
+        if split in pixels:
+            continue
+        with _progress_bar(f"decoding {split} images", len(of_split)) as progress:
+            path = cache_path(root, source, split, image_size, cache_dir)
+            pixels[split] = cache = open_or_build(path, of_split, shorter_side(image_size), progress=progress)
+        for position, reason in cache.bad.items():
+            findings.add_bad("unusable image", f"{of_split[position].path}: {reason}")
+    stop_unless_skipping()
+    return ReadyData(images, pixels, embeddings, opened.training_captions)
+
+
+@contextmanager
+def _progress_bar(what: str, total: int) -> Iterator[Callable[[int, int], None] | None]:
+    """Shows how far a long build is, on the first process only."""
+    if total < _SHOW_PROGRESS_FROM or getattr(rank_zero_only, "rank", 0) != 0:
+        yield None
+        return
+    from rich.progress import Progress
+
+    with Progress(transient=True) as bar:
+        task = bar.add_task(what, total=total)
+        yield lambda done, of_all: bar.update(task, completed=done, total=of_all)
