@@ -28,7 +28,10 @@ def _font(size: int) -> ImageFont.ImageFont | ImageFont.FreeTypeFont:
 
 
 def caption_grid(
-    rows: Sequence[tuple[str, Sequence[Float[Tensor, "3 height width"]]]], side: int = 96, text_width: int = 260
+    rows: Sequence[tuple[str, Sequence[Float[Tensor, "3 height width"]]]],
+    side: int = 96,
+    text_width: int = 260,
+    header: Sequence[str] = (),
 ) -> Image.Image:
     """A row a caption: its text, then its images.
 
@@ -36,16 +39,22 @@ def caption_grid(
         rows: Captions, each with its images in [-1, 1].
         side: Side of an image in the picture, in pixels.
         text_width: Room for the captions.
+        header: What stands above each column.
     """
     if not rows:
         raise ValueError("there is no caption to show")
     columns = max(len(images) for _, images in rows)
-    size = (text_width + columns * (side + MARGIN) + MARGIN, len(rows) * (side + MARGIN) + MARGIN)
+    above = [textwrap.wrap(text, max(4, side // 6)) for text in header]
+    header_height = max((15 * len(lines) + MARGIN for lines in above), default=0)
+    size = (text_width + columns * (side + MARGIN) + MARGIN, header_height + len(rows) * (side + MARGIN) + MARGIN)
     sheet = Image.new("RGB", size, PAPER)
     draw = ImageDraw.Draw(sheet)
     font = _font(13)
+    for column, lines in enumerate(above):
+        left = text_width + column * (side + MARGIN)
+        draw.multiline_text((left, MARGIN), "\n".join(lines), fill=INK, font=_font(11), spacing=2)
     for row, (caption, images) in enumerate(rows):
-        top = MARGIN + row * (side + MARGIN)
+        top = MARGIN + header_height + row * (side + MARGIN)
         lines = textwrap.wrap(caption, int(text_width / 7))[: max(1, side // 16)]
         draw.multiline_text((MARGIN, top), "\n".join(lines), fill=INK, font=font, spacing=3)
         for column, image in enumerate(images):

@@ -1,4 +1,4 @@
-"""Captions and a checkpoint to images and attention maps.
+"""A checkpoint, and captions where its generator reads text, to images and attention maps.
 
 A picture depends on its caption, the seed and the sample's number, and on nothing else: z and the conditioning noise
 are drawn for each sample by itself. A caption with one word changed therefore shares its noise.
@@ -7,7 +7,7 @@ are drawn for each sample by itself. A caption with one word changed therefore s
 import itertools
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import numpy as np
 import torch
@@ -16,42 +16,46 @@ from torch import Tensor
 
 from attngan.checkpoint import ENTRY, file_sha256, load_part, read_checkpoint
 from attngan.networks.description import build
-from attngan.networks.multistage import MultiStageGenerator
+from attngan.networks.generator import Generator
 from attngan.networks.text_encoder import TextEncoder
 from attngan.records import GeneratedImages, GeneratorNoise, TextFeatures
 from attngan.text.vocabulary import Vocabulary, limit_words, pad_captions
 
+#: Words of a caption that are read where a checkpoint does not say how many (CUB's number).
+WORD_LIMIT = 25
+
 
 def sample_noise(
-    numbers: Sequence[int], noise_dim: int, condition_dim: int, seed: int, truncation: float | None = None
+    numbers: Sequence[int], noise_dim: int, condition_noise_dim: int, seed: int, truncation: float | None = None
 ) -> GeneratorNoise:
     """The noise of these samples, each from (seed, number) alone.
 
     Args:
         numbers: Sample numbers, from 0.
         noise_dim: Length of the latent vector.
-        condition_dim: Length of the conditioning noise.
+        condition_noise_dim: Length of the conditioning noise.
         seed: Of the whole set of samples.
         truncation: Values beyond plus or minus this are drawn again (0.88 in DF-GAN's protocol); None for none.
     """
+    length = noise_dim + condition_noise_dim
     rows = []
     for number in numbers:
         rng = np.random.default_rng((seed, number))
-        row = rng.standard_normal(noise_dim + condition_dim, dtype=np.float32)
+        row = rng.standard_normal(length, dtype=np.float32)
         if truncation is not None:
             while (outside := np.abs(row) > truncation).any():
                 row[outside] = rng.standard_normal(int(outside.sum()), dtype=np.float32)
         rows.append(row)
-    noise = torch.from_numpy(np.stack(rows)) if rows else torch.empty(0, noise_dim + condition_dim)
+    noise = torch.from_numpy(np.stack(rows)) if rows else torch.empty(0, length)
     return GeneratorNoise(noise[:, :noise_dim], noise[:, noise_dim:])
 
 
 class Sampler:
-    """A generator, its text encoder and vocabulary, ready to draw.
+    """A generator and what it reads text with, ready to draw.
 
     Args:
         generator: In eval mode; the moving average of a training run.
-        text_encoder: The DAMSM's.
+        text_encoder: The DAMSM's; None where the generator reads precomputed sentence embeddings, or no text.
         vocabulary: The text encoder's.
         sha256: Of the file that all this came from.
         word_limit: Captions are cut after this many words.
@@ -59,14 +63,14 @@ class Sampler:
 
     def __init__(
         self,
-        generator: MultiStageGenerator,
-        text_encoder: TextEncoder,
-        vocabulary: Vocabulary,
+        generator: Generator,
+        text_encoder: TextEncoder | None = None,
+        vocabulary: Vocabulary | None = None,
         sha256: str = "",
-        word_limit: int = 25,
+        word_limit: int = WORD_LIMIT,
     ) -> None:
         self.generator = generator.eval()
-        self.text_encoder = text_encoder.eval()
+        self.text_encoder = None if text_encoder is None else text_encoder.eval()
         self.vocabulary = vocabulary
         self.sha256 = sha256
         self.word_limit = word_limit
@@ -92,15 +96,19 @@ class Sampler:
             )
         generator = build(entry["generator"])
         load_part(generator, contents, "ema.generator")
-        text_encoder = build(entry["damsm"]["text_encoder"])
-        load_part(text_encoder, contents, "damsm.text_encoder")
-        vocabulary = Vocabulary.from_dict(entry["damsm"]["vocabulary"])
-        sampler = cls(generator, text_encoder, vocabulary, file_sha256(checkpoint))
+        text_encoder = vocabulary = None
+        if damsm := entry.get("damsm"):
+            text_encoder = build(damsm["text_encoder"])
+            load_part(text_encoder, contents, "damsm.text_encoder")
+            vocabulary = Vocabulary.from_dict(damsm["vocabulary"])
+        word_limit = entry.get("word_limit") or WORD_LIMIT
+        sampler = cls(generator, text_encoder, vocabulary, file_sha256(checkpoint), word_limit)
         return sampler.to(device or ("cuda" if torch.cuda.is_available() else "cpu"))
 
     def to(self, device: str | torch.device) -> "Sampler":
         self.generator.to(device)
-        self.text_encoder.to(device)
+        if self.text_encoder is not None:
+            self.text_encoder.to(device)
         return self
 
     @property
@@ -115,46 +123,92 @@ class Sampler:
     @property
     def attends(self) -> bool:
         """Whether the generator has attention maps over words."""
-        return len(self.generator.stages) > 0
+        return self.generator.attends
+
+    @property
+    def reads(self) -> Literal["captions", "embeddings", "nothing"]:
+        """What is drawn from beside the noise: captions, precomputed sentence embeddings, or nothing."""
+        if self.generator.embed_dim is None:
+            return "nothing"
+        return "embeddings" if self.text_encoder is None else "captions"
+
+    def knows(self, caption: str) -> bool:
+        """Whether the vocabulary has a word of the caption; True where there is no vocabulary."""
+        return self.vocabulary is None or self.vocabulary.knows_any(caption)
 
     def words(self, caption: str) -> list[str]:
         """The words of a caption that the generator sees."""
+        if self.vocabulary is None:
+            return []
         return self.vocabulary.words_of(limit_words(self.vocabulary.encode(caption), self.word_limit, None))
 
     @torch.inference_mode()
-    def encode(self, captions: Sequence[str]) -> TextFeatures:
-        """Text features of captions.
+    def encode(self, texts: Sequence[str] | Float[Tensor, "batch text"]) -> TextFeatures:
+        """What the generator reads, of captions, or of sentence embeddings where it reads those.
 
         Raises:
-            ValueError: A caption of which the vocabulary knows no word.
+            ValueError: A caption of which the vocabulary knows no word; text of a kind that this generator does not
+                read.
         """
-        for caption in captions:
+        if self.reads == "nothing":
+            raise ValueError("this generator was trained without text and reads none: leave the captions out")
+        if isinstance(texts, Tensor):
+            return self._of_embeddings(texts)
+        if self.text_encoder is None or self.vocabulary is None:
+            raise ValueError(
+                f"this generator reads precomputed sentence embeddings of {self.generator.embed_dim} numbers, no "
+                "captions: give those (--embeddings FILE.npy)"
+            )
+        for caption in texts:
             if not self.vocabulary.knows_any(caption):
                 raise ValueError(f"the vocabulary knows no word of the caption {caption!r}")
-        ids = [limit_words(self.vocabulary.encode(caption), self.word_limit, None) for caption in captions]
+        ids = [limit_words(self.vocabulary.encode(caption), self.word_limit, None) for caption in texts]
         return self.text_encoder(pad_captions(ids).to(self.device))
+
+    def _of_embeddings(self, embeddings: Tensor) -> TextFeatures:
+        if self.reads == "captions":
+            raise ValueError("this generator reads captions through its own text encoder, no precomputed embeddings")
+        if embeddings.ndim != 2 or embeddings.shape[1] != self.generator.embed_dim:
+            raise ValueError(
+                f"this generator reads sentence embeddings of {self.generator.embed_dim} numbers, one a row; these "
+                f"have the shape {tuple(embeddings.shape)}"
+            )
+        return TextFeatures.of_sentences(embeddings.to(self.device, torch.float32))
 
     @torch.inference_mode()
     def draw(
-        self, captions: Sequence[str], noise_numbers: Sequence[int], seed: int = 0, truncation: float | None = None
+        self,
+        texts: Sequence[str] | Float[Tensor, "batch text"] | None,
+        noise_numbers: Sequence[int],
+        seed: int = 0,
+        truncation: float | None = None,
     ) -> GeneratedImages:
-        """One image a caption, with the noise of (seed, its number); a batch at once."""
-        return self.draw_features(self.encode(captions), noise_numbers, seed, truncation)
+        """One image a caption (or embedding), with the noise of (seed, its number); a batch at once.
+
+        ``texts`` is None for a generator that reads no text.
+        """
+        return self.draw_features(None if texts is None else self.encode(texts), noise_numbers, seed, truncation)
 
     @torch.inference_mode()
     def draw_features(
-        self, text: TextFeatures, noise_numbers: Sequence[int], seed: int = 0, truncation: float | None = None
+        self, text: TextFeatures | None, noise_numbers: Sequence[int], seed: int = 0, truncation: float | None = None
     ) -> GeneratedImages:
-        """As `draw`, for captions that are encoded already."""
+        """As `draw`, for texts that are encoded already."""
+        if text is None and self.reads != "nothing":
+            raise ValueError(f"this generator reads {self.reads}: there are none to draw")
         generator = self.generator
-        noise = sample_noise(noise_numbers, generator.noise_dim, generator.condition_dim, seed, truncation)
+        noise = sample_noise(noise_numbers, generator.noise_dim, generator.condition_noise_dim, seed, truncation)
         return generator(GeneratorNoise(*(part.to(self.device) for part in noise)), text)
 
 
 class Drawn(NamedTuple):
-    """One picture: its caption and sample number, the image in [-1, 1], and the attention map of each stage."""
+    """One picture: its text's position and, of a caption, words; its sample number; image in [-1, 1]; attention maps.
 
-    caption: str
+    There is one map a stage that attends to words.
+    """
+
+    position: int
+    caption: str | None
     number: int
     image: Float[Tensor, "3 height width"]
     attention: tuple[Float[Tensor, "words _ _"], ...]
@@ -162,23 +216,38 @@ class Drawn(NamedTuple):
 
 def draw_all(
     sampler: Sampler,
-    captions: Iterable[str],
-    samples_per_caption: int = 1,
+    texts: Iterable[str | Tensor | None],
+    samples_per_text: int = 1,
     seed: int = 0,
     batch_size: int = 16,
     truncation: float | None = None,
 ) -> Iterator[Drawn]:
-    """Pictures of captions, one after another: caption by caption, sample 0, 1, ... of each; in constant memory."""
-    jobs = ((caption, number) for caption in captions for number in range(samples_per_caption))
+    """Pictures of captions, one after another: caption by caption, sample 0, 1, ... of each; in constant memory.
+
+    Args:
+        sampler: Draws.
+        texts: Captions, or sentence embeddings, or one None for a generator that reads no text.
+        samples_per_text: Pictures of each.
+        seed: The same seed gives the same pictures, whatever else is drawn.
+        batch_size: Pictures drawn at once.
+        truncation: Bound of the noise; None for none.
+    """
+    jobs = ((*text, number) for text in enumerate(texts) for number in range(samples_per_text))
     while batch := list(itertools.islice(jobs, batch_size)):
-        texts, numbers = [caption for caption, _ in batch], [number for _, number in batch]
-        drawn = sampler.draw(texts, numbers, seed, truncation)
-        for i, (caption, number) in enumerate(batch):
+        drawn = sampler.draw(_together([text for _, text, _ in batch]), [job[-1] for job in batch], seed, truncation)
+        for i, (position, text, number) in enumerate(batch):
             attention = tuple(weights[i].cpu() for weights in drawn.attention)
-            yield Drawn(caption, number, drawn.images[-1][i].float().cpu(), attention)
+            caption = text if isinstance(text, str) else None
+            yield Drawn(position, caption, number, drawn.images[-1][i].float().cpu(), attention)
 
 
-@torch.inference_mode()
+def _together(texts: Sequence[str | Tensor | None]) -> list[str] | Tensor | None:
+    """A batch's captions or embeddings, as the sampler takes them."""
+    captions = [text for text in texts if isinstance(text, str)]
+    embeddings = [text for text in texts if isinstance(text, Tensor)]
+    return captions or (torch.stack(embeddings) if embeddings else None)
+
+
 def interpolate(
     sampler: Sampler,
     first: str,
@@ -212,7 +281,7 @@ def interpolate(
 
 def sample(
     checkpoint: str | Path,
-    captions: Sequence[str],
+    captions: Sequence[str] | Float[Tensor, "captions text"] | None = None,
     samples_per_caption: int = 1,
     seed: int = 0,
     batch_size: int = 16,
@@ -223,8 +292,9 @@ def sample(
 
     Args:
         checkpoint: Of `attngan train` or `attngan export`.
-        captions: One or more.
-        samples_per_caption: Images of each caption.
+        captions: One or more; for a generator that reads precomputed sentence embeddings those, one a row; None for one
+            that reads no text.
+        samples_per_caption: Images of each caption; of a generator that reads no text: images.
         seed: The same seed gives the same images, whatever else is drawn.
         batch_size: Images drawn at once.
         truncation: Bound of the noise; None for none.
@@ -234,7 +304,8 @@ def sample(
         Images in [-1, 1], caption by caption, and for each the attention maps over its words, one a stage.
     """
     sampler = Sampler.load(checkpoint, device)
-    drawn = list(draw_all(sampler, captions, samples_per_caption, seed, batch_size, truncation))
+    texts: Iterable[str | Tensor | None] = [None] if captions is None else captions
+    drawn = list(draw_all(sampler, texts, samples_per_caption, seed, batch_size, truncation))
     if not drawn:
         raise ValueError("there is no caption to draw")
     return torch.stack([d.image for d in drawn]), [d.attention for d in drawn]
