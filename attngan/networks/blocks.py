@@ -78,9 +78,9 @@ class ResidualBlock(nn.Module):
         return self.after(x + self.block(x))
 
 
-def image_head(channels: int) -> nn.Sequential:
+def image_head(channels: int, bias: bool = False) -> nn.Sequential:
     """Features to an RGB image in [-1, 1]."""
-    return nn.Sequential(conv3x3(channels, 3), nn.Tanh())
+    return nn.Sequential(conv3x3(channels, 3, bias), nn.Tanh())
 
 
 def critic_block(conv: nn.Conv2d, norm: Norm | None) -> nn.Sequential:

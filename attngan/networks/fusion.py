@@ -69,7 +69,7 @@ class WordAttentionFusion(Fusion):
     def forward(
         self, hidden: Features, text: TextFeatures, condition: Condition
     ) -> tuple[Float[Tensor, "batch twice height side"], Attention]:
-        words = self.project(text.words.mT).mT
+        words = self.project(words_of(text).mT).mT
         context, attention = attend(hidden, words, words, text, self.mask)
         return torch.cat([hidden, context], 1), attention
 
@@ -104,7 +104,7 @@ class MemoryFusion(Fusion):
     def forward(
         self, hidden: Features, text: TextFeatures, condition: Condition
     ) -> tuple[Float[Tensor, "batch twice height side"], Attention]:
-        memory = self.write(hidden, text.words)
+        memory = self.write(hidden, words_of(text))
         keys, values = self.key(memory).relu(), self.value(memory).relu()
         read, attention = attend(hidden, keys, values, text, self.mask)
         gate = self.response(torch.cat([hidden, read], 1)).sigmoid()  # (batch, 1, height, side)
@@ -119,6 +119,17 @@ class MemoryFusion(Fusion):
         return gate * self.from_word(words).relu() + (1 - gate) * self.from_picture(picture[:, :, None]).relu()
 
 
+def words_of(text: TextFeatures) -> Float[Tensor, "batch embed words"]:
+    """The words' features, for a fusion that cannot do without."""
+    if text.words.shape[2] == 0:
+        raise ValueError(
+            "this generator attends to words and was given none: precomputed sentence embeddings have no words; "
+            "name a DAMSM with model.damsm, or train a generator that reads sentences alone (StackGAN, StackGAN++, "
+            "DF-GAN)"
+        )
+    return text.words
+
+
 def attend(
     hidden: Features,
     keys: Float[Tensor, "batch width words"],
@@ -127,11 +138,5 @@ def attend(
     mask: PaddingMask,
 ) -> tuple[Features, Attention]:
     """`word_attention` of each place of a feature map; what was read and the weights, as maps."""
-    if text.words.shape[2] == 0:
-        raise ValueError(
-            "this generator attends to words and was given none: precomputed sentence embeddings have no words; "
-            "name a DAMSM with model.damsm, or train a generator that reads sentences alone (StackGAN, StackGAN++, "
-            "DF-GAN)"
-        )
     context, weights = word_attention(hidden.flatten(2), keys, text.padding, mask, values)
     return context.view_as(hidden), weights.mT.unflatten(2, hidden.shape[2:])

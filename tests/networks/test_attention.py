@@ -84,6 +84,16 @@ def test_word_attention_is_the_formula(mask):
             torch.testing.assert_close(context[b, :, r], sum(expected[t] * words[b, :, t] for t in range(5)))
 
 
+def test_word_attention_reads_other_values_by_the_same_weights():
+    query, words, padding = features()
+    values = torch.randn(3, 7, 5)
+    context, weights = word_attention(query, words, padding, values=values)
+    assert torch.equal(weights, word_attention(query, words, padding)[1])
+    for b in range(3):
+        for r in range(6):
+            torch.testing.assert_close(context[b, :, r], sum(weights[b, r, t] * values[b, :, t] for t in range(5)))
+
+
 def test_padding_gets_no_attention():
     query, words, padding = features()
     _, weights = word_attention(query, words, padding)

@@ -1,8 +1,10 @@
+from functools import partial
+
 import pytest
 import torch
 from torch import nn
 
-from attngan.networks.blocks import GLU, ResidualBlock, critic_block, downsample, image_head, init_weights
+from attngan.networks.blocks import GLU, ResidualBlock, critic_block, doublings, downsample, image_head, init_weights
 from attngan.networks.blocks import upsample_block as upsample
 
 
@@ -25,6 +27,32 @@ def test_residual_block_adds_to_its_input_and_has_no_activation_after():
     nn.init.zeros_(last.weight)
     nn.init.constant_(last.bias, -0.5)
     torch.testing.assert_close(block(x), x - 0.5)
+
+
+def test_residual_block_of_stackgan_has_relu_inside_and_after_the_sum():
+    block = ResidualBlock(2, "relu").eval()
+    x = torch.randn(1, 2, 4, 4)
+    first, norm, _, second, last = block.block
+    expected = (x + last(second(norm(first(x)).relu()))).relu()
+    torch.testing.assert_close(block(x), expected)
+    assert (first.out_channels, second.out_channels) == (2, 2)
+
+
+def test_upsample_block_with_relu():
+    block = upsample(2, 3, "relu").eval()
+    x = torch.randn(1, 2, 4, 4)
+    assert block[1].out_channels == 3
+    torch.testing.assert_close(block(x), block[2](block[1](block[0](x))).relu())
+
+
+@pytest.mark.parametrize("side", [-8, 0, 3, 4, 6, 100])
+def test_a_side_that_no_doubling_of_four_reaches_is_refused(side):
+    with pytest.raises(ValueError, match=f"the side must be 8, 16, 32, 64 ... pixels, not {side}"):
+        doublings(side, "the side")
+
+
+def test_doublings_of_four():
+    assert [doublings(side, "") for side in (8, 16, 64, 256)] == [1, 2, 4, 6]
 
 
 def test_image_head_stays_within_its_range():
@@ -57,3 +85,22 @@ def test_weights_start_as_published():
         assert norm.weight.mean().item() == pytest.approx(1, abs=0.005)
         assert norm.weight.std().item() == pytest.approx(0.02, abs=0.003)
         assert (norm.bias == 0).all()
+
+
+def test_weights_start_as_those_of_stackgan():
+    network = nn.Sequential(nn.Linear(100, 90), nn.Conv2d(30, 40, 3), nn.BatchNorm2d(2000))
+    network.apply(partial(init_weights, init="normal"))
+    linear, conv, norm = network
+    for weight in (linear.weight, conv.weight):
+        assert weight.mean().item() == pytest.approx(0, abs=0.001)
+        assert weight.std().item() == pytest.approx(0.02, abs=0.001)
+    assert (linear.bias == 0).all()
+    assert norm.weight.mean().item() == pytest.approx(1, abs=0.005)
+    assert norm.weight.std().item() == pytest.approx(0.02, abs=0.003)
+
+
+def test_weights_may_stay_as_torch_made_them():
+    network = nn.Sequential(nn.Linear(4, 4), nn.Conv2d(3, 5, 3), nn.BatchNorm2d(5))
+    before = [p.clone() for p in network.parameters()]
+    network.apply(partial(init_weights, init="torch"))
+    assert all(torch.equal(p, old) for p, old in zip(network.parameters(), before, strict=True))

@@ -32,3 +32,14 @@ def test_without_noise_the_condition_is_the_mean_in_train_and_eval_mode():
     for module in (conditioning.train(), conditioning.eval()):
         condition, mean, _ = module(torch.randn(3, 6), torch.zeros(3, 2))
         assert torch.equal(condition, mean)
+
+
+def test_with_relu_as_in_stackgan():
+    conditioning = ConditioningAugmentation(6, 2, "relu")
+    assert conditioning.linear.out_features == 4
+    sentence, noise = torch.randn(3, 6), torch.randn(3, 2)
+    condition, mean, log_variance = conditioning(sentence, noise)
+    values = (sentence @ conditioning.linear.weight.T + conditioning.linear.bias).relu()
+    torch.testing.assert_close(mean, values[:, :2])
+    torch.testing.assert_close(log_variance, values[:, 2:])
+    torch.testing.assert_close(condition, mean + (log_variance / 2).exp() * noise)

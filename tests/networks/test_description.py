@@ -4,12 +4,15 @@ import sys
 
 import pytest
 import torch
+from torch import nn
 
+from attngan.networks.conditioning import ConditioningAugmentation
 from attngan.networks.description import Described, build, describe
 from attngan.networks.discriminators import DiscriminatorPyramid, StageDiscriminator
+from attngan.networks.fusion import ConcatFusion, WordAttentionFusion
 from attngan.networks.image_encoder import ImageEncoder
 from attngan.networks.image_trunks import ConvTrunk, InceptionTrunk
-from attngan.networks.multistage import AttnGANGenerator
+from attngan.networks.multistage import AttnGANGenerator, MultiStageGenerator
 from attngan.networks.text_encoder import TextEncoder
 
 NETWORKS = {
@@ -59,6 +62,26 @@ def test_pretrained_weights_are_not_looked_for_again():
     description = describe(ImageEncoder(trunk))
     assert description["init_args"]["trunk"]["init_args"]["weights"] is None
     assert isinstance(build(description).trunk, InceptionTrunk)
+
+
+def test_a_generator_put_together_from_parts_is_built_again():
+    """One that is no leaf class: its arguments are networks, and lists of networks."""
+    conditioning = ConditioningAugmentation(6, 4)
+    fusions = [WordAttentionFusion(2, 6), ConcatFusion(2, 4)]
+    generator = MultiStageGenerator([2, 2, 4], 3, conditioning, fusions, base_size=8)
+    rebuilt = build(json.loads(json.dumps(describe(generator))))
+    assert describe(rebuilt) == describe(generator)
+    rebuilt.load_state_dict(generator.state_dict())
+
+
+def test_a_network_of_parts_that_no_checkpoint_can_hold_is_refused():
+    class Own(ConcatFusion):
+        def __init__(self, layer: nn.Module) -> None:
+            super().__init__(2, 3)
+
+    generator = MultiStageGenerator(2, 3, None, [Own(nn.Linear(1, 1))], base_size=8)
+    with pytest.raises(ValueError, match=r"Own's layer is a Linear, which a checkpoint cannot hold: .* plain values"):
+        describe(generator)
 
 
 def test_a_copied_network_is_described_as_its_original():
