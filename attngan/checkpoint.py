@@ -13,6 +13,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from attngan.networks.description import build
+from attngan.networks.generator import Generator
+
 ENTRY = "attngan"
 
 
@@ -54,6 +57,20 @@ def load_part(network: nn.Module, contents: dict[str, Any], prefix: str) -> None
             f"the checkpoint holds no {prefix!r}: it holds {contents[ENTRY].get('kind', 'something else')}"
         )
     network.load_state_dict(weights)
+
+
+def trained_generator(checkpoint: Path) -> Generator:
+    """The averaged generator of a checkpoint, to build on: StackGAN's second stage draws over its first one's images.
+
+    Args:
+        checkpoint: Of `attngan train`, or a file of `attngan export`.
+    """
+    contents = read_checkpoint(checkpoint)
+    if not contents[ENTRY].get("generator"):
+        raise ValueError(f"{checkpoint} holds no generator, it is a {contents[ENTRY].get('kind')} checkpoint")
+    generator: Generator = build(contents[ENTRY]["generator"])
+    load_part(generator, contents, "ema.generator")
+    return generator
 
 
 def write_safetensors(path: str | Path, description: dict[str, Any], state: dict[str, Tensor]) -> None:

@@ -35,7 +35,7 @@ def write_damsm(path: Path, vocabulary: Vocabulary) -> Path:
     return path
 
 
-def gan(damsm: Path, **arguments: Any) -> GANModule:
+def gan(damsm: Path | None, **arguments: Any) -> GANModule:
     generator = AttnGANGenerator(
         stages=2, width=2, embed_dim=EMBED, noise_dim=4, condition_dim=4, residual_blocks=1, base_size=SIDES[0]
     )

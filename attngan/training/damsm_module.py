@@ -226,7 +226,7 @@ def load_damsm(path: str | Path) -> DAMSM:
         ValueError: It holds no DAMSM.
     """
     contents = read_checkpoint(path)
-    if "damsm" not in contents[ENTRY]:
+    if not contents[ENTRY].get("damsm"):
         raise ValueError(
             f"{path} holds no DAMSM (it is a {contents[ENTRY].get('kind')}): give the checkpoint of `attngan pretrain`"
         )

@@ -118,11 +118,9 @@ class QuickEvaluation(Callback):
         from attngan.evaluation.measuring import measure
         from attngan.evaluation.subjects import DrawnImages
         from attngan.metrics.feature_pass import observe
-        from attngan.sampling import Sampler
 
         tools, split, naming, compared = self._prepare(trainer, module)
-        sampler = Sampler(module.ema.generator, module.damsm.text_encoder, module.damsm.vocabulary)
-        subject = DrawnImages(sampler, split, naming.images, tools.seed)
+        subject = DrawnImages(module.sampler(), split, naming.images, tools.seed)
         batches = partial(subject.batches, batch_size=self.batch_size)
         said = observe(batches, tools.looks(), naming.images, device=module.device)
         measured = measure(tools, naming, said, subject.captions, split, compared)
@@ -180,9 +178,12 @@ def write_generator(path: Path, module: Any) -> None:
         "steps": int(module.steps),
         "images_seen": int(module.images_seen),
         "generator": describe(module.ema.generator),
-        "damsm": module.damsm.describe(),
+        "damsm": None if module.damsm is None else module.damsm.describe(),
+        "word_limit": module.word_limit,
     }
-    parts = {"ema.generator": module.ema.generator, "damsm.text_encoder": module.damsm.text_encoder}
+    parts = {"ema.generator": module.ema.generator}
+    if module.damsm is not None:
+        parts["damsm.text_encoder"] = module.damsm.text_encoder
     state = {f"{prefix}.{key}": value for prefix, part in parts.items() for key, value in part.state_dict().items()}
     fresh = path.with_suffix(".writing")
     write_safetensors(fresh, description, state)

@@ -10,6 +10,7 @@ import torch
 from pytorch_lightning import LightningModule
 from pytorch_lightning.cli import LightningArgumentParser, LightningCLI
 
+from attngan.checkpoint import ENTRY, read_checkpoint
 from attngan.data.datamodule import TextImageDataModule
 from attngan.training.damsm_module import DAMSMModule
 from attngan.training.gan_module import GANModule
@@ -25,7 +26,6 @@ class RecipeCLI(LightningCLI):
 
     def __init__(self, command: str, model_class: type[LightningModule], arguments: list[str]) -> None:
         self.command = command
-        self.model_class_name = model_class.__name__
         super().__init__(
             model_class,
             TextImageDataModule,
@@ -54,7 +54,7 @@ class RecipeCLI(LightningCLI):
         parser.add_lightning_class_args(RunCheckpoints, "checkpoints")
         parser.add_lightning_class_args(KeepLast, "last")
         parser.add_lightning_class_args(Budget, "budget")
-        if self.model_class_name == GANModule.__name__:
+        if self.command == "train":  # a generator has pictures and scores
             parser.add_lightning_class_args(TrainingPictures, "pictures")
             parser.add_lightning_class_args(QuickEvaluation, "quick")
 
@@ -130,8 +130,9 @@ def _with_resume(command: str, arguments: list[str]) -> list[str]:
         if not (run / "config.yaml").is_file():
             raise FileNotFoundError(f"{run} has no config.yaml: name the recipe with --config")
         start = ["--config", str(run / "config.yaml"), *start, "--run_dir", str(run)]
-    if command == "train":  # the checkpoint holds its DAMSM: the file it came from may be gone
-        start += ["--model.damsm", str(checkpoint)]
+    entry = read_checkpoint(checkpoint)[ENTRY]
+    if entry.get("generator") and entry.get("damsm"):
+        start += ["--model.damsm", str(checkpoint)]  # the checkpoint holds its DAMSM: the file it came from may be gone
     return start + rest
 
 

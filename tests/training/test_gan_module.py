@@ -2,18 +2,19 @@
 
 import os
 import signal
-from pathlib import Path
 
 import pytest
 import torch
 
 from attngan.checkpoint import ENTRY, read_checkpoint
 from attngan.cli import main
+from attngan.networks.discriminators import DiscriminatorPyramid
+from attngan.networks.multistage import StackGANPlusPlusGenerator
 from attngan.records import CaptionBatch, TextImageBatch
 from attngan.sampling import Sampler
 from attngan.text.vocabulary import Vocabulary
+from attngan.training import gan_module
 from attngan.training.gan_module import GANModule
-from tests.conftest import REPOSITORY
 from tests.tiny import CAPTIONS, EMBED, SIDES, gan, gan_recipe, write_damsm, write_recipe
 
 
@@ -98,6 +99,18 @@ def test_resuming_needs_no_damsm_file(toy_root, toy_vocabulary, tmp_path):
     assert last(tmp_path / "run")[ENTRY]["steps"] == 2
 
 
+def test_weights_and_biases_gets_losses_and_pictures(toy_root, tiny_damsm, tmp_path, monkeypatch):
+    wandb = pytest.importorskip("wandb")
+    monkeypatch.setenv("WANDB_MODE", "offline")
+    run = tmp_path / "run"
+    options = ["--logger", "wandb", "--trainer.limit_train_batches", "2", "--trainer.log_every_n_steps", "1"]
+    assert train(toy_root, run, tiny_damsm, *options, pictures={"every_steps": 2, "count": 2}) == 0
+    wandb.finish()  # as the end of the program does
+    (log,) = run.rglob("*.wandb")
+    assert b"discriminator_16/accuracy_wrong" in log.read_bytes()
+    assert {path.name.partition("_")[0] for path in run.rglob("media/**/*.png")} == {"samples", "attention"}
+
+
 # --- what is refused ------------------------------------------------------------------------------------------------
 
 
@@ -173,9 +186,10 @@ def batch():
 def stepping(tiny_damsm, monkeypatch):
     """A module that steps without a trainer; calls ``at_update(optimizer)`` before each update."""
 
-    def make(at_update=lambda module, which: None, **arguments):
-        module = gan(tiny_damsm, **arguments)
+    def make(at_update=lambda module, which: None, parts=None, damsm=tiny_damsm, **arguments):
+        module = gan(damsm, **arguments) if parts is None else GANModule(*parts, damsm, **arguments)
         optimizers = module.configure_optimizers()
+        optimizers = optimizers[0] if isinstance(optimizers, tuple) else optimizers  # with their schedules
         monkeypatch.setattr(module, "optimizers", lambda: optimizers)
         monkeypatch.setattr(module, "manual_backward", lambda loss: loss.backward())
         for name in ("log", "log_dict"):
@@ -222,7 +236,7 @@ def test_the_generator_meets_the_updated_discriminators(stepping, batch, monkeyp
     seen = {}
     objective = module._generator_objective
 
-    def compare(fake, text, batch):
+    def compare(fake, text, sentence, batch):
         before = torch.is_autocast_enabled("cpu")
         discriminator = module.discriminators.stages[-1].eval()
         seen["as_used"] = discriminator.judge_pair(discriminator(fake.images[-1]), text.sentence).float()
@@ -230,7 +244,7 @@ def test_the_generator_meets_the_updated_discriminators(stepping, batch, monkeyp
         seen["now"] = discriminator.judge_pair(discriminator(fake.images[-1]), text.sentence).float()
         assert before == (precision is not None)
         discriminator.train()
-        return objective(fake, text, batch)
+        return objective(fake, text, sentence, batch)
 
     monkeypatch.setattr(module, "_generator_objective", compare)
     old = [p.clone() for p in module.discriminators.parameters()]
@@ -269,40 +283,117 @@ def test_without_a_matching_weight_the_damsm_scores_nothing(stepping, batch, mon
     module.training_step(batch, 0)
 
 
-# --- recipes --------------------------------------------------------------------------------------------------------
-
-RECIPES = sorted((REPOSITORY / "configs").rglob("*gan*.yaml"))
+# --- what the papers add ----------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("recipe", RECIPES, ids=lambda path: str(path.relative_to(REPOSITORY / "configs")))
-def test_every_recipe_trains_two_batches(recipe: Path, toy_root, tiny_damsm, tmp_path):
-    stages = 1 if "dcgan" in recipe.stem else 2 if recipe.parent.name == "toy" else 3
-    sides = [32] if "dcgan" in recipe.stem else [8, 16, 32][:stages]
-    small = {
-        "run_dir": tmp_path / "run",
-        "logger": "none",
-        "data.root": toy_root,
-        "data.source": "cub",
-        "data.captions_per_image": 10,  # as the DAMSM of the fixture
-        "data.image_size": sides[-1],
-        "data.batch_size": 4,
-        "data.workers": 0,
-        "model.damsm": tiny_damsm,
-        "model.generator.init_args.width": 2,
-        "model.generator.init_args.embed_dim": EMBED,
-        "model.generator.init_args.base_size": 8,
-        "model.discriminators.init_args.width": 2,
-        "model.discriminators.init_args.embed_dim": EMBED,
-        "model.discriminators.init_args.resolutions": sides,
-        "pictures.count": 1,
-        "trainer.max_epochs": 1,
-        "trainer.limit_train_batches": 2,
-        "trainer.accelerator": "cpu",
-    }
-    options = [part for name, value in small.items() for part in (f"--{name}", str(value))]
-    assert main(["train", "--config", str(recipe), *options]) == 0
-    assert last(tmp_path / "run")[ENTRY]["steps"] == 2
+def parts(read=EMBED, embed_dim=EMBED, **discriminators):
+    """A StackGAN++ generator and its discriminators, which read vectors of length ``read``."""
+    generator = StackGANPlusPlusGenerator(
+        stages=2, width=4, embed_dim=embed_dim, noise_dim=4, condition_dim=4, residual_blocks=1, base_size=SIDES[0]
+    )
+    return generator, DiscriminatorPyramid(SIDES, width=2, embed_dim=read, **discriminators)
 
 
-def test_there_are_recipes():
-    assert len(RECIPES) >= 4
+@pytest.mark.parametrize(("condition", "reached"), [("mean", True), ("detached mean", False)])
+def test_the_mean_that_discriminators_read_gets_a_gradient_or_none(stepping, batch, condition, reached):
+    gradients = {}
+
+    def look(module, which):
+        gradients[which] = module.generator.conditioning.linear.weight.grad
+
+    generator, discriminators = parts(read=4)
+    # the images give the mean no gradient, so what is left of it comes through what the discriminators read
+    generator.conditioning.register_forward_hook(lambda _, inputs, out: (out[0].detach(), *out[1:]))
+    module = stepping(look, parts=(generator, discriminators), condition=condition, matching=0.0, kl=0.0)
+    module.training_step(batch, 0)
+    assert gradients[1] is None
+    assert gradients[2] is None
+    assert bool(gradients[0] is not None and gradients[0].abs().sum() > 0) == reached
+
+
+def test_colours_of_adjacent_stages_are_tied(stepping, batch, monkeypatch):
+    logged = {}
+    module = stepping(parts=parts(), color_consistency=50.0, matching=0.0)
+    monkeypatch.setattr(module, "_log", logged.update)
+    module.training_step(batch, 0)
+    terms = {name: float(value.detach()) for name, value in logged.items()}
+    assert terms["generator/color_consistency"] > 0
+    adversarial = sum(terms[f"generator_{side}/loss"] for side in SIDES)
+    expected = adversarial + 50 * terms["generator/color_consistency"] + terms["generator/kl"]
+    assert terms["generator/loss"] == pytest.approx(expected, rel=1e-5)
+
+
+def test_the_gradient_penalty_is_float32_in_bf16_too(stepping, batch, monkeypatch):
+    seen = []
+    penalty = gan_module.matching_aware_gradient_penalty
+
+    def look(logits, images, sentence):
+        seen.append((logits.dtype, images.dtype, sentence.dtype))
+        return penalty(logits, images, sentence)
+
+    monkeypatch.setattr(gan_module, "matching_aware_gradient_penalty", look)
+    module = stepping(adversarial="hinge", gradient_penalty=2.0)
+    with torch.autocast("cpu", torch.bfloat16):
+        module.training_step(batch, 0)
+    assert seen == [(torch.float32,) * 3] * len(SIDES)
+
+
+def test_without_text_there_are_no_pairs_and_no_captions(stepping, batch, monkeypatch):
+    logged = {}
+    module = stepping(parts=parts(None, None), damsm=None, adversarial="bce sum", matching=0.0)
+    monkeypatch.setattr(module, "_log", logged.update)
+    module.training_step(batch._replace(captions=CaptionBatch(torch.empty(4, 0).long(), torch.zeros(4).long())), 0)
+    assert "generator/kl" not in logged
+    assert not [name for name in logged if "wrong" in name]
+    assert {"discriminator_16/accuracy_real", "discriminator_16/accuracy_fake"} <= logged.keys()
+
+
+def test_precomputed_embeddings_stand_in_for_the_text_encoder(stepping, batch):
+    module = stepping(parts=parts(6, 6), damsm=None, matching=0.0)
+    module.training_step(batch._replace(embedding=torch.randn(4, 6)), 0)
+    with pytest.raises(ValueError, match=r"embeddings of 6 numbers.*none.*data\.text_embeddings"):
+        module.training_step(batch, 0)
+    with pytest.raises(ValueError, match="gives embeddings of 5 numbers"):
+        module.training_step(batch._replace(embedding=torch.randn(4, 5)), 0)
+
+
+def test_step_sizes_are_halved(stepping):
+    module = stepping(learning_rate_halved_every=2)
+    optimizers, schedules = GANModule.configure_optimizers(module)
+    for _ in range(5):
+        for optimizer, schedule in zip(optimizers, schedules, strict=True):
+            optimizer.step()
+            schedule.step()
+    assert {group["lr"] for o in optimizers for group in o.param_groups} == {2e-4 / 4}
+
+
+def test_with_a_decay_of_zero_the_average_is_the_generator(stepping, batch):
+    module = stepping(ema_decay=0.0)
+    module.training_step(batch, 0)
+    for average, live in zip(module.ema.parameters(), module.generator.parameters(), strict=True):
+        assert torch.equal(average, live)
+
+
+@pytest.mark.parametrize(("penalty", "compiled"), [({}, 3), ({"gradient_penalty": 2.0}, 1), ({"r1": 1.0}, 1)])
+def test_discriminators_under_a_penalty_are_not_compiled(stepping, batch, monkeypatch, penalty, compiled):
+    called = []
+    monkeypatch.setattr(torch.nn.Module, "compile", lambda self, *_, **__: called.append(self))
+    module = stepping(compile=True, **penalty)
+    assert len(called) == compiled
+    module.training_step(batch, 0)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"damsm": None}, r"model\.matching=0"),
+        ({"condition": "mean"}, r"init_args\.embed_dim=4"),
+        ({"parts": (None, None), "matching": 0.0}, r"model\.damsm=null"),
+        ({"parts": (EMBED, None), "damsm": None, "matching": 0.0}, r"init_args\.embed_dim=null"),
+    ],
+)
+def test_what_does_not_fit_is_refused_with_what_to_set(tiny_damsm, arguments, message):
+    given = dict(arguments)
+    generator, discriminators = parts(*given.pop("parts", (EMBED, EMBED)))
+    with pytest.raises(ValueError, match=message):
+        GANModule(generator, discriminators, given.pop("damsm", tiny_damsm), **given)

@@ -1,0 +1,34 @@
+"""What the documents say of the code is still there."""
+
+import re
+
+import pytest
+import yaml
+
+from tests.conftest import REPOSITORY
+
+HISTORY = REPOSITORY / "docs" / "history.md"
+LINKS = re.findall(r"\[`(\w+)`\]\(\.\./([\w/]+\.py)#L(\d+)\)", HISTORY.read_text())
+
+
+@pytest.mark.parametrize(("name", "path", "line"), LINKS)
+def test_the_history_points_at_the_lines_it_names(name, path, line):
+    lines = (REPOSITORY / path).read_text().splitlines()
+    found = [n for n, text in enumerate(lines, 1) if re.match(rf"\s*(class|def) {name}\b", text)]
+    assert int(line) in found, f"docs/history.md: {name} is in line {found} of {path}, not {line}"
+
+
+def test_the_history_names_every_recipe_of_a_generator():
+    named = set(re.findall(r"`(\w+)`", HISTORY.read_text()))
+    recipes = {path.stem for path in (REPOSITORY / "configs").glob("*.yaml")}
+    assert {name for name in recipes if not name.startswith("damsm")} <= named
+
+
+def test_there_are_links():
+    assert len(LINKS) > 20
+
+
+@pytest.mark.parametrize("path", sorted((REPOSITORY / "configs").rglob("*.yaml")), ids=lambda path: path.stem)
+def test_a_recipe_says_first_what_it_is(path):
+    assert path.read_text().startswith("# ")
+    assert yaml.safe_load(path.read_text())["data"]["root"].startswith("data/")

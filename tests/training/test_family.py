@@ -1,0 +1,116 @@
+"""Every recipe of the family: trains on toy birds, goes on after a stop, draws. All by the same commands."""
+
+from pathlib import Path
+
+import pytest
+import torch
+import yaml
+
+from attngan.checkpoint import ENTRY, read_checkpoint
+from attngan.cli import main
+from tests.conftest import REPOSITORY
+from tests.tiny import CAPTIONS, EMBED, write_recipe
+
+CONFIGS = REPOSITORY / "configs"
+RECIPES = sorted(path for path in CONFIGS.rglob("*.yaml") if "gan" in path.stem)
+TOY = [path for path in RECIPES if path.parent.name == "toy"]
+BASE, CONDITION = 8, 4
+
+
+def shrunk(recipe: Path, root: Path, run: Path, damsm: Path, stage1: Path) -> dict:
+    """The recipe as it is, but for sizes, places and the first epoch's first two batches."""
+    contents = yaml.safe_load(recipe.read_text())
+    model, data = contents["model"], contents["data"]
+    generator, discriminators = model["generator"], model["discriminators"]
+    kind, init = generator["class_path"].rpartition(".")[2], generator["init_args"]
+    init |= {"width": 4, "embed_dim": init.get("embed_dim", EMBED) and EMBED}
+    if kind == "DFGANGenerator":
+        init |= {"image_size": 4 * BASE, "noise_dim": 4}
+        sides = [4 * BASE]
+    elif kind == "StackGANStage2Generator":
+        init["stage1"]["init_args"]["checkpoint"] = str(stage1)
+        init["condition_dim"] = CONDITION
+        sides = [4 * BASE]
+    else:
+        init |= {"base_size": BASE, "noise_dim": 4, "condition_dim": CONDITION}
+        sides = [BASE * 2**stage for stage in range(init.get("stages", 1))]
+        sides = sides[-1:] if init.get("images") == "last" else sides
+    of_discriminators = discriminators["init_args"]
+    read = init["embed_dim"] if model.get("condition", "sentence") == "sentence" else CONDITION
+    of_discriminators |= {"width": 2, "embed_dim": read}
+    of_discriminators |= {"resolution": sides[0]} if "resolution" in of_discriminators else {"resolutions": sides}
+    model |= {"damsm": str(damsm)} if "damsm" in model else {}
+    data |= {"root": str(root), "source": "cub", "batch_size": 14, "workers": 0, "test_words": 25}
+    data |= {"image_size": sides[-1], "stages": len(sides), "validation": "classes"}
+    data["captions_per_image"] = 10 if data.get("captions_per_image", 10) else 0  # as the DAMSM of the fixture
+    contents["pictures"] |= {"count": 2, "samples": 2}
+    contents["trainer"] |= {"max_epochs": 1, "limit_train_batches": 2, "accelerator": "cpu"}
+    return contents | {"run_dir": str(run), "logger": "none"}
+
+
+@pytest.fixture(scope="module")
+def stage1(toy_root, tiny_damsm, tmp_path_factory):
+    """A trained first stage of StackGAN, for the second one."""
+    run = tmp_path_factory.mktemp("stage1") / "run"
+    recipe = shrunk(CONFIGS / "toy" / "stackgan_stage1.yaml", toy_root, run, tiny_damsm, Path("none"))
+    assert main(["train", "--config", str(write_recipe(run.parent / "stage1.yaml", recipe))]) == 0
+    return run / "checkpoints" / "last.ckpt"
+
+
+@pytest.fixture
+def trained(request, toy_root, tiny_damsm, stage1, tmp_path):
+    """The folder of a run of the recipe, two steps long."""
+
+    def train(recipe: Path, name: str = "run", **changes) -> Path:
+        contents = shrunk(recipe, toy_root, tmp_path / name, tiny_damsm, stage1)
+        contents["trainer"] |= changes
+        assert main(["train", "--config", str(write_recipe(tmp_path / f"{name}.yaml", contents))]) == 0
+        return tmp_path / name
+
+    return train
+
+
+def name_of(recipe):
+    return str(recipe.relative_to(CONFIGS))
+
+
+@pytest.mark.parametrize("recipe", RECIPES, ids=name_of)
+def test_a_recipe_trains(recipe, trained):
+    run = trained(recipe)
+    assert read_checkpoint(run / "checkpoints" / "last.ckpt")[ENTRY]["steps"] == 2
+    assert (run / "pictures" / "samples_0000002.png").is_file()
+
+
+@pytest.mark.parametrize("recipe", TOY, ids=name_of)
+def test_one_and_one_epochs_equal_two(recipe, trained):
+    straight = trained(recipe, "straight", max_epochs=2)
+    run = trained(recipe)
+    assert main(["train", "--resume", str(run), "--trainer.max_epochs", "2"]) == 0
+    one, other = (read_checkpoint(folder / "checkpoints" / "last.ckpt")["state_dict"] for folder in (straight, run))
+    assert one.keys() == other.keys()
+    for key, value in one.items():
+        assert torch.equal(value, other[key]), key
+
+
+@pytest.mark.parametrize("recipe", TOY, ids=name_of)
+def test_it_trains_in_bf16(recipe, trained):
+    trained(recipe, precision="bf16-mixed")
+
+
+@pytest.mark.parametrize("recipe", TOY, ids=name_of)
+def test_it_draws_and_exports(recipe, trained, tmp_path):
+    run = trained(recipe)
+    asked = ["--count", "2"] if "unconditional" in recipe.stem else list(CAPTIONS[:2])
+    small = tmp_path / "generator.safetensors"
+    assert main(["export", str(run / "checkpoints" / "last.ckpt"), str(small)]) == 0
+    for checkpoint, out in ((run / "checkpoints" / "last.ckpt", tmp_path / "full"), (small, tmp_path / "small")):
+        assert main(["sample", str(checkpoint), *asked, "--attention", "--out", str(out)]) == 0
+    pictures = sorted(path.name for path in (tmp_path / "full").iterdir())
+    assert len([name for name in pictures if name.startswith("0")]) >= 2
+    for name in pictures:
+        assert (tmp_path / "full" / name).read_bytes() == (tmp_path / "small" / name).read_bytes(), name
+
+
+def test_there_are_recipes():
+    assert len(TOY) == 9
+    assert len(RECIPES) >= 22
