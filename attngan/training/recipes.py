@@ -100,7 +100,8 @@ class RecipeCLI(LightningCLI):
     def fit(self) -> None:
         """Trains, and says where things are."""
         self.run_dir.mkdir(parents=True, exist_ok=True)
-        self.parser.save(self.config, self.run_dir / "config.yaml", overwrite=True)
+        # null is a value: a generator without text is one by embed_dim: null
+        self.parser.save(self.config, self.run_dir / "config.yaml", overwrite=True, skip_none=False)
         # weights_only: a checkpoint holds plain values and tensors, and is read as such
         self.trainer.fit(self.model, self.datamodule, ckpt_path=self.config.resume, weights_only=True)
         keeper = next(c for c in self.trainer.callbacks if isinstance(c, KeepLast))  # type: ignore[attr-defined]
