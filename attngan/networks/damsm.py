@@ -1,5 +1,6 @@
 """The Deep Attentional Multimodal Similarity Model: a text and an image encoder that speak one embedding."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -8,9 +9,9 @@ from torch import nn
 from attngan.losses.matching import MatchingLoss, matching_loss
 from attngan.networks.description import build, describe
 from attngan.networks.image_encoder import ImageEncoder
-from attngan.networks.text_encoder import TextEncoder
+from attngan.networks.text_encoder import TextEncoder, encode_captions
 from attngan.records import CaptionBatch, ImageFeatures, TextFeatures
-from attngan.text.vocabulary import Vocabulary, pad_captions
+from attngan.text.vocabulary import Vocabulary
 
 
 class DAMSM(nn.Module):
@@ -47,18 +48,9 @@ class DAMSM(nn.Module):
     def loss(self, image: ImageFeatures, text: TextFeatures, classes: torch.Tensor | None) -> MatchingLoss:
         return matching_loss(image, text, classes, *self.gammas)
 
-    def encode_captions(self, captions: list[str], limit: int = 25) -> TextFeatures:
-        """Features of captions as text: the first ``limit`` words that the vocabulary knows.
-
-        Raises:
-            ValueError: A caption of which the vocabulary knows no word.
-        """
-        ids = [self.vocabulary.encode(caption)[:limit] for caption in captions]
-        for caption in captions:
-            if not self.vocabulary.knows_any(caption):
-                raise ValueError(f"the vocabulary knows no word of the caption {caption!r}")
-        device = self.text_encoder.embedding.weight.device
-        return self.text_encoder(pad_captions(ids).to(device))
+    def encode_captions(self, captions: Sequence[str], limit: int = 25) -> TextFeatures:
+        """See `attngan.networks.text_encoder.encode_captions`."""
+        return encode_captions(self.text_encoder, self.vocabulary, captions, limit)
 
     def encode_batches(self, captions: CaptionBatch, batch_size: int = 512) -> torch.Tensor:
         """Sentence features of many captions, on the CPU."""

@@ -1,5 +1,6 @@
 """Captions to features: the text half of the DAMSM (Xu et al. 2018, section 3.2)."""
 
+from collections.abc import Sequence
 from typing import Literal
 
 import torch
@@ -8,6 +9,7 @@ from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
 from attngan.networks.description import Described
 from attngan.records import CaptionBatch, TextFeatures
+from attngan.text.vocabulary import Vocabulary, limit_words, pad_captions
 
 
 class TextEncoder(Described):
@@ -40,14 +42,37 @@ class TextEncoder(Described):
         self.rnn = cell(word_dim, embed_dim // 2, batch_first=True, bidirectional=True)
 
     def forward(self, captions: CaptionBatch) -> TextFeatures:
-        """Word and sentence features; words are 0 at padded positions, whatever the ids there."""
+        """Word and sentence features; words are 0 at padded positions, whatever the ids there.
+
+        Raises:
+            ValueError: A caption has no word.
+        """
+        lengths = captions.lengths.cpu()
+        if (lengths < 1).any():
+            empty = ", ".join(str(row) for row in (lengths < 1).argwhere().flatten().tolist())
+            raise ValueError(
+                f"the captions {empty} of the batch have no word to encode: leave out captions of which the vocabulary "
+                "knows none (data without captions are for generators that read no text: embed_dim null, no DAMSM)"
+            )
         packed = pack_padded_sequence(
-            self.dropout(self.embedding(captions.ids)),
-            captions.lengths.cpu(),
-            batch_first=True,
-            enforce_sorted=False,
+            self.dropout(self.embedding(captions.ids)), lengths, batch_first=True, enforce_sorted=False
         )
         output, state = self.rnn(packed)
         words, _ = pad_packed_sequence(output, batch_first=True, total_length=captions.ids.shape[1])
         last = state[0] if isinstance(state, tuple) else state  # (directions, batch, embed / 2)
         return TextFeatures(words.mT, torch.cat([last[0], last[1]], 1), captions.padding)
+
+
+def encode_captions(
+    text_encoder: TextEncoder, vocabulary: Vocabulary, captions: Sequence[str], limit: int
+) -> TextFeatures:
+    """Features of captions as text: the first ``limit`` words that the vocabulary has ids for.
+
+    Raises:
+        ValueError: A caption of which the vocabulary knows no word.
+    """
+    for caption in captions:
+        if not vocabulary.knows_any(caption):
+            raise ValueError(f"the vocabulary knows no word of the caption {caption!r}")
+    ids = [limit_words(vocabulary.encode(caption), limit) for caption in captions]
+    return text_encoder(pad_captions(ids).to(text_encoder.embedding.weight.device))

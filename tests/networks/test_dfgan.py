@@ -73,6 +73,13 @@ def test_discriminator_has_the_published_counts():
     assert sum(p.numel() for p in head) == 295_936
 
 
+def test_a_down_block_that_widens_nothing_leaves_its_shortcut_idle_as_published():
+    (stage,) = DFGANDiscriminator(64, 1, 6).stages  # 1, 2, 4, 8, 8 channels
+    stage.judge_pair(stage(torch.randn(2, 3, 64, 64)), torch.randn(2, 6)).sum().backward()
+    idle = [name for name, p in stage.named_parameters() if p.grad is None]
+    assert idle == ["encoder.4.shortcut.weight", "encoder.4.shortcut.bias"]
+
+
 def test_discriminator_has_one_output():
     discriminator = DFGANDiscriminator(16, 2, 6)
     (stage,) = discriminator.stages

@@ -137,7 +137,7 @@ def test_discriminators_are_built_again_and_judge_each_image(name):
 
 @pytest.mark.parametrize("name", FAMILY)
 def test_everything_learns(name):
-    """No weight stands idle, but for a frozen first stage and what the published DF-GAN left unused."""
+    """No weight stands idle, but for a frozen first stage (and one in DF-GAN's larger ones: see test_dfgan.py)."""
     generator, discriminators = (make() for make in FAMILY[name])
     text = text_for(generator)
     drawn = generator(generator.draw_noise(3), text)

@@ -2,8 +2,9 @@ import pytest
 import torch
 
 from attngan.networks.published import text_encoder_sizes, text_encoder_state
-from attngan.networks.text_encoder import TextEncoder
+from attngan.networks.text_encoder import TextEncoder, encode_captions
 from attngan.records import CaptionBatch, TextFeatures
+from attngan.text.vocabulary import Vocabulary
 from tests.networks.comparison import assert_close, tensors
 
 
@@ -83,6 +84,25 @@ def test_ids_at_padded_positions_have_no_effect():
     encoder, batch = tiny(), captions()
     other = CaptionBatch(batch.ids.masked_fill(batch.padding, 9), batch.lengths)
     assert_same(encoder(batch), encoder(other))
+
+
+def test_captions_without_a_word_are_named():
+    ids, lengths = captions()
+    with pytest.raises(ValueError, match=r"captions 0, 2 of the batch have no word to encode: leave out captions"):
+        tiny()(CaptionBatch(ids, lengths * torch.tensor([0, 1, 0])))
+    with pytest.raises(ValueError, match=r"captions 0 of the batch have no word"):
+        tiny()(CaptionBatch(torch.zeros(1, 0, dtype=torch.long), torch.tensor([0])))
+
+
+def test_captions_as_text():
+    vocabulary = Vocabulary.from_captions(["a red bird sings", "a bird"])
+    encoder = TextEncoder(len(vocabulary), embed_dim=8, word_dim=5).eval()
+    texts = ["a red bird that nobody knows sings", "sings"]
+    features = encode_captions(encoder, vocabulary, texts, limit=4)
+    known = [vocabulary.encode(text)[:4] for text in texts]
+    assert_same(features, encoder(CaptionBatch(torch.tensor([known[0], known[1] + 3 * [0]]), torch.tensor([4, 1]))))
+    with pytest.raises(ValueError, match="knows no word of the caption 'blue cat'"):
+        encode_captions(encoder, vocabulary, ["a bird", "blue cat"], limit=4)
 
 
 def test_dropout_in_training_alone():
