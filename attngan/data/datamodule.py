@@ -29,9 +29,8 @@ from attngan.data.image_cache import ImageCache
 from attngan.data.images import load_pixels, shorter_side
 from attngan.data.loader import EpochLoader, EpochOrder, sensible_workers, torch_loader
 from attngan.data.reading import ReadyData, make_ready
-from attngan.data.shards import ShardStream
 from attngan.data.splits import held_out_for_validation
-from attngan.data.streaming import StreamedBatches, StreamOrder
+from attngan.data.streaming import StreamLoader, StreamOrder
 from attngan.records import CaptionBatch, ImageBatch, TextImageBatch
 from attngan.text.tokenizer import Tokenizer
 from attngan.text.vocabulary import Vocabulary, limit_words, no_captions, pad_captions
@@ -78,7 +77,7 @@ class TextImageDataModule(LightningDataModule):
         seed: Of order, crops, flips and the choice of captions.
         drop_last: Leave out the last images of a training epoch where they do not fill a batch.
         skip_bad: Leave out images that cannot be used (missing, damaged, without captions) instead of stopping.
-        shuffle_buffer: Of shards: how many images each worker keeps to draw the next one from at random.
+        shuffle_buffer: Of shards: how many images each device keeps (as files) to draw the next one from at random.
     """
 
     def __init__(
@@ -356,17 +355,11 @@ class TextImageDataModule(LightningDataModule):
         rank, world = self._device()
         workers = sensible_workers() if self.workers is None else self.workers
         if dataset.stream is not None:
-            return self._stream_loader(dataset, dataset.stream, rank, world, workers)
+            per_shard = np.histogram(dataset.rows, bins=np.array(dataset.stream.starts) - 0.5)[0].tolist()
+            turns = StreamOrder(per_shard, self.batch_size, self.seed, rank, world, self.shuffle_buffer)
+            return EpochLoader(dataset, turns, StreamLoader(dataset, dataset.stream, turns, workers), self._progress)
         order = EpochOrder(len(dataset), self.batch_size, shuffle, drop_last, self.seed, rank, world)
         return EpochLoader(dataset, order, torch_loader(dataset, workers, order), self._progress)
-
-    def _stream_loader(
-        self, dataset: CaptionedImageDataset, stream: ShardStream, rank: int, world: int, workers: int
-    ) -> EpochLoader:
-        per_shard = np.histogram(dataset.rows, bins=np.array(stream.starts) - 0.5)[0].tolist()
-        order = StreamOrder(per_shard, self.batch_size, self.seed, rank, world, max(1, workers))
-        batches = StreamedBatches(dataset, stream, order, self.shuffle_buffer)
-        return EpochLoader(dataset, order, torch_loader(batches, order.workers if workers else 0), self._progress)
 
     def _device(self) -> tuple[int, int]:
         """Which of how many devices this process trains."""

@@ -41,6 +41,15 @@ class Order(Protocol):
         """What must be the same for a resumed epoch to go on as it would have."""
 
 
+@runtime_checkable
+class Batches(Protocol):
+    """The batches of an epoch, from the place in it that their order says when iterating starts."""
+
+    _iterator: Any
+
+    def __iter__(self) -> Iterator[ImageBatch]: ...
+
+
 class EpochOrder:
     """Which images make each batch of an epoch, on one of `world` devices; yields lists of (epoch, index).
 
@@ -103,7 +112,7 @@ class EpochLoader:
     Args:
         dataset: The split.
         order: Which images make each batch; read when a pass over the batches starts.
-        batches: The torch loader that follows the order.
+        batches: What follows the order: a torch loader, or several of them.
         progress: Tells the trainer's epoch and how many batches of it are done; None where there is no trainer.
     """
 
@@ -111,7 +120,7 @@ class EpochLoader:
         self,
         dataset: CaptionedImageDataset,
         order: Order,
-        batches: DataLoader,
+        batches: Batches,
         progress: Callable[[], tuple[int, int] | None] = lambda: None,
     ) -> None:
         self.dataset = dataset

@@ -10,7 +10,9 @@ Any WebDataset reader understands the tar files. The folder may lie anywhere tha
 ``https://``, ``s3://`` (each kind of address may need a package of its own). The captions of all splits are read at the
 start; the images of the training split are streamed, those of the others fetched once.
 
-Nothing is unpacked by the names in a tar file: members that ``attngan prepare`` would not write are refused.
+They are read by a few lines of our own instead of that package: training must give the same batches to any number of
+workers and go on in the middle of an epoch, neither of which it promises. Nothing is unpacked by the names in a tar
+file: members that ``attngan prepare`` would not write are refused.
 """
 
 import io

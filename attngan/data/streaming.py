@@ -1,23 +1,29 @@
-"""Training from shards: every device and every worker process reads its own, shuffled, one after the other.
+"""Training from shards: every device reads its own, shuffled, one after the other.
 
-Which shards are whose is fixed; their order and a buffer that mixes what comes out of them change from epoch to epoch,
-by (seed, epoch). The same number of devices and workers sees the same batches again, also after resuming in the middle
-of an epoch (the images passed over are read, but not decoded).
+A device's shards are dealt to a few lanes, each with a buffer that mixes what comes out of its shards, and the lanes
+give a batch in turn. Which shards are whose is fixed; their order and what the buffers give change from epoch to epoch,
+by (seed, epoch). Worker processes share the lanes out among them, so their number changes nothing: the same number of
+devices sees the same batches, also after resuming in the middle of an epoch (the images passed over are read, but not
+decoded).
 """
 
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
-import torch
-from torch.utils.data import IterableDataset
+from torch.utils.data import DataLoader, IterableDataset
 
 from attngan.data.dataset import CaptionedImageDataset
+from attngan.data.loader import torch_loader
 from attngan.data.shards import ShardStream
 from attngan.records import ImageBatch
 
+LANES = 8  # of a device at most; more worker processes than lanes have nothing to do
+BATCHES_A_LANE = 16  # at least: the images that do not fill a lane's last batch wait for another epoch
+
 
 class StreamOrder:
-    """How many batches each worker gives an epoch, and where in it the next pass starts.
+    """How many batches each lane gives an epoch, and where in it the next pass starts.
 
     Args:
         images_of_shards: How many images of each shard are used.
@@ -25,14 +31,14 @@ class StreamOrder:
         seed: Of the order.
         rank: Which of the devices this is.
         world: How many devices there are.
-        workers: How many processes read on this device, at least 1.
+        buffer: How many images a device keeps to draw the next one from at random.
 
     Raises:
         ValueError: When there are fewer shards than devices, or a device has no full batch.
     """
 
     def __init__(
-        self, images_of_shards: list[int], batch_size: int, seed: int, rank: int, world: int, workers: int
+        self, images_of_shards: list[int], batch_size: int, seed: int, rank: int = 0, world: int = 1, buffer: int = 1000
     ) -> None:
         if len(images_of_shards) < world:
             raise ValueError(
@@ -43,14 +49,14 @@ class StreamOrder:
         self.seed = seed
         self.rank = rank
         self.world = world
-        self.workers = min(workers, len(images_of_shards) // world)  # every one has a shard
+        self.buffer = buffer
         self.epoch = 0
         self.start = 0
         self.follows_trainer = False
+        batches = sum(images_of_shards) // (batch_size * world)
+        self.lanes = max(1, min(LANES, len(images_of_shards) // world, batches // BATCHES_A_LANE))
         # every device gives as many batches as the one that has fewest
-        self._length = min(
-            sum(self._batches_of(device, worker) for worker in range(self.workers)) for device in range(world)
-        )
+        self._length = min(sum(self._batches_of(device, lane) for lane in range(self.lanes)) for device in range(world))
         if not self._length:
             raise ValueError(f"a device's shards do not fill a batch of {batch_size}: lower data.batch_size")
 
@@ -69,82 +75,112 @@ class StreamOrder:
             "seed": self.seed,
             "shards": len(self.images_of_shards),
             "devices": self.world,
-            "workers": self.workers,
+            "shuffle_buffer": self.buffer,
         }
 
-    def shards_of(self, device: int, worker: int) -> list[int]:
-        """The shards that a worker of a device reads."""
-        return list(range(device, len(self.images_of_shards), self.world))[worker :: self.workers]
+    def shards_of(self, device: int, lane: int) -> list[int]:
+        """The shards of one lane of a device."""
+        return list(range(device, len(self.images_of_shards), self.world))[lane :: self.lanes]
 
-    def _batches_of(self, device: int, worker: int) -> int:
-        return sum(self.images_of_shards[shard] for shard in self.shards_of(device, worker)) // self.batch_size
+    def _batches_of(self, device: int, lane: int) -> int:
+        return sum(self.images_of_shards[shard] for shard in self.shards_of(device, lane)) // self.batch_size
 
     def turns(self) -> list[int]:
-        """Which worker gives each batch of an epoch: one after the other, as long as each has some."""
-        left = [self._batches_of(self.rank, worker) for worker in range(self.workers)]
-        rounds = [worker for turn in range(max(left)) for worker in range(self.workers) if turn < left[worker]]
+        """Which lane gives each batch of an epoch: one after the other, as long as each has some."""
+        left = [self._batches_of(self.rank, lane) for lane in range(self.lanes)]
+        rounds = [lane for turn in range(max(left)) for lane in range(self.lanes) if turn < left[lane]]
         return rounds[: self._length]
 
 
 class StreamedBatches(IterableDataset):
-    """The batches of this device's (or this worker's) shards.
+    """The batches of some of this device's lanes, in the order of the turns.
 
     Args:
         dataset: Captions, classes and augmentation of the split; its rows say which places of the stream are used.
         stream: The shards.
         order: Shared with the loader; read when a pass starts.
-        buffer: How many images (as files) are kept to draw from at random.
+        part: Which of the parts that the lanes are dealt to this one is.
+        parts: How many there are.
     """
 
-    def __init__(self, dataset: CaptionedImageDataset, stream: ShardStream, order: StreamOrder, buffer: int) -> None:
+    def __init__(
+        self, dataset: CaptionedImageDataset, stream: ShardStream, order: StreamOrder, part: int = 0, parts: int = 1
+    ) -> None:
         self.dataset = dataset
         self.stream = stream
         self.order = order
-        self.buffer = buffer
+        self.part, self.parts = part, parts
 
     def __iter__(self) -> Iterator[ImageBatch]:
-        information = torch.utils.data.get_worker_info()
-        turns, start = self.order.turns(), self.order.start
-        if start >= len(turns):
-            return iter(())
-        # torch asks its workers in turn, from the first one on: that must be the one whose turn it is
-        worker = (turns[start] + (information.id if information else 0)) % self.order.workers
-        return self._batches(worker, self.order.epoch, turns[:start].count(worker), turns.count(worker))
+        return self._batches(self.order.epoch, self.order.start)  # as they are now, not at the first batch
 
-    def _batches(self, worker: int, epoch: int, passed_over: int, until: int) -> Iterator[ImageBatch]:
-        """A worker's batches of an epoch, from one number to another."""
+    def _batches(self, epoch: int, start: int) -> Iterator[ImageBatch]:
+        turns = self.order.turns()
+        lanes = {lane: self._in_batches(lane, epoch) for lane in set(turns) if lane % self.parts == self.part}
+        for number, lane in enumerate(turns):
+            if lane in lanes:
+                places, files = next(lanes[lane])
+                if number >= start:
+                    pixels = [self.dataset.decoded(i, file) for (_e, i), file in zip(places, files, strict=True)]
+                    yield self.dataset.batch(places, pixels)
+
+    def _in_batches(self, lane: int, epoch: int) -> Iterator[tuple[list[tuple[int, int]], list[bytes]]]:
+        """A lane's images, so many at a time: (epoch, index) of each, and its file."""
         places: list[tuple[int, int]] = []
         files: list[bytes] = []
-        number = 0
-        for index, content in self._mixed(worker, epoch):
+        for index, content in self._mixed(lane, epoch):
             places.append((epoch, index))
             files.append(content)
             if len(places) == self.order.batch_size:
-                if passed_over <= number < until:
-                    pixels = [self.dataset.decoded(i, file) for (_e, i), file in zip(places, files, strict=True)]
-                    yield self.dataset.batch(places, pixels)
+                yield places, files
                 places, files = [], []
-                number += 1
-                if number >= until:
-                    return
 
-    def _mixed(self, worker: int, epoch: int) -> Iterator[tuple[int, bytes]]:
-        """The images of the worker's shards, drawn at random from a buffer that the shards fill."""
-        rng = np.random.default_rng((self.order.seed, epoch, self.order.rank, worker))
+    def _mixed(self, lane: int, epoch: int) -> Iterator[tuple[int, bytes]]:
+        """The images of the lane's shards, drawn at random from a buffer that the shards fill."""
+        rng = np.random.default_rng((self.order.seed, epoch, self.order.rank, lane))
         kept: list[tuple[int, bytes]] = []
-        for item in self._in_sequence(worker, rng):
-            if len(kept) < self.buffer:
+        for item in self._in_sequence(lane, rng):
+            if len(kept) < self.order.buffer // self.order.lanes:
                 kept.append(item)
                 continue
-            chosen = int(rng.integers(len(kept)))
-            drawn, kept[chosen] = kept[chosen], item
-            yield drawn
+            chosen = int(rng.integers(len(kept) + 1))
+            if chosen < len(kept):
+                item, kept[chosen] = kept[chosen], item
+            yield item
         for chosen in rng.permutation(len(kept)):
             yield kept[chosen]
 
-    def _in_sequence(self, worker: int, rng: np.random.Generator) -> Iterator[tuple[int, bytes]]:
+    def _in_sequence(self, lane: int, rng: np.random.Generator) -> Iterator[tuple[int, bytes]]:
         index_of = {int(row): index for index, row in enumerate(self.dataset.rows)}
-        for shard in rng.permutation(self.order.shards_of(self.order.rank, worker)).tolist():
+        for shard in rng.permutation(self.order.shards_of(self.order.rank, lane)).tolist():
             for position, content in self.stream.images(int(shard)):
                 if position in index_of:
                     yield index_of[position], content
+
+
+class StreamLoader:
+    """The batches of all lanes in their turn, each part of the lanes read by a process of its own.
+
+    One torch loader with several workers would take a batch of each worker in turn; here whose turn it is must not
+    depend on how many there are.
+
+    Args:
+        dataset: The split.
+        stream: Its shards.
+        order: Of the lanes.
+        workers: Processes that load; 0 loads in this one.
+    """
+
+    def __init__(self, dataset: CaptionedImageDataset, stream: ShardStream, order: StreamOrder, workers: int) -> None:
+        self.order = order
+        parts = max(1, min(workers, order.lanes))
+        batches = [StreamedBatches(dataset, stream, order, part, parts) for part in range(parts)]
+        self.parts: list[DataLoader] = [torch_loader(own, min(workers, 1)) for own in batches]
+        self._iterator: Any = None  # no worker outlives its epoch, so there is none that a trainer has to stop
+
+    def __iter__(self) -> Iterator[ImageBatch]:
+        return self._in_turn([iter(part) for part in self.parts], self.order.turns()[self.order.start :])
+
+    def _in_turn(self, parts: list[Iterator[ImageBatch]], turns: list[int]) -> Iterator[ImageBatch]:
+        for lane in turns:
+            yield next(parts[lane % len(parts)])

@@ -1,16 +1,21 @@
+import contextlib
 import functools
 import http.server
 import io
 import json
+import shutil
 import tarfile
 import threading
+from itertools import pairwise
 
 import numpy as np
 import pytest
 import pytorch_lightning as pl
 import torch
+import webdataset
 from pytorch_lightning.callbacks import ModelCheckpoint
 
+from attngan.data import streaming as streaming_module
 from attngan.data.datamodule import TextImageDataModule
 from attngan.data.images import load_pixels, shorter_side
 from attngan.data.shards import ShardStream, read_shards, write_shards
@@ -20,19 +25,33 @@ from attngan.prepare import prepare
 from tests.data.conftest import write_cub
 
 
-@pytest.fixture
-def cub(tmp_path):
-    return write_cub(tmp_path / "birds", train_classes=10, test_classes=2, images=4)
+@pytest.fixture(scope="session")
+def written(tmp_path_factory):
+    """A folder with a CUB-like data set, its shards and what `attngan prepare` printed when it wrote them.
 
-
-@pytest.fixture
-def shards(cub, tmp_path, capsys):
-    """36 training images in eight shards (the last one smaller), 4 to validate on, 8 to test on."""
-    folder = tmp_path / "shards"
-    options = {"image_size": 32, "processes": 1, "out": str(tmp_path / "out")}
-    assert prepare(str(cub), shards=str(folder), shard_images=5, **options) == 0
-    assert "train with data.source: shards" in capsys.readouterr().out
+    36 training images in eight shards (the last one smaller), 4 to validate on, 8 to test on.
+    """
+    folder = tmp_path_factory.mktemp("shards")
+    cub = write_cub(folder / "birds", train_classes=10, test_classes=2, images=4)
+    options = {"image_size": 32, "processes": 1, "out": str(folder / "out")}
+    with contextlib.redirect_stdout(io.StringIO()) as printed:
+        assert prepare(str(cub), shards=str(folder / "shards"), shard_images=5, **options) == 0
+    (folder / "printed").write_text(printed.getvalue())
     return folder
+
+
+@pytest.fixture
+def cub(written, tmp_path):
+    return shutil.copytree(written / "birds", tmp_path / "birds")
+
+
+@pytest.fixture
+def shards(written, tmp_path):
+    return shutil.copytree(written / "shards", tmp_path / "shards")
+
+
+def test_how_to_train_with_them_is_told(written):
+    assert "train with data.source: shards" in (written / "printed").read_text()
 
 
 def streaming(root, **options):
@@ -71,11 +90,21 @@ def test_the_tar_files_are_webdataset(shards):
     assert set(description) == {"name", "texts", "class", "bbox"}
 
 
-def test_the_webdataset_package_reads_them(shards):
-    webdataset = pytest.importorskip("webdataset")
-    samples = list(webdataset.WebDataset(str(shards / "train-000007.tar"), shardshuffle=False).decode("pil"))
-    assert [sample["__key__"] for sample in samples] == ["000000035"]
-    assert samples[0]["json"]["texts"]
+def test_the_webdataset_package_reads_them(cub, shards):
+    """All eight shards through the library itself: the same images, captions, classes and boxes."""
+    originals = {image.name: image for image in read_source("cub", cub)["train"]}
+    files = [str(path) for path in sorted(shards.glob("train-*.tar"))]
+    samples = list(webdataset.WebDataset(files, shardshuffle=False))
+    assert [sample["__key__"] for sample in samples] == [f"{number:09}" for number in range(36)]
+    for sample in samples:
+        description = json.loads(sample["json"])
+        original = originals[description["name"]]
+        assert sample["jpg"] == original.path.read_bytes()
+        assert tuple(description["texts"]) == original.captions
+        assert (description["class"], tuple(description["bbox"])) == (original.class_id, original.box)
+    (decoded,) = webdataset.WebDataset(files[-1:], shardshuffle=False).decode("pil").to_tuple("jpg", "json")
+    assert decoded[0].size == (60, 50)
+    assert decoded[1] == json.loads(samples[-1]["json"])
 
 
 def test_vocabulary_and_splits_are_those_of_the_folder(cub, shards):
@@ -116,43 +145,91 @@ def test_an_epoch_streams_every_image_with_its_own_pixels(shards):
     ]
 
 
-@pytest.mark.parametrize("workers", [1, 2, 3])
-def test_workers_read_shards_of_their_own(shards, workers):
-    loaders = [streaming(shards, workers=workers).train_dataloader() for _ in range(2)]
-    first, second = ([batch.indices.tolist() for batch in loader] for loader in loaders)
-    assert first == second
-    assert len(first) == len(loaders[0])
-    seen = [index for batch in first for index in batch]
-    assert len(set(seen)) == len(seen)
-    assert len(seen) > 36 - 3 * workers
+@pytest.fixture
+def lanes(monkeypatch):
+    """Lanes also for a few images: eight shards go into as many lanes as is said."""
+    monkeypatch.setattr(streaming_module, "BATCHES_A_LANE", 1)
+
+    def use(count):
+        monkeypatch.setattr(streaming_module, "LANES", count)
+
+    return use
 
 
-@pytest.mark.parametrize("workers", [0, 2, 3])
-@pytest.mark.parametrize("start", [0, 1, 4, 9, 10])
-def test_starts_inside_an_epoch(shards, workers, start):
-    loader = streaming(shards, workers=workers).train_dataloader()
-    whole = [batch.indices.tolist() for batch in loader]
-    resumed = streaming(shards, workers=workers).train_dataloader()
-    resumed.load_state_dict({"epoch": 0, "batches": start, "order": resumed.sampler.depends_on()})
-    assert [batch.indices.tolist() for batch in resumed] == whole[start:]
+def batches_of(shards, workers=0, **options):
+    return [(b.indices.tolist(), b.pixels, b.captions.ids) for b in streaming(shards, workers=workers, **options)
+            .train_dataloader()]  # fmt: skip
 
 
-def test_devices_read_shards_of_their_own():
+@pytest.mark.parametrize(("count", "workers"), [(1, 2), (3, 1), (3, 2), (5, 4)])
+def test_the_number_of_workers_changes_nothing(shards, lanes, count, workers):
+    lanes(count)
+    whole = batches_of(shards, batch_size=2)
+    seen = [index for indices, _pixels, _ids in whole for index in indices]
+    assert len(set(seen)) == len(seen) >= 36 - count
+    other = batches_of(shards, workers, batch_size=2)
+    assert [indices for indices, _pixels, _ids in other] == [indices for indices, _pixels, _ids in whole]
+    for (_, pixels, ids), (_, expected, expected_ids) in zip(other, whole, strict=True):
+        assert (pixels == expected).all()
+        assert (ids == expected_ids).all()
+
+
+def test_lanes_of_unequal_length_give_all_their_batches(shards, lanes):
+    """Eight shards in three lanes: the lane with two shards is done before the others."""
+    lanes(3)
+    order = StreamOrder([5] * 7 + [1], 2, seed=0)
+    assert [order.shards_of(0, lane) for lane in range(3)] == [[0, 3, 6], [1, 4, 7], [2, 5]]
+    assert order.turns() == [0, 1, 2] * 5 + [0, 0]
+    assert len(order) == 17
+
+
+def test_few_images_make_few_lanes():
+    """A lane's images that do not fill its last batch are left out of the epoch: that must stay a small part."""
+    assert StreamOrder([5] * 8, 3, seed=0).lanes == 1
+    assert StreamOrder([1000] * 83, 14, seed=0).lanes == 8
+    assert StreamOrder([1000] * 83, 14, seed=0, world=16).lanes == 5
+    images = 14 * len(StreamOrder([1000] * 83, 14, seed=0))
+    assert images > 0.998 * 83_000
+
+
+@pytest.mark.parametrize(("count", "workers"), [(1, 0), (3, 0), (3, 2)])
+def test_starts_inside_an_epoch(shards, lanes, count, workers):
+    lanes(count)
+    whole = [indices for indices, _pixels, _ids in batches_of(shards, batch_size=2)]
+    for start in (0, 4, 16, 17) if not workers else (4,):
+        resumed = streaming(shards, workers=workers, batch_size=2).train_dataloader()
+        resumed.load_state_dict({"epoch": 0, "batches": start, "order": resumed.sampler.depends_on()})
+        assert [batch.indices.tolist() for batch in resumed] == whole[start:]
+
+
+def test_the_buffer_mixes(shards, lanes):
+    """With a buffer of one image a lane's shards come one after the other, with a large one mixed."""
+    lanes(1)
+
+    def runs(buffer):
+        indices = [i for own, _pixels, _ids in batches_of(shards, shuffle_buffer=buffer, batch_size=1) for i in own]
+        return sum(a // 5 == b // 5 for a, b in pairwise(indices))
+
+    assert runs(1) > 20 > runs(100)
+
+
+def test_devices_read_shards_of_their_own(lanes):
+    lanes(3)
     counts = [5] * 7 + [1]
-    for world, workers in [(1, 1), (2, 1), (2, 3), (3, 2), (8, 1)]:
+    for world in (1, 2, 3, 8):
         if world == 8:
             counts = [5] * 8
-        orders = [StreamOrder(counts, 3, seed=0, rank=rank, world=world, workers=workers) for rank in range(world)]
+        orders = [StreamOrder(counts, 3, seed=0, rank=rank, world=world) for rank in range(world)]
         assert len({len(order) for order in orders}) == 1
-        read = [order.shards_of(order.rank, worker) for order in orders for worker in range(order.workers)]
+        read = [order.shards_of(order.rank, lane) for order in orders for lane in range(order.lanes)]
         assert sorted(shard for own in read for shard in own) == list(range(8))
         assert all(own for own in read)
         for order in orders:
             assert len(order.turns()) == len(order)
     with pytest.raises(ValueError, match="3 shards for 4 devices"):
-        StreamOrder([5, 5, 5], 1, seed=0, rank=0, world=4, workers=1)
+        StreamOrder([5, 5, 5], 1, seed=0, rank=0, world=4)
     with pytest.raises(ValueError, match="do not fill a batch of 9"):
-        StreamOrder([5, 5, 5], 9, seed=0, rank=0, world=3, workers=1)
+        StreamOrder([5, 5, 5], 9, seed=0, rank=0, world=3)
 
 
 class Watcher(pl.LightningModule):
@@ -192,6 +269,49 @@ def test_training_resumes(shards, tmp_path, every):
     first = min((tmp_path / "saved").glob("*.ckpt"), key=lambda path: int(path.stem.split("=")[1]))
     steps = int(first.stem.split("=")[1])
     assert train(ckpt_path=first).seen == whole.seen[steps:]
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_training_resumes_with_other_workers_in_the_middle_of_an_epoch(shards, lanes, tmp_path):
+    lanes(3)
+
+    def train(workers, **options):
+        model = Watcher()
+        saver = ModelCheckpoint(tmp_path / "saved", filename="{step}", save_top_k=-1, every_n_train_steps=7)
+        trainer = pl.Trainer(
+            max_epochs=1,
+            accelerator="cpu",
+            logger=False,
+            callbacks=[saver],
+            enable_progress_bar=False,
+            enable_model_summary=False,
+        )
+        trainer.fit(model, TextImageDataModule(str(shards), "shards", 32, 2, 2, workers=workers), **options)
+        return model.seen
+
+    whole = train(0)
+    assert len(whole) == 17
+    assert train(2, ckpt_path=tmp_path / "saved" / "step=7.ckpt") == whole[7:]
+
+
+def test_single_pixels_of_a_stream_are_those_of_the_files(cub, shards):
+    data = streaming(shards)
+    dataset = data.split("train")
+    files = {image.name: image for image in read_source("cub", cub)["train"]}
+
+    def expected(index):
+        file = files[dataset.images[index].name]
+        return load_pixels(file.path, file.box, shorter_side(32))
+
+    for index in (0, 4, 5, 35):
+        assert (dataset.pixels(index) == expected(index)).all()
+    tail = list(dataset.all_pixels(start=23))
+    assert len(tail) == 13
+    assert all((pixels == expected(index)).all() for index, pixels in enumerate(tail, start=23))
+    assert list(dataset.all_pixels(start=36)) == []
+    cached = data.split("test")
+    assert (cached.pixels(3) == cached.cache[3]).all()
+    assert [(a == cached.cache[3 + n]).all() for n, a in enumerate(cached.all_pixels(start=3))] == [True] * 5
 
 
 def test_full_images_of_a_stream_are_in_the_splits_order(cub, shards):
