@@ -61,9 +61,10 @@ def stage1(toy_root, tiny_damsm, tmp_path_factory):
 def trained(request, toy_root, tiny_damsm, stage1, tmp_path):
     """The folder of a run of the recipe, two steps long."""
 
-    def train(recipe: Path, name: str = "run", **changes) -> Path:
+    def train(recipe: Path, name: str = "run", model: dict | None = None, **changes) -> Path:
         contents = shrunk(recipe, toy_root, tmp_path / name, tiny_damsm, stage1)
         contents["trainer"] |= changes
+        contents["model"] |= model or {}
         assert main(["train", "--config", str(write_recipe(tmp_path / f"{name}.yaml", contents))]) == 0
         return tmp_path / name
 
@@ -95,6 +96,27 @@ def test_one_and_one_epochs_equal_two(recipe, trained):
 @pytest.mark.parametrize("recipe", TOY, ids=name_of)
 def test_it_trains_in_bf16(recipe, trained):
     trained(recipe, precision="bf16-mixed")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("recipe", TOY, ids=name_of)
+def test_compiled_it_learns_the_same(recipe, trained, monkeypatch):
+    compile_module = torch.nn.Module.compile
+    compiled = []
+
+    def traced(module):
+        compiled.append(module)
+        compile_module(module, backend="aot_eager")  # all of torch.compile but the making of machine code
+
+    eager = trained(recipe, "eager")
+    with monkeypatch.context() as patch:
+        patch.setattr(torch.nn.Module, "compile", traced)
+        run = trained(recipe, "compiled", model={"compile": True})
+    assert compiled
+    one, other = (read_checkpoint(folder / "checkpoints" / "last.ckpt")["state_dict"] for folder in (eager, run))
+    assert one.keys() == other.keys()
+    for key, value in one.items():
+        assert torch.allclose(value, other[key], rtol=1e-3, atol=1e-4), key
 
 
 @pytest.mark.parametrize("recipe", TOY, ids=name_of)
