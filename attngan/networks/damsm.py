@@ -85,6 +85,16 @@ class DAMSM(nn.Module):
 
     @classmethod
     def build(cls, description: dict[str, Any]) -> "DAMSM":
+        """The model of a description, with fresh weights.
+
+        Raises:
+            ValueError: It is of a text encoder alone.
+        """
+        if "image_encoder" not in description:
+            raise ValueError(
+                "this file holds a text encoder without its image encoder, as an exported generator does: give the "
+                "checkpoint of `attngan pretrain` or `attngan train` that it came from"
+            )
         gammas = description["gammas"]
         return cls(
             build(description["text_encoder"]),
