@@ -28,7 +28,7 @@ def _font(size: int) -> ImageFont.ImageFont | ImageFont.FreeTypeFont:
 
 
 def caption_grid(
-    rows: Sequence[tuple[str, Sequence[Float[Tensor, "3 height width"]]]],
+    rows: Sequence[tuple[str, Sequence[Float[Tensor, "3 _ _"]]]],
     side: int = 96,
     text_width: int = 260,
     header: Sequence[str] = (),

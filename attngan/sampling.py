@@ -17,9 +17,9 @@ from torch import Tensor
 from attngan.checkpoint import ENTRY, file_sha256, load_part, read_checkpoint
 from attngan.networks.description import build
 from attngan.networks.generator import Generator
-from attngan.networks.text_encoder import TextEncoder
+from attngan.networks.text_encoder import TextEncoder, encode_captions
 from attngan.records import GeneratedImages, GeneratorNoise, TextFeatures
-from attngan.text.vocabulary import Vocabulary, limit_words, pad_captions
+from attngan.text.vocabulary import Vocabulary, limit_words
 
 #: Words of a caption that are read where a checkpoint does not say how many (CUB's number).
 WORD_LIMIT = 25
@@ -159,11 +159,7 @@ class Sampler:
                 f"this generator reads precomputed sentence embeddings of {self.generator.embed_dim} numbers, no "
                 "captions: give those (--embeddings FILE.npy)"
             )
-        for caption in texts:
-            if not self.vocabulary.knows_any(caption):
-                raise ValueError(f"the vocabulary knows no word of the caption {caption!r}")
-        ids = [limit_words(self.vocabulary.encode(caption), self.word_limit, None) for caption in texts]
-        return self.text_encoder(pad_captions(ids).to(self.device))
+        return encode_captions(self.text_encoder, self.vocabulary, texts, self.word_limit)
 
     def _of_embeddings(self, embeddings: Tensor) -> TextFeatures:
         if self.reads == "captions":

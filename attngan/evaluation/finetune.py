@@ -10,9 +10,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from attngan.checkpoint import file_sha256
 from attngan.evaluation.subjects import Split, read_split
 from attngan.metrics.classifier import ImageClassifier
-from attngan.metrics.features import file_sha256, resize_images
+from attngan.metrics.extractor import resize_images
 from attngan.networks.image_trunks import ConvTrunk, EfficientNetLiteTrunk, ImageTrunk, InceptionTrunk
 
 TrunkName = Literal["inception", "efficientnet-lite0", "efficientnet-lite2", "conv"]

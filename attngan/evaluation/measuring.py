@@ -1,68 +1,40 @@
-"""The instruments that look at images, and the scores of what they saw."""
+"""What the instruments saw of images, to scores."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
-from typing import Any
+from dataclasses import dataclass, field
 
 from torch import Tensor
 
-from attngan.evaluation.observers import ClipJudge, Judge, Scorer, extractor_observer
+from attngan.evaluation.instruments import Instruments
 from attngan.evaluation.reference import Reference
 from attngan.evaluation.scores import (
     CaptionScores,
     Score,
     caption_scores,
+    colour_scores,
     fid_scores,
     inception_scores,
     kid_scores,
     manifold_score_list,
 )
 from attngan.evaluation.subjects import Split
-from attngan.metrics.feature_pass import Observer
-from attngan.metrics.features import FeatureExtractor
 from attngan.metrics.manifold import ManifoldScores
 from attngan.metrics.protocols import Protocol, score_name
 
 
-@dataclass
-class Instruments:
-    """What looks at the images, and which scores are wanted."""
-
-    metrics: frozenset[str]
-    extractor: FeatureExtractor | None = None
-    scorer: Scorer | None = None
-    clip: ClipJudge | None = None
-    splits: int = 10
-    seed: int = 0
-
-    @property
-    def judges(self) -> list[Judge]:
-        return [judge for judge in (self.scorer, self.clip) if judge is not None]
-
-    def looks(self, judges: bool = True) -> list[Observer]:
-        looks = [] if self.extractor is None else [extractor_observer(self.extractor)]
-        return looks + ([judge.look for judge in self.judges] if judges else [])
-
-    def identity(self, judges: bool = True) -> dict[str, Any]:
-        """What decides the rows."""
-        networks: dict[str, Any] = {} if self.extractor is None else {"extractor": self.extractor.description()}
-        return networks | ({judge.row: judge.weights_sha256 for judge in self.judges} if judges else {})
-
-    @property
-    def short_name(self) -> str:
-        return "none" if self.extractor is None else f"{self.extractor.name}-{self.extractor.sha256[:8]}"
-
-    def only_extractor(self) -> "Instruments":
-        return replace(self, scorer=None, clip=None)
-
-
 @dataclass(frozen=True)
 class Naming:
-    """How scores are named: number of images, protocol where it was completed, a scorer that flatters."""
+    """How scores are named: number of images, protocol where it was completed, a scorer that flatters.
+
+    ``marks`` tell, where no protocol was completed, what else decides the number ("_truncated0.88"), and
+    ``reference`` which real images it was compared with, if not centre crops.
+    """
 
     images: int
     completed: Protocol | None = None
     flattered: bool = False
+    marks: str = ""
+    reference: str = ""
 
 
 @dataclass
@@ -102,7 +74,9 @@ def measure(
     def name(metric: str) -> str:
         assert tools.extractor is not None
         done = naming.completed
-        return score_name(metric, naming.images, tools.extractor.name, done, done is not None)
+        marks = naming.marks + ("" if metric == "is" else naming.reference)
+        full = score_name(metric, naming.images, tools.extractor.name, done, done is not None)
+        return full if done is not None else full + marks
 
     if "is" in wanted:
         if "logits" not in said:
@@ -124,7 +98,7 @@ def measure(
         assert real is not None
         assert captions is not None
         known, embeddings = judge.encode(real.captions)
-        label = f"{naming.images}_{judge.name}"
+        label = f"{naming.images}_{judge.name}{naming.marks}"
         flattered = "_that_trained_the_generator" if naming.flattered and judge is tools.scorer else ""
         is_clip = judge is tools.clip
         judged = caption_scores(
@@ -140,4 +114,9 @@ def measure(
         )
         measured.judged[judge.row] = judged
         measured.scores += judged.scores
+    if (probe := tools.probe) is not None:
+        assert real is not None
+        assert captions is not None
+        label = f"colour_truth_{naming.images}_{probe.name}{naming.marks}"
+        measured.scores += colour_scores(label, real, said[probe.row], captions, theirs[probe.row], tools.seed)
     return measured

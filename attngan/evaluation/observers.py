@@ -8,9 +8,11 @@ import torch
 from jaxtyping import Float, UInt8
 from torch import Tensor
 
-from attngan.checkpoint import file_sha256
+from attngan.checkpoint import ENTRY, file_sha256, read_checkpoint
+from attngan.metrics.colour_probe import ColourProbe
 from attngan.metrics.feature_pass import Observer
 from attngan.metrics.features import FeatureExtractor, state_sha256
+from attngan.sampling import WORD_LIMIT, Sampler
 
 
 def extractor_observer(extractor: FeatureExtractor) -> Observer:
@@ -24,8 +26,8 @@ def extractor_observer(extractor: FeatureExtractor) -> Observer:
 
 
 @runtime_checkable
-class Judge(Protocol):
-    """Places images and captions in one embedding."""
+class Witness(Protocol):
+    """Says one row about an image, to be compared with its caption; ``row`` names it, ``name`` goes into scores."""
 
     name: str
     row: str
@@ -33,9 +35,14 @@ class Judge(Protocol):
 
     def look(self, images: UInt8[Tensor, "batch 3 height width"]) -> dict[str, Tensor]: ...
 
-    def encode(self, captions: Sequence[str], batch_size: int = 256) -> tuple[list[int], Tensor]: ...
-
     def description(self) -> dict[str, Any]: ...
+
+
+@runtime_checkable
+class Judge(Witness, Protocol):
+    """Places images and captions in one embedding."""
+
+    def encode(self, captions: Sequence[str], batch_size: int = 256) -> tuple[list[int], Tensor]: ...
 
 
 class Scorer:
@@ -44,22 +51,26 @@ class Scorer:
     Args:
         path: Its checkpoint, or that of a generator that was trained with it.
         device: Where it runs.
+        word_limit: Words of a caption that it reads, those that the generator reads; None: as its checkpoint says.
     """
 
     row = "damsm"
 
-    def __init__(self, path: Path, device: torch.device | str = "cpu") -> None:
+    def __init__(self, path: Path, device: torch.device | str = "cpu", word_limit: int | None = None) -> None:
         from attngan.training.damsm_module import load_damsm
 
         self.damsm = load_damsm(path).to(device)
         self.path = path
+        self.word_limit = word_limit or read_checkpoint(path)[ENTRY].get("word_limit") or WORD_LIMIT
         self.sha256 = file_sha256(path)
         # Of the weights alone: the same for a DAMSM and for the checkpoint of a generator trained with it.
         self.weights_sha256 = state_sha256(self.damsm.state_dict())
         self.name = f"damsm-{self.weights_sha256[:8]}"
 
-    def trained(self, sampler: Any) -> bool:
+    def trained(self, sampler: Sampler) -> bool:
         """Whether the sampler's generator learnt to please this scorer: it reads captions with the same weights."""
+        if sampler.text_encoder is None:
+            return False
         own = state_sha256(self.damsm.text_encoder.state_dict())
         return own == state_sha256(sampler.text_encoder.state_dict())
 
@@ -73,13 +84,20 @@ class Scorer:
         known = [i for i, text in enumerate(captions) if self.damsm.vocabulary.knows_any(text)]
         with torch.inference_mode():
             parts = [
-                self.damsm.encode_captions([captions[i] for i in known[start : start + batch_size]]).sentence.cpu()
-                for start in range(0, len(known), batch_size)
+                self.damsm.encode_captions([captions[i] for i in batch], self.word_limit).sentence.cpu()
+                for batch in (known[start : start + batch_size] for start in range(0, len(known), batch_size))
             ]
+        if not parts:
+            raise ValueError(f"the vocabulary of {self.path} knows no word of any caption of the data set")
         return known, torch.cat(parts)
 
     def description(self) -> dict[str, Any]:
-        return {"path": str(self.path), "sha256": self.sha256, "weights_sha256": self.weights_sha256}
+        return {
+            "path": str(self.path),
+            "sha256": self.sha256,
+            "weights_sha256": self.weights_sha256,
+            "word_limit": self.word_limit,
+        }
 
 
 class ClipJudge:
@@ -135,3 +153,28 @@ class ClipJudge:
 
     def description(self) -> dict[str, Any]:
         return {"model": self.model, "path": str(self.path), "sha256": self.weights_sha256, "size": self.size}
+
+
+class ColourWitness:
+    """A colour probe: says the colours that it sees of a generated bird's parts.
+
+    Args:
+        path: Its file.
+        device: Where it runs.
+    """
+
+    row = "colours"
+
+    def __init__(self, path: Path, device: torch.device | str = "cpu") -> None:
+        self.probe = ColourProbe.load(path).to(device)
+        self.path = path
+        self.weights_sha256 = file_sha256(path)
+        self.name = f"{self.probe.name}-{self.weights_sha256[:8]}"
+
+    def look(self, images: UInt8[Tensor, "batch 3 height width"]) -> dict[str, Tensor]:
+        """Rows ``colours``: the number of the most likely colour of each part."""
+        with torch.inference_mode():
+            return {self.row: self.probe(images.float() / 127.5 - 1).colours.argmax(-1)}
+
+    def description(self) -> dict[str, Any]:
+        return {"name": self.name, "path": str(self.path), "sha256": self.weights_sha256}

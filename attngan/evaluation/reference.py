@@ -1,5 +1,6 @@
 """What drawn images are compared with: the real images of a split, those in a folder, or published statistics."""
 
+import warnings
 import zipfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -12,10 +13,13 @@ import torch
 from torch import Tensor
 
 from attngan.checkpoint import file_sha256
+from attngan.evaluation.display import progress_bar
+from attngan.evaluation.instruments import Instruments
 from attngan.evaluation.subjects import Split
 from attngan.metrics.feature_pass import Observer, observe
 from attngan.metrics.fid import GaussianStatistics, gaussian_statistics
 from attngan.metrics.image_files import ImageFiles
+from attngan.metrics.protocols import Protocol
 
 
 @dataclass
@@ -38,6 +42,63 @@ class Reference:
 def real_crops(split: Split, kind: Literal["centre", "augmented"], count: int | None, seed: int) -> "RealCrops":
     """The split's images as centre crops, once each; or ``count`` random crops and flips of them."""
     return RealCrops(split, kind, len(split.images) if count is None else count, seed)
+
+
+def look_at_real(
+    tools: Instruments,
+    wanted: Protocol,
+    real: Split | None,
+    given: Path | None,
+    out: Path,
+    progress: bool,
+    device: str,
+) -> Reference:
+    """Rows about what the images are compared with: the images of ``given``, else the split's real ones.
+
+    Witnesses of captions see the split's real images, each once, whatever the protocol wants the extractor to see.
+
+    Args:
+        tools: What looks.
+        wanted: The protocol: which crops of the real images, how many.
+        real: The split.
+        given: A folder or zip of images, or published statistics (``.npz``), instead of the split's images.
+        out: Folder for what is kept where the split has none of its own.
+        progress: Show a progress bar.
+        device: Where the networks are.
+    """
+    stale = partial(warnings.warn, stacklevel=2)
+    kept = real.cache if real is not None and real.cache is not None else out
+    split = "" if real is None else f"{real.description.get('split')}-{real.description.get('image_size')}px"
+
+    def look(
+        source: RealCrops | ImageFiles, looks: list[Observer], networks: dict[str, Any], batch: int | None, label: str
+    ) -> Reference:
+        total = len(source) if isinstance(source, ImageFiles) else source.count
+        with progress_bar("looking at real images", total, progress) as step:
+            return look_at_reference(source, looks, networks, batch, kept / f"scored-{label}", step, stale, device)
+
+    found = Reference()
+    if given is not None and given.suffix == ".npz":
+        found = published_statistics(given)
+    elif tools.extractor is not None and (given is not None or real is not None):
+        source: RealCrops | ImageFiles
+        if given is not None:
+            source = ImageFiles(given)
+            label = f"{source.fingerprint[:16]}-{tools.short_name}"
+        else:
+            assert real is not None
+            source = real_crops(real, wanted.reference, wanted.reference_images, wanted.seed)
+            batches = "" if wanted.batch is None else f"-batches-of-{wanted.batch}"
+            label = f"{split}-{wanted.reference}{batches}-{tools.short_name}"
+        found = look(source, tools.looks(witnesses=False), tools.identity(witnesses=False), wanted.batch, label)
+    for witness in tools.witnesses:
+        assert real is not None
+        plain = real_crops(real, "centre", None, wanted.seed)
+        said = look(plain, [witness.look], {witness.row: witness.weights_sha256}, None, f"{split}-{witness.name}")
+        found.rows |= said.rows
+        found.description = found.description or said.description
+        found.show = found.show or said.show
+    return found
 
 
 @dataclass
@@ -93,7 +154,9 @@ def look_at_reference(
         total, batches = source.count, source
     if batch is not None:
         total -= total % batch
-    rows = observe(batches, looks, total, folder, {**facts, "networks": networks}, progress, device, stale)
+    # not by where the images lie: the fingerprint tells them, however their folder was written
+    key = {name: fact for name, fact in facts.items() if name not in ("root", "path")} | {"networks": networks}
+    rows = observe(batches, looks, total, folder, key, progress, device, stale)
     return Reference(rows, None, facts | {"images": total}, lambda position: next(batches(position))[0])
 
 

@@ -13,23 +13,49 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from attngan.evaluation.command import COLUMNS, facts, pivot, shown, write_whole
+from attngan.evaluation.display import COLUMNS, facts, pivot, shown, write_whole
 from attngan.evaluation.measuring import Measured
 from attngan.evaluation.reference import Reference
-from attngan.evaluation.scores import CaptionScores
+from attngan.evaluation.scores import LARGER_IS_BETTER, CaptionScores
 from attngan.evaluation.subjects import Split
 
 SIDE = 112  # of an image on the page, in pixels
+METRICS = {
+    "is": "Inception Score",
+    "fid": "FID",
+    "fid_infinity": "FID, endlessly many images",
+    "kid": "KID",
+    "precision": "Precision",
+    "recall": "Recall",
+    "density": "Density",
+    "coverage": "Coverage",
+    "r_precision": "R-precision, %",
+    "clip_r_precision": "CLIP R-precision, %",
+    "clip_score": "CLIPScore",
+    "colour_truth": "Colour truth, %",
+    "diversity": "Diversity within a caption",
+}
 STYLE = """
-body { font: 15px/1.45 system-ui, sans-serif; color: #222; max-width: 1040px; margin: 2em auto; padding: 0 1em }
-h1 { font-size: 1.5em } h2 { font-size: 1.15em; margin-top: 2em }
-table { border-collapse: collapse }
-th, td { text-align: left; padding: .3em .8em .3em 0; border-bottom: 1px solid #ddd }
-td.number { font-variant-numeric: tabular-nums } .over, .facts { color: #666; font-size: .85em }
+body { font: 15px/1.5 system-ui, sans-serif; color: #222; background: #f4f4f1; margin: 0 }
+main { max-width: 1060px; margin: 0 auto; padding: 1.5em 1em 4em }
+section { background: #fff; border: 1px solid #e3e3de; border-radius: 8px; padding: .6em 1.4em 1.2em; margin: 1.2em 0 }
+h1 { font-size: 1.5em; margin: .4em 0 0; overflow-wrap: anywhere } h2 { font-size: 1.12em; margin: .8em 0 .4em }
+p.lead { color: #555; margin: .2em 0 0 } p.note { color: #666; font-size: .9em; margin: .2em 0 .8em }
+.wide { overflow-x: auto } table { border-collapse: collapse; width: 100% }
+th { font-size: .82em; font-weight: 600; color: #555 } td { vertical-align: top }
+th, td { text-align: left; padding: .45em 1em .45em 0; border-bottom: 1px solid #e8e8e4 }
+td.number { font-variant-numeric: tabular-nums; white-space: nowrap } td.main { font-weight: 600 }
+code, .over { color: #777; font-size: .78em; font-weight: 400 } code { display: block; overflow-wrap: anywhere }
+.over { white-space: normal; display: block; max-width: 11em }
+dl { display: grid; grid-template-columns: max-content 1fr; gap: .25em 1.2em; margin: 0; font-size: .86em }
+dt { color: #666 } dd { margin: 0; overflow-wrap: anywhere }
+.badge { display: inline-block; padding: .05em .6em; border-radius: 1em; background: #dfeee2; color: #1f5a30 }
+.badge.no { background: #f6e0dc } .no { color: #a02010 }
 figure { display: inline-block; margin: 0 8px 12px 0; width: 112px; vertical-align: top }
-figcaption { font-size: .75em; color: #444; overflow-wrap: anywhere } img { max-width: 100% }
+figcaption { font-size: .74em; line-height: 1.3; color: #444; overflow-wrap: anywhere }
+img { max-width: 100%; border-radius: 3px }
 .row { white-space: nowrap; overflow-x: auto } .row figcaption { white-space: normal }
-.no { color: #a02010 }
+.row figure:first-child { margin-right: 22px }
 """
 
 
@@ -40,6 +66,7 @@ def write_report(
     real: Split | None,
     compared: Reference,
     drawn: Callable[[int], Tensor],
+    captions: Sequence[int] | None = None,
 ) -> None:
     """Writes the page.
 
@@ -50,11 +77,13 @@ def write_report(
         real: The split.
         compared: The real images.
         drawn: Position to a scored image (3, height, width), uint8.
+        captions: Position of each scored image's caption in the split, where it is known.
     """
-    subject = result["subject"]
-    of_what = subject.get("checkpoint") or subject.get("path")
-    parts = [f"<h1>Scores of {html.escape(str(of_what))}</h1>", _table(result), _facts(result)]
-    parts.append(_history(subject.get("checkpoint")))
+    parts = [
+        _table(result),
+        _samples(result["images"], real, drawn, captions),
+        _history(result["subject"].get("checkpoint")),
+    ]
     for row, judged in measured.judged.items():
         assert real is not None
         parts.append(_by_length(row, judged, real))
@@ -62,9 +91,26 @@ def write_report(
     if measured.manifold is not None:
         parts.append(_neighbours(measured, compared, drawn))
         parts.append(_precision_recall(measured, compared))
-    body = "\n".join(part for part in parts if part)
-    head = f'<meta charset="utf-8"><title>attngan scores</title><style>{STYLE}</style>'
-    write_whole(path, f'<!doctype html>\n<html lang="en"><head>{head}</head>\n<body>\n{body}\n</body></html>\n')
+    parts.append(_facts(result))
+    body = "\n".join(f"<section>{part}</section>" for part in parts if part)
+    head = '<meta charset="utf-8"><meta name="viewport" content="width=device-width"><title>attngan scores</title>'
+    page = f"<head>{head}<style>{STYLE}</style></head>\n<body><main>\n{_lead(result)}\n{body}\n</main></body>"
+    write_whole(path, f'<!doctype html>\n<html lang="en">{page}</html>\n')
+
+
+def _lead(result: dict[str, Any]) -> str:
+    """What was scored, in a sentence, and whether a protocol was completed."""
+    subject, protocol = result["subject"], result["protocol"]
+    of_what = Path(str(subject.get("checkpoint") or subject.get("path")))
+    split = (subject.get("split") or {}).get("split")
+    where = f"captions of the {split} split" if subject.get("reads") in ("captions", "embeddings") else "no captions"
+    how = f"{result['images']:,} images drawn from {where}" if split else f"{result['images']:,} images from files"
+    badge = ""
+    if protocol:
+        kind, told = ("", "completed") if protocol["completed"] else (" no", "not completed")
+        badge = f' <span class="badge{kind}">protocol {html.escape(protocol["name"])}: {told}</span>'
+    name = html.escape("/".join(of_what.parts[-3:]))
+    return f'<h1>Scores of {name}</h1><p class="lead">{how}, seed {result["seed"]}.{badge}</p>'
 
 
 def _table(result: dict[str, Any]) -> str:
@@ -72,35 +118,63 @@ def _table(result: dict[str, Any]) -> str:
     head = "".join(f"<th>{COLUMNS[suffix]}</th>" for suffix in suffixes)
     lines = []
     for name, row in rows.items():
-        cells = "".join(f'<td class="number">{_cell(row.get(suffix))}</td>' for suffix in suffixes)
-        lines.append(f"<tr><td>{html.escape(name)}</td>{cells}</tr>")
-    return f"<table><tr><th>score</th>{head}</tr>{''.join(lines)}</table>"
+        cells = "".join(
+            f'<td class="number{"" if suffix else " main"}">{_cell(row.get(suffix))}</td>' for suffix in suffixes
+        )
+        lines.append(f"<tr><td>{_label(name)}<code>{html.escape(name)}</code></td>{cells}</tr>")
+    table = f"<table><tr><th>score</th>{head}</tr>{''.join(lines)}</table>"
+    note = (
+        "The arrow points to better values. The name below says how a number was computed; other numbers under other "
+    )
+    return f'<h2>Scores</h2><p class="note">{note}names cannot be compared with it.</p><div class="wide">{table}</div>'
+
+
+def _label(name: str) -> str:
+    metric = max((m for m in METRICS if name.startswith(f"{m}_")), key=len, default="")
+    if metric not in LARGER_IS_BETTER:
+        return METRICS.get(metric, "")
+    return f"{METRICS[metric]} {'↑' if LARGER_IS_BETTER[metric] else '↓'}"
 
 
 def _cell(score: dict[str, Any] | None) -> str:
     if score is None:
         return ""
-    over = f'<br><span class="over">std over {html.escape(score["std_over"])}</span>' if "std" in score else ""
+    over = f'<span class="over">± over {html.escape(score["std_over"])}</span>' if "std" in score else ""
     return shown(score) + over
+
+
+def _samples(
+    total: int, real: Split | None, drawn: Callable[[int], Tensor], captions: Sequence[int] | None, count: int = 16
+) -> str:
+    """Images as they come, spread over all, not chosen by anything."""
+    figures = []
+    for i in [position * total // min(count, total) for position in range(min(count, total))]:
+        known = real is not None and captions is not None
+        text = real.captions[captions[i]] if known else f"image {i}"  # type: ignore[union-attr, index]
+        figures.append(_figure(drawn(i), html.escape(text)))
+    return f"<h2>Images, not chosen</h2><div>{''.join(figures)}</div>"
 
 
 def _facts(result: dict[str, Any]) -> str:
     lines = []
-    for fact in facts(result):
+    for title, fact in facts(result):
         mark = ' class="no"' if "NOT completed" in fact else ""
-        lines.append(f"<div{mark}>{html.escape(fact)}</div>")
-    return f'<h2>How they were computed</h2><div class="facts">{"".join(lines)}</div>'
+        lines.append(f"<dt>{html.escape(title)}</dt><dd{mark}>{html.escape(fact)}</dd>")
+    return f"<h2>How they were computed</h2><dl>{''.join(lines)}</dl>"
 
 
 def _history(checkpoint: str | None) -> str:
-    """Best and last of the quick protocol, where the checkpoint lies in a run's folder."""
+    """Best and last of the quick protocol, as the run's history beside the checkpoint tells them."""
     if checkpoint is None:
         return ""
     folders = [parent / "quick" / "history.json" for parent in Path(checkpoint).resolve().parents[:2]]
     folders.append(Path(checkpoint).resolve().parent / "history.json")
     found = next((file for file in folders if file.is_file()), None)
     if found is None:
-        return ""
+        return (
+            "<h2>While it was trained</h2><p class='note'>No history of scores lies beside this checkpoint "
+            "(quick.every_epochs of its recipe was 0, or it was copied away): best and last cannot be shown.</p>"
+        )
     kept = json.loads(found.read_text())
     lines = []
     for name, best in kept["best"].items():
@@ -110,7 +184,8 @@ def _history(checkpoint: str | None) -> str:
             f"<td>{last:.3f} (epoch {kept['last']['epoch']})</td></tr>"
         )
     return (
-        "<h2>While it was trained</h2><p>Choosing a checkpoint by a score flatters that score: both are shown.</p>"
+        "<h2>While it was trained</h2><p class='note'>Choosing a checkpoint by a score flatters that score: both are "
+        "shown.</p>"
         f"<table><tr><th>score</th><th>best</th><th>last</th></tr>{''.join(lines)}</table>"
     )
 
@@ -170,8 +245,8 @@ def _neighbours(measured: Measured, compared: Reference, drawn: Callable[[int], 
             figures.append(_figure(compared.show(j), f"real {j}, distance {distance:.2f}"))
         rows.append(f'<div class="row">{"".join(figures)}</div>')
     return (
-        "<h2>Nearest real images</h2><p>Is it copying? Each row: a scored image, then the real images whose features "
-        f"are nearest; from the image nearest to any real one to the farthest.</p>{''.join(rows)}"
+        "<h2>Nearest real images</h2><p class='note'>Is it copying? Each row: a scored image, then the real images "
+        f"whose features are nearest; from the image nearest to any real one to the farthest.</p>{''.join(rows)}"
     )
 
 

@@ -9,6 +9,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from attngan.evaluation.subjects import Split, caption_order
+from attngan.metrics.colour_truth import truth_of_colours
 from attngan.metrics.embeddings import unit_vectors
 from attngan.metrics.fid import GaussianStatistics, fid, fid_infinity, gaussian_statistics
 from attngan.metrics.inception_score import inception_score
@@ -18,6 +19,34 @@ from attngan.metrics.r_precision import CaptionPool, r_precision, text_ids
 
 #: Put behind a score's name: what else was scored in the same way, to know what the score can say.
 REAL, HALVES, SHUFFLED = "_of_real_images", "_of_real_halves", "_of_shuffled_captions"
+DIFFERENT, UNTRAINED = "_of_different_captions", "_of_untrained_generator"
+#: Whether a larger value is better, by the metric with which a score's name begins.
+LARGER_IS_BETTER = {
+    "is": True,
+    "fid": False,
+    "fid_infinity": False,
+    "kid": False,
+    "precision": True,
+    "recall": True,
+    "density": True,
+    "coverage": True,
+    "r_precision": True,
+    "clip_score": True,
+    "clip_r_precision": True,
+    "colour_truth": True,
+}
+
+
+def larger_is_better(name: str) -> bool:
+    """Of a score's name.
+
+    Raises:
+        ValueError: It begins with no metric that has a better and a worse.
+    """
+    metrics = [metric for metric in LARGER_IS_BETTER if name.startswith(f"{metric}_")]
+    if not metrics:
+        raise ValueError(f"{name} is not the name of a score of which a larger or a smaller value is better")
+    return LARGER_IS_BETTER[max(metrics, key=len)]
 
 
 class Score(NamedTuple):
@@ -147,6 +176,7 @@ def caption_scores(
     place = {caption: position for position, caption in enumerate(known)}
     owners = split.owners[list(known)]
     classes = None if split.classes is None else split.classes[owners]
+    groups = owners if classes is None else classes
     pool = CaptionPool(embeddings, owners, text_ids(split.captions)[list(known)], classes)
     rows = [i for i, caption in enumerate(captions) if caption in place]
     if not rows:
@@ -156,7 +186,7 @@ def caption_scores(
     own = torch.tensor(caption_order(range(len(known)), len(rows), seed))
     folds = min(10, len(rows))
     scores: list[Score] = []
-    cases = (("", drawn[rows], true), (REAL, real[owners[own]], own), (SHUFFLED, drawn[rows], _others(true, pool)))
+    cases = (("", drawn[rows], true), (REAL, real[owners[own]], own), (SHUFFLED, drawn[rows], _others(true, groups)))
     hits, cosines = [], []
     for suffix, images, which in cases:
         result = r_precision(images, which, pool, folds=folds, seed=seed)
@@ -171,9 +201,48 @@ def caption_scores(
     return CaptionScores(scores, torch.tensor(rows), torch.tensor(captions)[rows], hits[0], cosines[0])
 
 
-def _others(true: Tensor, pool: CaptionPool) -> Tensor:
+def colour_scores(
+    name: str,
+    split: Split,
+    drawn: Float[Tensor, "images parts"],
+    captions: Sequence[int],
+    real: Float[Tensor, "real parts"],
+    seed: int = 0,
+) -> list[Score]:
+    """Colour truth of drawn images; beside it that of the real ones, and that of the drawn ones with other captions.
+
+    Args:
+        name: Of the score.
+        split: Captions, owners and classes.
+        drawn: Colours that the probe saw in the drawn images.
+        captions: Position of each drawn image's caption in the split.
+        real: Colours that it saw in the split's real images.
+        seed: Decides which captions of the real images are asked about.
+
+    Raises:
+        ValueError: The captions name no colour of a part of a bird.
+    """
+    true = torch.tensor(captions)
+    own = torch.tensor(caption_order(range(len(split.captions)), len(captions), seed))
+    groups = split.owners if split.classes is None else split.classes[split.owners]
+    scores = []
+    for suffix, seen, which in (
+        ("", drawn, true),
+        (REAL, real[split.owners[own]], own),
+        (SHUFFLED, drawn, _others(true, groups)),
+    ):
+        truth = truth_of_colours(seen.long(), [split.captions[i] for i in which.tolist()])
+        named = sum(truth.named.values())
+        if not named:
+            raise ValueError("no caption names a colour of a bird's part: colour truth is for generated birds")
+        share = truth.percent / 100
+        error = 100 * (share * (1 - share) / named) ** 0.5
+        scores.append(Score(name + suffix, truth.percent, error, f"{named} named colours (standard error)"))
+    return scores
+
+
+def _others(true: Tensor, groups: Tensor) -> Tensor:
     """Another draw's caption for each draw, of another class or image wherever the first tries find one."""
-    groups = pool.owners if pool.classes is None else pool.classes
     shuffled = true.clone()
     wrong = torch.ones(len(true), dtype=torch.bool)
     for shift in range(1, min(len(true), 50)):

@@ -8,33 +8,42 @@ from torch import Tensor
 
 
 class Diversity(NamedTuple):
-    """Mean distance of two images of one caption, its standard deviation over captions, and the mean over all pairs."""
+    """Mean distance of two images of one caption, its standard deviation over captions, and that of different captions.
+
+    ``captions`` are those that have two images or more, ``images`` theirs.
+    """
 
     within: float
     std: float
     between: float
     captions: int
+    images: int
 
 
-def diversity(features: Float[Tensor, "images features"], captions: Int[Tensor, "images"]) -> Diversity:
+def diversity(
+    features: Float[Tensor, "images features"], captions: Int[Tensor, "images"], most: int = 2000
+) -> Diversity:
     """Mean Euclidean distance between features of two images of one caption; 0 when the noise changes nothing.
 
-    ``between`` is the same for images of different captions: a within of the same size means that captions decide
-    nothing.
+    ``between`` is the same for images of different captions, of at most ``most`` images spread over all: a within of
+    the same size means that captions decide nothing.
 
     Raises:
         ValueError: No caption with two images.
     """
     x = features.double()
-    means = []
+    means, images = [], 0
     for caption in captions.unique():
         own = x[captions == caption]
         if len(own) > 1:
             means.append(torch.nn.functional.pdist(own).mean())
+            images += len(own)
     if not means:
         raise ValueError("diversity needs at least two images of one caption")
     within = torch.stack(means)
+    spread = torch.linspace(0, len(x) - 1, min(most, len(x))).long()  # all pairs of 30,000 would fill 7 GB
+    x, captions = x[spread], captions[spread]
     distances = torch.cdist(x, x, compute_mode="donot_use_mm_for_euclid_dist")
     different = captions[:, None] != captions
     between = distances[different].mean().item() if different.any() else float("nan")
-    return Diversity(within.mean().item(), within.std(correction=0).item(), between, len(means))
+    return Diversity(within.mean().item(), within.std(correction=0).item(), between, len(means), images)

@@ -78,27 +78,30 @@ class _Rows:
         self.saved_at = time.monotonic()
         if folder is not None:
             folder.mkdir(parents=True, exist_ok=True)
-            self._take_up(folder, stale)
+            if not self._take_up(folder, stale):
+                # before any row is written over: a crash must not leave new rows under the old key
+                (folder / STATE).unlink(missing_ok=True)
 
-    def _take_up(self, folder: Path, stale: Callable[[str], None]) -> None:
+    def _take_up(self, folder: Path, stale: Callable[[str], None]) -> bool:
+        """Whether the folder's rows serve."""
         state = folder / STATE
         if not state.is_file():
-            return
+            return False
         try:
             kept = json.loads(state.read_text())
         except json.JSONDecodeError:
-            return
+            return False
         if kept["key"] != self.key:
             changed = sorted(k for k in {*kept["key"], *self.key} if kept["key"].get(k) != self.key.get(k))
             stale(f"what {folder} keeps was computed with other {', '.join(changed)}: it is computed anew")
-            return
-        for name, columns in kept["arrays"].items():
-            file, shape = self._file(name), (self.count, columns)
-            if not file.is_file() or file.stat().st_size != 4 * self.count * columns:
-                self.arrays.clear()
-                return
-            self.arrays[name] = np.memmap(file, np.float32, "r+", shape=shape)
+            return False
+        files = {name: (self._file(name), columns) for name, columns in kept["arrays"].items()}
+        if any(not f.is_file() or f.stat().st_size != 4 * self.count * columns for f, columns in files.values()):
+            return False
+        for name, (file, columns) in files.items():
+            self.arrays[name] = np.memmap(file, np.float32, "r+", shape=(self.count, columns))
         self.done = kept["done"]
+        return True
 
     def _file(self, name: str) -> Path:
         assert self.folder is not None

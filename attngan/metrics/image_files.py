@@ -7,7 +7,7 @@ import re
 import zipfile
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 import numpy as np
 import torch
@@ -32,19 +32,17 @@ class ImageFiles:
     """
 
     def __init__(self, path: Path | str, shuffle: int | None = None) -> None:
-        self.path = Path(path)
+        self.path, self.shuffle = Path(path), shuffle
         if self.path.is_dir():
             found = {
                 file.relative_to(self.path).as_posix(): (file.stat().st_size, file.stat().st_mtime_ns)
                 for file in self.path.rglob("*")
-                if file.suffix.lower() in SUFFIXES
+                if _is_image(file.relative_to(self.path).as_posix())
             }
         elif zipfile.is_zipfile(self.path):
             with zipfile.ZipFile(self.path) as archive:
                 found = {
-                    info.filename: (info.file_size, info.CRC)
-                    for info in archive.infolist()
-                    if Path(info.filename).suffix.lower() in SUFFIXES
+                    info.filename: (info.file_size, info.CRC) for info in archive.infolist() if _is_image(info.filename)
                 }
         else:
             raise FileNotFoundError(f"no folder or zip of images at {self.path.resolve()}")
@@ -90,9 +88,16 @@ class ImageFiles:
             raise ValueError(f"image {name} in {self.path} cannot be read ({error})") from error
 
 
-def drawn_name(index: int, caption: int, seed: int) -> str:
-    """Name of a drawn image: its number, its caption's position among the split's captions, the seed."""
-    return f"{index:06d}_caption{caption:06d}_seed{seed}.png"
+def _is_image(name: str) -> bool:
+    """By its suffix; what macOS puts beside the files of a zip bears their names too."""
+    path = PurePosixPath(name)
+    return path.suffix.lower() in SUFFIXES and not path.name.startswith("._") and "__MACOSX" not in path.parts
+
+
+def drawn_name(index: int, caption: int | None, seed: int) -> str:
+    """Name of a drawn image: its number, its caption's position among the split's captions if it has one, the seed."""
+    of_caption = "" if caption is None else f"_caption{caption:06d}"
+    return f"{index:06d}{of_caption}_seed{seed}.png"
 
 
 def caption_in_name(name: str) -> int | None:

@@ -7,7 +7,7 @@ e.g. ``fid_2933_efficientnet-lite0``.
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
-from attngan.metrics.features import FeatureExtractor, Precision, Resize
+from attngan.metrics.extractor import FeatureExtractor, Precision, Resize
 
 CLASSIFIER = "classifier"
 
@@ -48,6 +48,15 @@ class Protocol:
     precision: Precision = "float32"
     metrics: tuple[str, ...] = ("is", "fid")
     source: str = ""
+
+    @property
+    def scored(self) -> int:
+        """How many of the drawn images are looked at."""
+        return self.whole_batches(self.images)
+
+    def whole_batches(self, images: int) -> int:
+        """So many images without a last, partial batch."""
+        return images if self.batch is None else images - images % self.batch
 
     def description(self) -> dict[str, Any]:
         return asdict(self)
@@ -108,21 +117,26 @@ PROTOCOLS = {
 
 def departures(
     protocol: Protocol,
-    extractor: FeatureExtractor,
+    extractor: FeatureExtractor | None,
     images: int,
     split: str,
     truncation: float | None,
     splits: int,
     seed: int,
 ) -> list[str]:
-    """In what a score was not computed as the protocol says; empty if it was completed."""
+    """In what a score was not computed as the protocol says; empty if it was completed.
+
+    ``extractor`` is None where no score looks through one.
+    """
     found = []
 
     def same(what: str, done: object, wanted: object) -> None:
         if done != wanted:
             found.append(f"{what} {done} instead of {wanted}")
 
-    if protocol.extractor == CLASSIFIER:
+    if extractor is None:
+        pass
+    elif protocol.extractor == CLASSIFIER:
         if extractor.kind != CLASSIFIER:
             found.append(f"extractor {extractor.base_name} instead of a classifier fine-tuned on the test classes")
         elif extractor.facts.get("split") != protocol.split:
@@ -131,9 +145,10 @@ def departures(
             )
     else:
         same("extractor", extractor.base_name, protocol.extractor)
-    same("resize filter", extractor.resize, protocol.resize)
-    same("precision", extractor.precision, protocol.precision)
-    same("images", images, protocol.images)
+    if extractor is not None:
+        same("resize filter", extractor.resize, protocol.resize)
+        same("precision", extractor.precision, protocol.precision)
+    same("images", images, protocol.scored)
     same("captions of split", split, protocol.split)
     same("truncation", truncation, protocol.truncation)
     same("splits", splits, protocol.splits)

@@ -13,15 +13,18 @@ from attngan.networks.image_encoder import ImageEncoder
 from attngan.networks.image_trunks import ConvTrunk
 from attngan.networks.text_encoder import TextEncoder
 from attngan.records import GeneratedImages
+from attngan.sampling import Sampler
 from attngan.text.vocabulary import Vocabulary
 from attngan.training.damsm_module import load_damsm
 
 
-class FakeSampler:
+class FakeSampler(Sampler):
     """Each image is noise whose mean is decided by the caption, whose grain by (seed, number)."""
 
     sha256 = "fake"
     resolution = 32
+    reads = "captions"
+    word_limit = 25
 
     def __init__(self, vocabulary):
         self.vocabulary = vocabulary

@@ -21,6 +21,7 @@ def test_report_stands_alone_and_shows_what_is_promised(tmp_path, toy_root, samp
         base = name.partition("_of_")[0]
         assert base in page
     for title in (
+        "Images, not chosen",
         "R-precision by length",
         "best caption scores",
         "worst caption scores",
@@ -31,8 +32,9 @@ def test_report_stands_alone_and_shows_what_is_promised(tmp_path, toy_root, samp
     assert result["extractor"]["sha256"] in page
     assert result["reference"]["fingerprint"] in page
     images = page_images(page)
-    # 8 best, 8 worst, 8 rows of one image and its 5 nearest, two plots
-    assert len(images) == 8 + 8 + 8 * 6 + 2
+    # 16 of all, 8 best, 8 worst, 8 rows of one image and its 5 nearest, two plots
+    assert len(images) == 16 + 8 + 8 + 8 * 6 + 2
+    assert "best and last cannot be shown" in page
     for uri in images:
         Image.open(io.BytesIO(base64.b64decode(uri.partition(",")[2]))).load()
 

@@ -12,11 +12,13 @@ from tests.evaluation.conftest import write_damsm
 from tests.evaluation.test_command import run
 
 
-def write_small_generator(folder, vocabulary):
+def write_small_generator(folder, vocabulary, word_limit=None):
     torch.manual_seed(3)
     damsm = load_damsm(write_damsm(folder / "damsm.safetensors", vocabulary))
     generator = AttnGANGenerator(stages=1, width=2, embed_dim=16, noise_dim=4, condition_dim=4, base_size=32).eval()
-    module = SimpleNamespace(ema=SimpleNamespace(generator=generator), damsm=damsm, steps=1, images_seen=16)
+    module = SimpleNamespace(
+        ema=SimpleNamespace(generator=generator), damsm=damsm, steps=1, images_seen=16, word_limit=word_limit
+    )
     write_generator(folder / "generator.safetensors", module)
     sampler = Sampler.load(folder / "generator.safetensors", "cpu")
     assert sampler.resolution == 32

@@ -12,14 +12,8 @@ from safetensors.torch import save_file
 from attngan.data.toy_birds import draw_toy_birds
 from attngan.data.toy_captions import COLOURS, PARTS
 from attngan.metrics import colour_truth as module
-from attngan.metrics.colour_truth import (
-    ColourProbe,
-    ColourTruth,
-    captions_of_other_classes,
-    colour_truth,
-    is_colour_probe,
-    train_probe,
-)
+from attngan.metrics.colour_probe import ColourProbe, is_colour_probe
+from attngan.metrics.colour_truth import ColourTruth, captions_of_other_classes, colour_truth, train_probe
 
 NAMES = list(COLOURS)
 

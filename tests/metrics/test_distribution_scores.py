@@ -198,3 +198,13 @@ def test_captions_that_decide_nothing_show():
     assert score.within == pytest.approx(score.between, rel=0.05)
     with pytest.raises(ValueError, match="two images of one caption"):
         diversity(normal(5), torch.arange(5))
+
+
+def test_diversity_of_many_images_takes_some_of_them_for_different_captions():
+    captions = torch.arange(60).repeat_interleave(3)
+    features = normal(180)
+    some, every = diversity(features, captions, most=60), diversity(features, captions)
+    assert some.within == every.within
+    assert some.between == pytest.approx(every.between, rel=0.1)
+    lone = diversity(torch.cat([features, normal(7, seed=1)]), torch.cat([captions, torch.arange(100, 107)]))
+    assert (lone.captions, lone.images) == (60, 180)  # captions of one image say nothing of it

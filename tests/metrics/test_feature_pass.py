@@ -78,3 +78,22 @@ def test_damaged_rows_start_anew(tmp_path):
     (tmp_path / "mean.f32").write_bytes(b"short")
     rows = observe(batches_of(5), [brightness], 23, tmp_path, {"seed": 0})
     assert torch.equal(rows["mean"], IMAGES.float().mean((2, 3)))
+
+
+def test_refused_rows_are_forgotten_before_they_are_written_over(tmp_path):
+    """A crash that leaves no time to save must not leave new rows under the old key."""
+    first = observe(batches_of(5), [brightness], 23, tmp_path, {"seed": 0})["mean"].clone()
+
+    def darker(images):
+        return brightness(images // 2)
+
+    def killed(start):
+        yield IMAGES[:5]
+        raise KeyboardInterrupt
+
+    with pytest.MonkeyPatch.context() as patch:  # killed: nothing is saved on the way out
+        patch.setattr("attngan.metrics.feature_pass._Rows.save", lambda self: None)
+        with pytest.raises(KeyboardInterrupt):
+            observe(killed, [darker], 23, tmp_path, {"seed": 1})
+    again = observe(batches_of(5), [brightness], 23, tmp_path, {"seed": 0})
+    assert torch.equal(again["mean"], first)

@@ -8,7 +8,8 @@ from torch import nn
 
 from attngan.checkpoint import file_sha256
 from attngan.metrics.classifier import ImageClassifier, load_classifier
-from attngan.metrics.features import FeatureExtractor, load_extractor, resize_images, state_sha256
+from attngan.metrics.extractor import FeatureExtractor, resize_images
+from attngan.metrics.features import load_extractor, state_sha256
 from attngan.networks.image_trunks import ConvTrunk
 
 

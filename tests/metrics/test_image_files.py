@@ -39,6 +39,15 @@ def test_folder_and_zip_give_the_same_images_in_the_same_order(folder, tmp_path)
     assert torch.equal(all_of(files)[0], torch.from_numpy(np.array(Image.open(folder / "a.png"))).permute(2, 0, 1))
 
 
+def test_what_macos_adds_to_a_zip_is_no_image(folder, tmp_path):
+    (folder / "__MACOSX").mkdir()
+    (folder / "__MACOSX" / "a.png").write_bytes(b"resource fork")
+    (folder / "._c.png").write_bytes(b"resource fork")
+    archive = zipped(folder, ["a.png", "c.png", "__MACOSX/a.png", "._c.png"], tmp_path / "x.zip")
+    assert ImageFiles(archive).names == ["a.png", "c.png"]
+    assert ImageFiles(folder).names == ["a.png", "c.png", "d.png", "sub/b.png"]
+
+
 def test_order_is_shuffled_by_the_seed_alone(folder, tmp_path):
     archive = zipped(folder, ["d.png", "c.png", "sub/b.png", "a.png"], tmp_path / "x.zip")
     assert ImageFiles(folder, shuffle=3).names == ImageFiles(archive, shuffle=3).names

@@ -36,6 +36,14 @@ def test_ties_are_misses():
     assert r_precision(torch.ones(200, 8), torch.arange(200), pool).mean == 0
 
 
+def test_what_rounding_alone_tells_apart_is_a_tie():
+    """The same caption, encoded in float32 in other batches: some 1e-7 off, and no better for it."""
+    same = torch.randn(1, 64).repeat(200, 1)
+    rounded = same * (1 + 1e-7 * torch.randn(200, 64))
+    assert not torch.equal(rounded, same)
+    assert r_precision(same, torch.arange(200), pool_of(rounded)).mean == 0
+
+
 def test_nan_and_zero_are_errors():
     pool = random_pool(200)
     images = pool.embeddings.clone()
