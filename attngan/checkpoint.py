@@ -38,8 +38,8 @@ def read_checkpoint(path: str | Path) -> dict[str, Any]:
         raise ValueError(f"{path} cannot be read as a checkpoint: {error}") from error
     if not isinstance(contents, dict) or ENTRY not in contents:
         raise ValueError(
-            f"{path} is not a checkpoint of attngan (no entry {ENTRY!r}); published checkpoints are imported with "
-            "attngan.networks.published"
+            f"{path} is not a checkpoint of attngan (no entry {ENTRY!r}); files of the published code are made into "
+            "one with `attngan import-published`"
         )
     return contents
 

@@ -138,13 +138,15 @@ def _with_resume(command: str, arguments: list[str]) -> list[str]:
 
 
 def pretrain(arguments: list[str]) -> None:
-    """Trains the DAMSM, then scores the best checkpoint on the test split."""
+    """Trains the DAMSM, then scores it on the test split: the best checkpoint, or where none is chosen the last one."""
     cli = _recipe("pretrain", DAMSMModule, arguments)
     cli.fit()
-    best = cli.run_dir / "checkpoints" / "best.ckpt"
-    if best.is_file():
-        print(f"the test split, by the best checkpoint ({best}):")
-        cli.trainer.test(cli.model, cli.datamodule, ckpt_path=str(best), weights_only=True)
+    folder = cli.run_dir / "checkpoints"
+    name, chosen = "best", folder / "best.ckpt"
+    if not chosen.is_file():
+        name, chosen = "last", folder / "last.ckpt"
+    print(f"the test split, by the {name} checkpoint ({chosen}):")
+    cli.trainer.test(cli.model, cli.datamodule, ckpt_path=str(chosen), weights_only=True)
 
 
 def train(arguments: list[str]) -> None:

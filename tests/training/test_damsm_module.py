@@ -89,6 +89,14 @@ def test_retrieval_is_printed_for_both_splits(toy_root, tmp_path, capsys):
         assert name in printed
 
 
+def test_where_none_is_chosen_the_last_checkpoint_is_scored(toy_root, tmp_path, capsys):
+    option = ["--checkpoints.best_by", "null", "--data.validation", "published"]
+    assert pretrain(toy_root, tmp_path / "run", *option) == 0
+    printed = capsys.readouterr().out
+    assert f"by the last checkpoint ({tmp_path / 'run' / 'checkpoints' / 'last.ckpt'})" in printed
+    assert "test/image_to_text_r1" in printed
+
+
 def test_one_and_one_epochs_equal_two(straight, toy_root, tmp_path):
     run = tmp_path / "run"
     assert pretrain(toy_root, run) == 0
