@@ -100,8 +100,23 @@ class Interrupted(BaseException):
     pass
 
 
-def interrupt_after(monkeypatch, number):
-    """Building stops while it decodes the image after `number` others."""
+@pytest.fixture
+def interrupted(tmp_path, images, monkeypatch, decoded):
+    """``interrupted(3)``: a cache file whose building stopped after three images; counting starts anew."""
+
+    def building(number):
+        path, counting = tmp_path / "cache", image_cache.load_pixels
+        monkeypatch.setattr(image_cache, "load_pixels", failing_after(number))
+        with pytest.raises(Interrupted):
+            open_or_build(path, images, SHORT)
+        monkeypatch.setattr(image_cache, "load_pixels", counting)
+        assert not path.exists()
+        return path
+
+    return building
+
+
+def failing_after(number):
     left = [number]
 
     def failing(path, *arguments):
@@ -110,44 +125,28 @@ def interrupt_after(monkeypatch, number):
         left[0] -= 1
         return load_pixels(path, *arguments)
 
-    monkeypatch.setattr(image_cache, "load_pixels", failing)
+    return failing
 
 
-def test_interrupted_goes_on_where_it_was(tmp_path, images, monkeypatch, decoded):
-    path = tmp_path / "cache"
-    counting = image_cache.load_pixels
-    interrupt_after(monkeypatch, 3)
-    with pytest.raises(Interrupted):
-        open_or_build(path, images, SHORT)
-    assert not path.exists()
-    monkeypatch.setattr(image_cache, "load_pixels", counting)
+def test_interrupted_goes_on_where_it_was(images, interrupted, decoded):
+    path = interrupted(3)
     assert_right(open_or_build(path, images, SHORT), images)
     assert decoded == ["3.jpg", "4.jpg", "5.jpg", "6.jpg"]
     assert not path.with_name("cache.partial").exists()
 
 
-def test_pixels_that_never_reached_the_disk_are_made_again(tmp_path, images, monkeypatch, decoded):
+def test_pixels_that_never_reached_the_disk_are_made_again(images, interrupted, decoded):
     """After a power cut the table may say done where the pixels are still zeros."""
-    path = tmp_path / "cache"
-    counting = image_cache.load_pixels
-    interrupt_after(monkeypatch, 5)
-    with pytest.raises(Interrupted):
-        open_or_build(path, images, SHORT)
+    path = interrupted(5)
     table, pixels = image_cache._map_partial(path.with_name("cache.partial"))
     image_cache._slot(pixels, table[1])[:] = 0
     del table, pixels
-    monkeypatch.setattr(image_cache, "load_pixels", counting)
     assert_right(open_or_build(path, images, SHORT), images)
     assert decoded == ["1.jpg", "5.jpg", "6.jpg"]
 
 
-def test_a_partial_file_of_other_images_is_not_gone_on_with(tmp_path, images, monkeypatch, decoded):
-    path = tmp_path / "cache"
-    counting = image_cache.load_pixels
-    interrupt_after(monkeypatch, 5)
-    with pytest.raises(Interrupted):
-        open_or_build(path, images, SHORT)
-    monkeypatch.setattr(image_cache, "load_pixels", counting)
+def test_a_partial_file_of_other_images_is_not_gone_on_with(images, interrupted, decoded):
+    path = interrupted(5)
     assert_right(open_or_build(path, images[::-1], SHORT), images[::-1])
     assert len(decoded) == 7
 
