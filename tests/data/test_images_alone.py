@@ -188,7 +188,7 @@ def test_prepare_checks_and_caches_a_plain_folder(photos, tmp_path, capsys, monk
     assert "ready to train" in printed
     assert sum(own["images"] for own in report["splits"].values()) == 30
     assert {own["captions"] for own in report["splits"].values()} == {0}
-    assert Image.open(tmp_path / "out" / "prepare_preview.png").size == (4 * 420, 4 * 300)
+    assert Image.open(tmp_path / "out" / "prepare_preview.png").size == (4 * 420, 4 * 230)
     monkeypatch.setattr("attngan.data.image_cache.load_pixels", None)  # training decodes nothing again
     assert len(ready(photos).split("train")) == report["splits"]["train"]["images"]
 
