@@ -1,31 +1,25 @@
 """``attngan compare``: several recipes, trained alike and scored alike, in one table and one picture."""
 
-import hashlib
 import json
-import time
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+import os
+import platform
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
 import yaml
+from PIL import Image
 
-from attngan.checkpoint import ENTRY, file_sha256, read_checkpoint
-
-#: The family in the order of its papers; other recipes come after these.
-FAMILY = (
-    "stackgan",
-    "stackgan_plusplus_unconditional",
-    "stackgan_plusplus",
-    "attndcgan",
-    "attngan",
-    "attngan_sn",
-    "dmgan",
-    "dfgan",
-)
-FIRST, SECOND = "_stage1", "_stage2"
-NOTE = "compared.json"
+from attngan.checkpoint import file_sha256
+from attngan.contestants import Contestant, Plan, Trained, contestants, default_recipes, trained
+from attngan.evaluation import evaluate
+from attngan.evaluation.display import pivot, shown, write_whole
+from attngan.evaluation.scores import HALVES, REAL, UNTRAINED, larger_is_better
+from attngan.evaluation.subjects import read_split
+from attngan.pictures import caption_grid
+from attngan.sampling import Sampler
+from attngan.training.finite import NonFiniteLossError
 
 
 def compare(
@@ -82,16 +76,20 @@ def compare(
     if not damsm.is_file():
         raise FileNotFoundError(f"no DAMSM checkpoint at {damsm.resolve()}")
     entries = contestants(configs or default_recipes())
-    plan = _Plan(data, damsm, images, out, source, seed, device)
+    plan = Plan(data, damsm, images, out, source, seed, device)
     metrics = ["is", "fid", "kid", *(["precision_recall"] if precision_recall else [])]
     rows = []
     for position, entry in enumerate(entries):
         if progress:
             print(f"\n[{position + 1}/{len(entries)}] {entry.name}", flush=True)
-        trained = [_trained(run, plan) for run in entry.runs(plan)]
-        untrained = position == 0  # one suffices: none has learnt anything
+        try:
+            runs = [trained(run, plan) for run in entry.runs(plan)]
+        except NonFiniteLossError as error:  # the others are compared all the same, and the table tells of this one
+            rows.append({"name": entry.name, "failed": str(error)})
+            continue
+        untrained = all("failed" in row for row in rows)  # one suffices: none has learnt anything
         scores = _scores(entry, plan, metrics, extractor, scorer, colour_probe, count, untrained, progress)
-        rows.append(_row(entry, trained, scores))
+        rows.append(_row(entry, runs, scores))
     result = {
         "rows": rows,
         "images": images,
@@ -100,205 +98,15 @@ def compare(
         "damsm": {"path": str(damsm), "sha256": file_sha256(damsm)},
         "machine": _machine(device),
     }
-    from attngan.evaluation.display import write_whole
-
     write_whole(out / "compare.json", json.dumps(result, indent=1))
     table = markdown(result)
     write_whole(out / "compare.md", table)
-    _picture(entries, plan, columns).save(out / "compare.png")
+    failed = {row["name"] for row in rows if "failed" in row}
+    if whole := [entry for entry in entries if entry.name not in failed]:
+        _picture(whole, plan, columns).save(out / "compare.png")
     if progress:
         print(f"\n{table}\nwritten: {out / 'compare.md'}, {out / 'compare.json'}, {out / 'compare.png'}")
     return result
-
-
-# --- who takes part ---------------------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class Contestant:
-    """One row: a recipe, or the two stages of one, and the folder names of their runs."""
-
-    name: str
-    recipes: tuple[Path, ...]
-
-    def runs(self, plan: "_Plan") -> Iterator["_Run"]:
-        """What is trained, one after the other; each knows the checkpoint that the one before it wrote."""
-        before = None
-        for recipe in self.recipes:
-            run = _Run(recipe, plan.out / recipe.stem, plan.images // len(self.recipes), before)
-            yield run
-            before = run.checkpoint
-
-    def checkpoint(self, plan: "_Plan") -> Path:
-        """What is scored."""
-        return list(self.runs(plan))[-1].checkpoint
-
-
-@dataclass(frozen=True)
-class _Plan:
-    """What is the same for all."""
-
-    data: Path
-    damsm: Path
-    images: int
-    out: Path
-    source: str | None
-    seed: int
-    device: str | None
-
-
-@dataclass(frozen=True)
-class _Run:
-    """One training: its recipe, its folder, how many images it sees, and the first stage's checkpoint."""
-
-    recipe: Path
-    folder: Path
-    images: int
-    first_stage: Path | None
-
-    @property
-    def checkpoint(self) -> Path:
-        return self.folder / "checkpoints" / "last.ckpt"
-
-
-def default_recipes() -> list[Path]:
-    """The generators' recipes of configs/toy."""
-    from attngan.demo.recipes import recipe
-
-    folder = recipe("toy/damsm.yaml").parent
-    return sorted(path for path in folder.glob("*.yaml") if path.stem != "damsm")
-
-
-def contestants(recipes: Sequence[Path]) -> list[Contestant]:
-    """Recipes as rows, the two stages of one together, in the order of the family's papers.
-
-    Raises:
-        FileNotFoundError: There is no such recipe.
-        ValueError: Two of the same name, or a second stage without its first.
-    """
-    by_name: dict[str, Path] = {}
-    for path in map(Path, recipes):
-        if not path.is_file():
-            raise FileNotFoundError(f"no recipe at {path.resolve()}")
-        if path.stem in by_name:
-            raise ValueError(f"{by_name[path.stem]} and {path} have the same name: their runs would share a folder")
-        by_name[path.stem] = path
-    rows = []
-    for name, path in by_name.items():
-        if name.endswith(FIRST) and name.removesuffix(FIRST) + SECOND in by_name:
-            continue  # stands in its second stage's row
-        if name.endswith(SECOND):
-            short = name.removesuffix(SECOND)
-            if short + FIRST not in by_name:
-                raise ValueError(f"{path} builds on a first stage: give {short}{FIRST}.yaml as well")
-            rows.append(Contestant(short, (by_name[short + FIRST], path)))
-        else:
-            rows.append(Contestant(name, (path,)))
-    order = {name: position for position, name in enumerate(FAMILY)}
-    return sorted(rows, key=lambda row: (order.get(row.name, len(order)), row.name))
-
-
-# --- training ---------------------------------------------------------------------------------------------------------
-
-
-@dataclass
-class _Trained:
-    """What a training came to."""
-
-    steps: int
-    images: int
-    seconds: float
-    counts: dict[str, int] = field(default_factory=dict)
-
-
-def _trained(run: _Run, plan: _Plan) -> _Trained:
-    """Trains, or goes on with it, or finds it done."""
-    from attngan.training.recipes import train
-
-    note = run.folder / NOTE
-    kept = _note(run, plan)
-    seen = _images_seen(run.checkpoint)
-    if seen < run.images:
-        arguments = _arguments(run, plan, resume=run.checkpoint.is_file())
-        run.folder.mkdir(parents=True, exist_ok=True)
-        note.write_text(json.dumps(kept, indent=1))
-        begun = time.monotonic()
-        try:
-            train(arguments)
-        finally:  # also of a training that was stopped: the time of its rest is added to this
-            kept["seconds"] += time.monotonic() - begun
-            note.write_text(json.dumps(kept, indent=1))
-    contents = read_checkpoint(run.checkpoint)
-    entry = contents[ENTRY]
-    return _Trained(entry["steps"], entry["images_seen"], kept["seconds"], _parameters(entry))
-
-
-def _note(run: _Run, plan: _Plan) -> dict[str, Any]:
-    """What decides the run, beside it; refused where the folder's run was decided by something else."""
-    recipe = yaml.safe_load(run.recipe.read_text(encoding="utf-8"))
-    decides = {
-        "recipe": hashlib.sha256(run.recipe.read_bytes()).hexdigest(),
-        "data": str(plan.data.resolve()),
-        "source": plan.source or recipe.get("data", {}).get("source"),
-        "damsm": file_sha256(plan.damsm) if _reads_damsm(recipe) else None,
-        "seed": plan.seed,
-    }
-    note = run.folder / NOTE
-    if not note.is_file():
-        if run.checkpoint.is_file():
-            raise ValueError(f"{run.folder} holds a run of another command: name another folder with --out")
-        return {"decides": decides, "seconds": 0.0}
-    kept: dict[str, Any] = json.loads(note.read_text())
-    if kept["decides"] != decides:
-        changed = sorted(name for name in decides if kept["decides"].get(name) != decides[name])
-        raise ValueError(
-            f"{run.folder} holds a run with other {', '.join(changed)}: name another folder with --out, or remove it"
-        )
-    return kept
-
-
-def _images_seen(checkpoint: Path) -> int:
-    return int(read_checkpoint(checkpoint)[ENTRY]["images_seen"]) if checkpoint.is_file() else 0
-
-
-def _arguments(run: _Run, plan: _Plan, resume: bool) -> list[str]:
-    """Of `attngan train`."""
-    budget = [f"--budget.images={run.images}", "--trainer.max_epochs=-1"]
-    if resume:
-        return ["--resume", str(run.folder), *budget]
-    recipe = yaml.safe_load(run.recipe.read_text(encoding="utf-8"))
-    given = ["--config", str(run.recipe), f"--run_dir={run.folder}", f"--data.root={plan.data}"]
-    given += [f"--seed_everything={plan.seed}", f"--data.seed={plan.seed}", *budget]
-    given += [f"--data.source={plan.source}"] if plan.source else []
-    given += [f"--trainer.accelerator={plan.device}"] if plan.device in ("cpu", "cuda", "mps") else []
-    given += [f"--model.damsm={plan.damsm}"] if _reads_damsm(recipe) else []
-    places = list(_first_stage_keys(recipe))
-    if places and run.first_stage is None:
-        raise ValueError(f"{run.recipe} builds on a first stage: name it NAME{SECOND}.yaml, beside NAME{FIRST}.yaml")
-    return given + [f"--{key}={run.first_stage}" for key in places]
-
-
-def _reads_damsm(recipe: dict[str, Any]) -> bool:
-    return bool((recipe.get("model") or {}).get("damsm"))
-
-
-def _first_stage_keys(part: Any, key: str = "") -> Iterator[str]:
-    """The keys of a recipe that name the checkpoint of a trained generator, as on the command line."""
-    if not isinstance(part, dict):
-        return
-    if str(part.get("class_path", "")).rpartition(".")[2] == "trained_generator":
-        yield f"{key}.init_args.checkpoint"
-    for name, value in part.items():
-        yield from _first_stage_keys(value, f"{key}.{name}" if key else name)
-
-
-def _parameters(entry: dict[str, Any]) -> dict[str, int]:
-    """How many numbers generator and discriminators learn, or have learnt."""
-    from attngan.networks.description import build
-
-    with torch.random.fork_rng(devices=[]):
-        networks = {name: build(entry[name]) for name in ("generator", "discriminators")}
-    return {name: sum(p.numel() for p in network.parameters()) for name, network in networks.items()}
 
 
 # --- scores -----------------------------------------------------------------------------------------------------------
@@ -306,7 +114,7 @@ def _parameters(entry: dict[str, Any]) -> dict[str, int]:
 
 def _scores(
     entry: Contestant,
-    plan: _Plan,
+    plan: Plan,
     metrics: list[str],
     extractor: str,
     scorer: Path | None,
@@ -316,9 +124,6 @@ def _scores(
     progress: bool,
 ) -> dict[str, dict[str, Any]]:
     """Those of the averaged generator, of an untrained one and of real images."""
-    from attngan.evaluation import evaluate
-    from attngan.sampling import Sampler
-
     checkpoint = entry.checkpoint(plan)
     reads = Sampler.load(checkpoint, "cpu").reads
     judged = reads == "captions" or (reads == "embeddings" and scorer is not None)
@@ -346,18 +151,16 @@ def _scores(
     return scores
 
 
-def _row(entry: Contestant, trained: list[_Trained], scores: dict[str, dict[str, Any]]) -> dict[str, Any]:
-    from attngan.evaluation.display import pivot
-
-    images, seconds = sum(part.images for part in trained), sum(part.seconds for part in trained)
+def _row(entry: Contestant, runs: list[Trained], scores: dict[str, dict[str, Any]]) -> dict[str, Any]:
+    images, seconds = sum(run.images for run in runs), sum(run.seconds for run in runs)
     return {
         "name": entry.name,
         "recipes": [str(path) for path in entry.recipes],
         "parameters": {
-            "generator": trained[-1].counts["generator"],  # a second stage has its first one in it
-            "discriminators": sum(part.counts["discriminators"] for part in trained),
+            "generator": runs[-1].counts["generator"],  # a second stage has its first one in it
+            "discriminators": sum(run.counts["discriminators"] for run in runs),
         },
-        "steps": sum(part.steps for part in trained),
+        "steps": sum(run.steps for run in runs),
         "images": images,
         "seconds": seconds,
         "images_per_second": images / seconds if seconds else None,
@@ -370,10 +173,7 @@ def _row(entry: Contestant, trained: list[_Trained], scores: dict[str, dict[str,
 
 def markdown(result: dict[str, Any]) -> str:
     """The table: a recipe a row, then an untrained generator and real images; the best value of a column in bold."""
-    from attngan.evaluation.display import shown
-    from attngan.evaluation.scores import HALVES, REAL, UNTRAINED
-
-    rows = result["rows"]
+    rows = [row for row in result["rows"] if "failed" not in row]
     names = list(dict.fromkeys(name for row in rows for name in row["scores"]))
     head = ["", "G", "D", "steps", "images", "minutes", "images/s", *names]
     lines = []
@@ -390,8 +190,11 @@ def markdown(result: dict[str, Any]) -> str:
             next((row["scores"][name][s] for row in rows for s in suffixes if s in row["scores"].get(name, {})), None)
             for name in names
         ]
-        owner = f" {rows[0]['name']}" if title == "untrained" else ""
+        owner = f" {rows[0]['name']}" if title == "untrained" and rows else ""
         lines.append([title + owner, *[""] * 6, *map(shown, first)])
+    lines += [
+        [row["name"], f"stopped: {row['failed']}", *[""] * (len(head) - 2)] for row in result["rows"] if "failed" in row
+    ]
     table = [head, ["---"] * len(head), *lines]
     facts = [
         f"{result['images']:,} training images each, seed {result['seed']}, data {result['data']}, DAMSM "
@@ -403,8 +206,6 @@ def markdown(result: dict[str, Any]) -> str:
 
 def best_rows(rows: Sequence[dict[str, Any]], name: str) -> list[str]:
     """Names of the rows with the best value of a score; of several where they are equal."""
-    from attngan.evaluation.scores import larger_is_better
-
     values = {row["name"]: row["scores"][name][""]["value"] for row in rows if "" in row["scores"].get(name, {})}
     finite = {row: value for row, value in values.items() if value == value}
     if not finite:
@@ -413,12 +214,8 @@ def best_rows(rows: Sequence[dict[str, Any]], name: str) -> list[str]:
     return [row for row, value in finite.items() if value == best]
 
 
-def _picture(entries: Sequence[Contestant], plan: _Plan, columns: int) -> Any:
+def _picture(entries: Sequence[Contestant], plan: Plan, columns: int) -> Image.Image:
     """Captions in columns, beneath them a real image of each, then a row a recipe; a column shares its noise."""
-    from attngan.evaluation.subjects import read_split
-    from attngan.pictures import caption_grid
-    from attngan.sampling import Sampler
-
     samplers = {entry.name: Sampler.load(entry.checkpoint(plan), plan.device) for entry in entries}
     data = (yaml.safe_load(entries[0].recipes[-1].read_text(encoding="utf-8")).get("data")) or {}
     source = plan.source or data.get("source", "cub")
@@ -438,9 +235,6 @@ def _picture(entries: Sequence[Contestant], plan: _Plan, columns: int) -> Any:
 
 
 def _machine(device: str | None) -> str:
-    import os
-    import platform
-
     cpus = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     on = device or ("cuda" if torch.cuda.is_available() else "cpu")
     gpu = f", {torch.cuda.get_device_name()}" if on == "cuda" and torch.cuda.is_available() else ""

@@ -1,7 +1,6 @@
 """The command `attngan finetune-classifier`: the network behind a data set's own Inception Score, made by anyone."""
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
@@ -11,6 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from attngan.checkpoint import file_sha256
+from attngan.evaluation.display import progress_bar
 from attngan.evaluation.subjects import Split, read_split
 from attngan.metrics.classifier import ImageClassifier
 from attngan.metrics.extractor import resize_images
@@ -94,6 +94,7 @@ def finetune_classifier(
             "images": len(parts.training),
             "held_out_images": len(parts.held_out),
             "accuracy_of_head_alone": None if trunk == "conv" else best,
+            "accuracy_is_of": "the epoch that was best on the held-out images themselves",
             "seed": seed,
         }
         Path(out).parent.mkdir(parents=True, exist_ok=True)
@@ -181,12 +182,12 @@ def _train_head(job: _Job, epochs: int) -> None:
     """The last layer, on features of the centre crop and its mirror image."""
     trunk, head = job.classifier.trunk, job.classifier.head
     plain, mirrored = [], []
-    with _bar("features", len(job.real.images), job.progress) as advance, torch.inference_mode():
+    with progress_bar("features", len(job.real.images), job.progress) as step, torch.inference_mode():
         for batch in job.real.crops(0):
             x = job.scaled(batch)
             plain.append(trunk.features(x).pooled.float())
             mirrored.append(trunk.features(x.flip(3)).pooled.float())
-            advance(len(batch))
+            step(sum(map(len, plain)))
     views = torch.stack([torch.cat(plain), torch.cat(mirrored)]).clone()
     mean, std = views[0].mean(0), views[0].std(0).clamp_min(1e-3)
     rows, targets = job.parts.training.to(job.device), job.classes.to(job.device)
@@ -223,8 +224,8 @@ def _train_all(job: _Job, epochs: int, learning_rate: float) -> Iterator[int]:
     for epoch in range(epochs):
         classifier.train(not pretrained)
         order = job.parts.training[torch.randperm(len(job.parts.training), generator=generator)]
-        with _bar(f"epoch {epoch + 1}", len(order), job.progress) as advance:
-            for batch in order.split(job.batch_size):
+        with progress_bar(f"epoch {epoch + 1}", len(order), job.progress) as step:
+            for position, batch in enumerate(order.split(job.batch_size)):
                 crops = [job.real.random_crop(i, (job.seed, epoch, i)) for i in batch.tolist()]
                 pixels = torch.from_numpy(np.stack(crops)).permute(0, 3, 1, 2)
                 logits = classifier.head(trunk.features(job.scaled(pixels)).pooled)
@@ -234,7 +235,7 @@ def _train_all(job: _Job, epochs: int, learning_rate: float) -> Iterator[int]:
                 nn.utils.clip_grad_norm_(classifier.parameters(), 5.0)
                 optimizer.step()
                 schedule.step()
-                advance(len(batch))
+                step(position * job.batch_size + len(batch))
         yield epoch
 
 
@@ -253,12 +254,3 @@ def _accuracy(job: _Job) -> float:
                 told = job.classifier.head(job.classifier.trunk.features(job.scaled(batch[chosen])).pooled).argmax(1)
                 right += int((told.cpu() == job.classes[rows[chosen]]).sum())
     return 100 * right / len(job.parts.held_out)
-
-
-@contextmanager
-def _bar(title: str, total: int, shown: bool) -> Iterator[Callable[[int], None]]:
-    from rich.progress import Progress
-
-    with Progress(disable=not shown, transient=True) as bar:
-        task = bar.add_task(title, total=total)
-        yield lambda count: bar.advance(task, count)

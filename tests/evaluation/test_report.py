@@ -2,13 +2,15 @@
 
 import base64
 import io
-import json
 import re
+from types import SimpleNamespace
 
+import pytest
 from PIL import Image
 
 from attngan.evaluation.report import page_images
-from tests.evaluation.test_command import run
+from attngan.training.quick_evaluation import QuickEvaluation
+from tests.evaluation.test_command import run, tiny_extractor
 
 METRICS = ["is", "fid", "precision_recall", "r_precision"]
 
@@ -54,15 +56,23 @@ def test_captions_cannot_break_the_page(tmp_path, toy_root, sampler, scorer_file
     assert "<script" not in (tmp_path / "out" / "report.html").read_text()
 
 
-def test_best_and_last_of_the_run_are_shown(tmp_path, toy_root, sampler):
-    (tmp_path / "quick").mkdir()
-    (tmp_path / "checkpoints").mkdir()
-    kept = {
-        "best": {"fid_1k_quick": {"value": 12.25, "epoch": 30, "steps": 3}},
-        "last": {"epoch": 50, "scores": {"fid_1k_quick": 15.5}},
-    }
-    (tmp_path / "quick" / "history.json").write_text(json.dumps(kept))
-    run(tmp_path, toy_root, checkpoint=tmp_path / "checkpoints" / "last.ckpt", report=True)
+@pytest.mark.parametrize("place", ["checkpoints/last.ckpt", "quick/best_fid.safetensors"])
+def test_best_and_last_of_the_run_are_shown(tmp_path, toy_root, sampler, place):
+    """As `QuickEvaluation` writes them, for the last checkpoint and for the one that was chosen by a score."""
+    quick = QuickEvaluation(tmp_path / "quick")
+    for epoch, fid in ((30, 12.25), (50, 15.5)):
+        record = {"epoch": epoch, "steps": 10 * epoch, "images_seen": 100, "scores": {"fid_1k_quick": fid}}
+        quick.history.append(record)
+    quick._write(SimpleNamespace(extractor=tiny_extractor()))
+    run(tmp_path, toy_root, checkpoint=tmp_path / place, report=True)
     page = (tmp_path / "out" / "report.html").read_text()
     assert "12.250 (epoch 30)" in page
     assert "15.500 (epoch 50)" in page
+
+
+def test_an_uncompleted_protocol_is_seen_at_once(tmp_path, toy_root, sampler):
+    run(tmp_path, toy_root, protocol="attngan", report=True)
+    page = (tmp_path / "out" / "report.html").read_text()
+    assert '<span class="badge no">protocol attngan: not completed</span>' in page
+    assert "images 50 instead of 30000" in page
+    assert "50 images drawn from captions of the test split" in page
