@@ -44,7 +44,7 @@ class ToyBird:
 def plan_bird(colours: dict[str, str], seed: int, class_index: int, image_index: int) -> ToyBird:
     """The bird of one image: what varies within the class comes from (seed, class, image)."""
     dice = Dice(seed, class_index, image_index)
-    pose = dice.pick(("perched", "perched", "perched", "standing", "standing", "flying", "flying", "swimming"))
+    pose = dice.pick(("perched", "perched", "perched", "standing", "standing", "standing", "swimming", "swimming"))
     attributes = BirdAttributes(
         colours=dict(colours),
         size=dice.pick(SIZES),
@@ -59,6 +59,10 @@ def plan_bird(colours: dict[str, str], seed: int, class_index: int, image_index:
     return _lay_out(attributes, dice, (seed, class_index, image_index))
 
 
+_UNIT = 0.46  # the trunk's length as a part of the image's side
+_ORIGIN = (0.46, 0.54)  # the trunk's middle in a bird that faces right
+
+
 def _lay_out(bird: BirdAttributes, dice: Dice, seed: tuple[int, ...]) -> ToyBird:
     """Anatomy in a frame of its own (facing right, the trunk about 1 long, its middle at 0), then fitted to the image.
 
@@ -66,12 +70,12 @@ def _lay_out(bird: BirdAttributes, dice: Dice, seed: tuple[int, ...]) -> ToyBird
     the bird's box leaves nothing else to tell sizes by.
     """
     tint = {part: jittered(COLOURS[bird.colours[part]], dice) for part in PARTS}
-    head = {"small": 0.34, "medium": 0.295, "large": 0.25}[bird.size] * dice.uniform(0.95, 1.05)
-    plump = {"small": 1.12, "medium": 1.0, "large": 0.88}[bird.size] * dice.uniform(0.95, 1.05)
-    neck = {"small": 0.0, "medium": 0.06, "large": 0.16}[bird.size] * dice.uniform(0.7, 1.3)
+    head = {"small": 0.34, "medium": 0.315, "large": 0.29}[bird.size] * dice.uniform(0.97, 1.03)
+    plump = {"small": 1.10, "medium": 1.02, "large": 0.94}[bird.size] * dice.uniform(0.97, 1.03)
+    neck = {"small": 0.0, "medium": 0.04, "large": 0.09}[bird.size] * dice.uniform(0.7, 1.3)
     lean = math.radians(
         dice.uniform(
-            *{"perched": (18.0, 48.0), "standing": (6.0, 30.0), "flying": (-4.0, 18.0), "swimming": (-2.0, 8.0)}[
+            *{"perched": (24.0, 36.0), "standing": (14.0, 24.0), "flying": (-4.0, 18.0), "swimming": (2.0, 8.0)}[
                 bird.pose
             ]
         )
@@ -116,10 +120,13 @@ def _lay_out(bird: BirdAttributes, dice: Dice, seed: tuple[int, ...]) -> ToyBird
 
     bird_points = np.concatenate([points for points, _ in shapes])
     low, high = bird_points.min(0), bird_points.max(0)
-    unit = dice.uniform(0.64, 0.74) / float((high - low).max())
+    # The trunk stands at one place in one size, as a portraitist would have it, so that a small generator in a short
+    # training has only the bird to learn; the reader's crops move it about.
+    unit = dice.uniform(0.97, 1.03) * _UNIT
+    origin = np.array(_ORIGIN) + (dice.uniform(-0.015, 0.015), dice.uniform(-0.015, 0.015))
     extent = (high - low) * unit
-    slack = np.maximum(1 - extent - 0.12, 0.0)
-    corner = 0.06 + slack * (dice.uniform(0.3, 0.7), dice.uniform(0.35, 0.65))
+    left = origin[0] + low[0] * unit
+    corner = np.array([left if bird.facing == "right" else 1 - left - extent[0], origin[1] + low[1] * unit])
 
     def placed(points: Points) -> Points:
         points = (points - low) * unit
@@ -141,7 +148,7 @@ def _lay_out(bird: BirdAttributes, dice: Dice, seed: tuple[int, ...]) -> ToyBird
 
 
 def _tail(kind: str, trunk: Any, dice: Dice) -> list[Points]:
-    length, width = {"short": (0.24, 0.10), "long": (0.58, 0.085), "forked": (0.46, 0.12), "fanned": (0.36, 0.26)}[kind]
+    length, width = {"short": (0.24, 0.10), "long": (0.46, 0.085), "forked": (0.40, 0.12), "fanned": (0.34, 0.20)}[kind]
     length, lift = length * dice.uniform(0.9, 1.1), dice.uniform(-0.10, 0.12)
     end = -0.44 - length
     if kind == "forked":
@@ -157,7 +164,7 @@ def _legs(pose: str, hips: Points, dice: Dice) -> tuple[list[Points], list[Point
     """Legs, and where the feet stand: a line from heel to toe each."""
     if pose not in ("perched", "standing"):
         return [], []
-    length = dice.uniform(0.10, 0.15) if pose == "perched" else dice.uniform(0.20, 0.34)
+    length = dice.uniform(0.10, 0.15) if pose == "perched" else dice.uniform(0.18, 0.26)
     bottom = float(hips[:, 1].max()) + length
     legs, feet = [], []
     for hip, spread in zip(hips, (0.05, -0.05), strict=True):
@@ -176,7 +183,7 @@ def _head(
         x, y = np.array(points).T * radius
         return middle + np.stack([x * math.cos(nod) - y * math.sin(nod), x * math.sin(nod) + y * math.cos(nod)], 1)
 
-    long = {"short": 0.50, "medium": 0.85, "long": 1.45}[bird.bill_length] * dice.uniform(0.93, 1.07)
+    long = {"short": 0.50, "medium": 0.75, "long": 1.10}[bird.bill_length] * dice.uniform(0.93, 1.07)
     tip, half = (
         0.86 + long,
         {"pointed": 0.19, "cone": 0.36, "hooked": 0.26, "curved": 0.19, "flat": 0.20}[bird.bill_shape],

@@ -23,7 +23,7 @@ from attngan.data.toy_drawing import draw_bird
 __all__ = ["COLOURS", "PARTS", "ToyBird", "draw_bird", "draw_toy_birds", "named_colours", "plan_bird", "plan_classes"]
 
 CAPTIONS = 10  # an image, as in CUB
-_VERSION = 1  # of anatomy, drawings and captions: raise it when the same seed gives other ones
+_VERSION = 2  # of anatomy, drawings and captions: raise it when the same seed gives other ones
 _TRUTH = "attributes.json"
 _UNFINISHED = "attributes.unfinished.json"
 

@@ -44,7 +44,7 @@ def _light_on_feathers(bird: ToyBird, size: int, dice: Dice) -> np.ndarray:
     across = ((rows - x) / width).clip(0, 1)[None]
     side = dice.uniform(-0.05, 0.05)
     light = 1.10 - 0.24 * down**1.5 + side * (across - 0.5)
-    return (light + 0.05 * _blotches(dice, 14, size))[..., None]
+    return (light + 0.03 * _blotches(dice, 14, size))[..., None]
 
 
 def _blotches(dice: Dice, cells: int, size: int) -> np.ndarray:
@@ -55,16 +55,16 @@ def _blotches(dice: Dice, cells: int, size: int) -> np.ndarray:
 
 # place -> colour of the upper edge, of the horizon or the lower edge, strength and cells of the blotches
 _SURROUNDINGS: dict[str, tuple[Colour, Colour, float, int]] = {
-    "leaves": ((168, 196, 150), (120, 156, 112), 34, 7),
-    "sky": ((164, 200, 232), (214, 230, 240), 8, 5),
-    "blossom": ((232, 208, 216), (206, 196, 190), 26, 7),
-    "grass": ((196, 216, 220), (204, 218, 196), 12, 6),
-    "sand": ((190, 214, 226), (222, 226, 216), 8, 5),
-    "snow": ((172, 190, 206), (198, 208, 218), 10, 5),
-    "clouds": ((150, 184, 214), (196, 212, 226), 40, 5),
-    "dusk": ((170, 168, 200), (238, 204, 178), 12, 5),
-    "lake": ((158, 186, 170), (176, 196, 184), 22, 7),
-    "sea": ((186, 208, 228), (216, 226, 232), 8, 5),
+    "leaves": ((150, 190, 140), (126, 168, 118), 8, 3),
+    "sky": ((160, 198, 234), (206, 226, 240), 4, 3),
+    "blossom": ((236, 206, 216), (214, 190, 196), 7, 3),
+    "grass": ((190, 214, 226), (206, 222, 226), 4, 3),
+    "sand": ((186, 212, 228), (214, 224, 222), 4, 3),
+    "snow": ((164, 184, 204), (186, 200, 212), 4, 3),
+    "clouds": ((150, 184, 214), (196, 212, 226), 16, 4),
+    "dusk": ((170, 168, 200), (238, 204, 178), 5, 3),
+    "lake": ((176, 200, 186), (192, 210, 200), 5, 3),
+    "sea": ((182, 206, 230), (212, 224, 232), 4, 3),
 }
 _GROUND: dict[str, tuple[Colour, Colour]] = {  # at the horizon, at the lower edge
     "grass": ((158, 186, 120), (122, 158, 84)),
@@ -82,12 +82,12 @@ def _background(bird: ToyBird, size: int, dice: Dice) -> Image.Image:
     picture = (1 - rows) * np.array(top, np.float32) + rows * np.array(bottom, np.float32)
     picture = picture + strength * _blotches(dice, cells, size)[..., None]
     if place in _GROUND:
-        horizon = max(0.0, bird.ground - dice.uniform(0.08, 0.22))
+        horizon = max(0.0, bird.ground - dice.uniform(0.10, 0.16))
         near, far = np.array(_GROUND[place][1], np.float32), np.array(_GROUND[place][0], np.float32)
         depth = ((rows - horizon) / max(1 - horizon, 0.05)).clip(0, 1)
-        ground = far + depth * (near - far) + 9 * _blotches(dice, 12, size)[..., None]
+        ground = far + depth * (near - far) + 4 * _blotches(dice, 12, size)[..., None]
         picture = np.where(rows < horizon, picture, ground)
-    hue = np.array([dice.uniform(-8.0, 8.0) for _ in range(3)], np.float32)
+    hue = np.array([dice.uniform(-5.0, 5.0) for _ in range(3)], np.float32)
     return Image.fromarray((picture + hue).clip(0, 255).astype(np.uint8))
 
 
@@ -98,13 +98,13 @@ def _scenery(pen: ImageDraw.ImageDraw, bird: ToyBird, side: int, dice: Dice) -> 
         middle = np.mean([foot.mean(0) for foot in bird.feet], 0)
         shadow = scaled(_GROUND[place][1], 0.82)
         _fill(pen, ellipse(middle + (0, 0.01), 0.42 * unit, 0.055 * unit), shadow, side)
-        for _ in range(26 if place == "grass" else 0):
+        for _ in range(8 if place == "grass" else 0):
             foot = np.array([dice.uniform(), bird.ground + dice.uniform(-0.04, 0.3)])
             blade = thick(foot, foot + (dice.uniform(-0.03, 0.03), -dice.uniform(0.03, 0.08)), 0.012, 0.002)
             _fill(pen, blade, scaled((118, 156, 78), dice.uniform(0.8, 1.15)), side)
     elif pose == "perched":
         thickness = 0.13 * unit * dice.uniform(0.85, 1.3)
-        slope, bend = dice.uniform(-0.10, 0.10), dice.uniform(-0.04, 0.04)
+        slope, bend = dice.uniform(-0.04, 0.04), dice.uniform(-0.02, 0.02)
         middle = np.mean([foot.mean(0) for foot in bird.feet], 0) + (0, 0.45 * thickness)
         line = smooth(
             np.array(
@@ -125,7 +125,7 @@ def _scenery(pen: ImageDraw.ImageDraw, bird: ToyBird, side: int, dice: Dice) -> 
             _fill(pen, np.concatenate([line - edge, (line + edge)[::-1]]) + (0, offset * thickness), colour, side)
         if place != "sky":
             leaf = (112, 150, 92) if place == "leaves" else (226, 178, 192)
-            for _ in range(4):
+            for _ in range(2):
                 x = dice.uniform(0.02, 0.98)
                 root = line[min(range(len(line)), key=lambda i: abs(line[i, 0] - x))]
                 _fill(pen, _leaf(root, dice.uniform(0.09, 0.15), dice), scaled(leaf, dice.uniform(0.85, 1.12)), side)

@@ -50,8 +50,9 @@ def demo(out: Path = Path("demo"), minutes: float = 15.0, smoke: bool = False, s
     _say("3/4", "AttnGAN: captions to images")
     left = max(0.5, minutes - (time.monotonic() - begun) / 60 - SCORING_MINUTES)
     of_gan = ["--budget.minutes", f"{left:.2f}"]
+    precision = ["--trainer.precision", _fast_precision()]
     damsm = out / "damsm" / "checkpoints" / "best.ckpt"
-    train([*runs["attngan"], "--model.damsm", str(damsm), *common, *(limits or of_gan)])
+    train([*runs["attngan"], "--model.damsm", str(damsm), *common, *precision, *(limits or of_gan)])
 
     _say("4/4", "scores and pictures")
     scores = _score(out, data, probe, smoke, seed, facts)
@@ -61,6 +62,14 @@ def demo(out: Path = Path("demo"), minutes: float = 15.0, smoke: bool = False, s
     print(f"\n{facts['took_minutes']:.1f} minutes. Open {page} in a browser; the samples alone: {out / 'samples.png'}")
     print(f'Draw your own: attngan sample {out}/attngan/checkpoints/last.ckpt "a small red bird with black wings"')
     return 0
+
+
+def _fast_precision() -> str:
+    """Bfloat16 where the processor computes in it (1.6 times as fast here); elsewhere it would only be imitated."""
+    import torch
+
+    native = torch.cuda.is_available() or torch.ops.mkldnn._is_mkldnn_bf16_supported()
+    return "bf16-mixed" if native else "32-true"
 
 
 def _say(step: str, what: str) -> None:

@@ -36,7 +36,7 @@ def import_published(
         captions_pickle: The captions.pickle of the published metadata: its vocabulary is the text encoder's.
         out: File to write: .ckpt or .safetensors.
         image_encoder: image_encoder*.pth, the text encoder's other half. With it the file also stands for the DAMSM:
-            for R-precision (evaluate --damsm) and for training another generator (--model.damsm).
+            for R-precision (evaluate --scorer) and for training another generator (--model.damsm).
         word_limit: Captions are cut after so many words: 25 for CUB, 20 for COCO.
         padding_mask: "published" for the published code's pictures, where a caption's picture depends on the rest of
             its batch; "own" for the same weights with each caption's own padding.

@@ -27,10 +27,11 @@ from attngan.networks.discriminators import Discriminators
 from attngan.networks.generator import Generator
 from attngan.records import GeneratedImages, TextFeatures, TextImageBatch
 from attngan.sampling import WORD_LIMIT, Sampler
-from attngan.training.augmentation import same_augmentation
+from attngan.training.augmentation import binomial_blur, same_augmentation
 from attngan.training.damsm_module import load_damsm
 from attngan.training.finite import check_finite
 from attngan.training.generator_ema import GeneratorEMA
+from attngan.training.run import share_done
 
 
 class GANModule(LightningModule):
@@ -48,12 +49,16 @@ class GANModule(LightningModule):
             conditioning augmentation (StackGAN++), or the "detached mean", which gets no gradient in the generator's
             step either (StackGAN).
         matching: Weight of the DAMSM loss on the last image (lambda; 5 for CUB, 50 for COCO, 0 for none).
+        matching_blur: Blur the image a little (1-2-1 both ways) before the DAMSM scores it, so that it cannot ask for
+            patterns of single pixels.
         kl: Weight of the conditioning augmentation's KL divergence.
         color_consistency: Weight of the distance between the colours of one stage's image and the next one's
             (StackGAN++: 50 without text, 0 with).
         gradient_penalty: Weight of the matching-aware gradient penalty on real images and their sentences (DF-GAN: 2).
         learning_rate_generator: Adam's step size.
         learning_rate_discriminator: Adam's step size, for each discriminator.
+        learning_rate_fall: Share of the run, at its end, over which both step sizes fall to a fiftieth: 0 for none. For
+            runs with a budget or a last epoch.
         learning_rate_halved_every: Both step sizes are halved after every so many epochs (StackGAN); None for never.
         betas: Adam's two decay rates.
         ema_decay: Decay of the generator's moving average, which draws pictures and scores; 0: it is the generator
@@ -78,11 +83,13 @@ class GANModule(LightningModule):
         adversarial: Literal["bce", "bce sum", "hinge"] = "bce",
         condition: Literal["sentence", "mean", "detached mean"] = "sentence",
         matching: float = 5.0,
+        matching_blur: bool = False,
         kl: float = 1.0,
         color_consistency: float = 0.0,
         gradient_penalty: float = 0.0,
         learning_rate_generator: float = 2e-4,
         learning_rate_discriminator: float = 2e-4,
+        learning_rate_fall: float = 0.0,
         learning_rate_halved_every: int | None = None,
         betas: tuple[float, float] = (0.5, 0.999),
         ema_decay: float = 0.999,
@@ -103,9 +110,11 @@ class GANModule(LightningModule):
         self.adversarial = ADVERSARIAL[adversarial]
         self.condition = condition
         self.matching_weight, self.kl_weight, self.color_weight = matching, kl, color_consistency
-        self.gradient_penalty = gradient_penalty
+        self.gradient_penalty, self.matching_blur = gradient_penalty, matching_blur
         self.learning_rates = (learning_rate_generator, learning_rate_discriminator)
-        self.halved_every = learning_rate_halved_every
+        self.fall, self.halved_every = learning_rate_fall, learning_rate_halved_every
+        if self.fall and self.halved_every is not None:
+            raise ValueError("set one of model.learning_rate_fall and model.learning_rate_halved_every, not both")
         self.betas = betas
         self.published_pairs = wrong_pairs == "published"
         self.r1, self.r1_every = r1, r1_every
@@ -120,7 +129,9 @@ class GANModule(LightningModule):
             self._compile()
 
     def _check_fit(self) -> None:
-        """The parts must speak the same embedding and the same image sizes."""
+        """The parts must speak the same embedding and the same image sizes, and fit into a checkpoint."""
+        for part in (self.generator, self.discriminators):
+            describe(part)
         if self.damsm is not None and self.damsm.embed_dim != self.generator.embed_dim:
             raise ValueError(
                 f"the DAMSM's embedding has {self.damsm.embed_dim} numbers, the generator's "
@@ -203,6 +214,7 @@ class GANModule(LightningModule):
     # --- one step ---------------------------------------------------------------------------------------------
 
     def training_step(self, batch: TextImageBatch, batch_index: int) -> None:
+        self._let_rates_fall()
         text = self.encode_text(batch)
         fake = self.generator(self.generator.draw_noise(len(batch.indices)), text)
         sentence = self._read_by_discriminators(fake, text)
@@ -250,6 +262,16 @@ class GANModule(LightningModule):
     def _optimizers(self) -> list[Any]:
         optimizers = self.optimizers()
         return optimizers if isinstance(optimizers, list) else [optimizers]
+
+    def _let_rates_fall(self) -> None:
+        if not self.fall:
+            return
+        left = (1 - (share_done(self.trainer, self) or 0.0)) / self.fall
+        for_generator, for_discriminators = self.learning_rates
+        for number, optimizer in enumerate(self._optimizers()):
+            rate = for_discriminators if number else for_generator
+            for group in optimizer.param_groups:
+                group["lr"] = rate * min(1.0, max(0.02, left))
 
     def _descend(self, loss: Tensor, optimizer: Any) -> None:
         optimizer.zero_grad()
@@ -340,7 +362,8 @@ class GANModule(LightningModule):
             loss = loss + self.color_weight * terms["generator/color_consistency"]
         if self.matching_weight > 0:
             assert self.damsm is not None and text is not None  # noqa: PT018 - checked at the start
-            match = self.damsm.loss(self.damsm.image_encoder(fake.images[-1]), text, batch.classes)
+            shown = binomial_blur(fake.images[-1]) if self.matching_blur else fake.images[-1]
+            match = self.damsm.loss(self.damsm.image_encoder(shown), text, batch.classes)
             loss = loss + self.matching_weight * match.total
             terms |= {f"matching/{name}": value for name, value in match._asdict().items()}
         return loss, terms | {"generator/loss": loss}

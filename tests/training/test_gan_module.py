@@ -14,6 +14,7 @@ from attngan.records import CaptionBatch, TextImageBatch
 from attngan.sampling import Sampler
 from attngan.text.vocabulary import Vocabulary
 from attngan.training import gan_module
+from attngan.training.augmentation import binomial_blur
 from attngan.training.gan_module import GANModule
 from tests.tiny import CAPTIONS, EMBED, SIDES, gan, gan_recipe, write_damsm, write_recipe
 
@@ -365,6 +366,38 @@ def test_step_sizes_are_halved(stepping):
             optimizer.step()
             schedule.step()
     assert {group["lr"] for o in optimizers for group in o.param_groups} == {2e-4 / 4}
+
+
+def test_step_sizes_fall_over_the_last_part_of_a_run(toy_root, tiny_damsm, tmp_path, monkeypatch):
+    rates = []
+
+    def look(module, *_):
+        rates.append([group["lr"] for o in module._optimizers() for group in o.param_groups])
+
+    monkeypatch.setattr(GANModule, "on_train_batch_end", look)
+    changed = {"learning_rate_fall": 0.5, "learning_rate_generator": 1e-3, "learning_rate_discriminator": 1e-4}
+    assert train(toy_root, tmp_path / "run", tiny_damsm, model=changed, trainer={"max_epochs": 2}) == 0
+    # eight steps; each begins with 0/8, 1/8 ... 7/8 of the run done
+    shares = [1, 1, 1, 1, 1, 0.75, 0.5, 0.25]
+    for step, share in zip(rates, shares, strict=True):
+        assert step == pytest.approx([1e-3 * share, 1e-4 * share, 1e-4 * share])
+
+
+def test_step_sizes_fall_in_one_way_only(tiny_damsm):
+    with pytest.raises(ValueError, match=r"learning_rate_fall and model\.learning_rate_halved_every"):
+        gan(tiny_damsm, learning_rate_fall=0.5, learning_rate_halved_every=2)
+
+
+def test_the_damsm_sees_a_blurred_image_where_asked(stepping, batch, monkeypatch):
+    module = stepping(matching_blur=True)
+    seen = []
+    encode = module.damsm.image_encoder.forward
+    monkeypatch.setattr(module.damsm.image_encoder, "forward", lambda images: (seen.append(images), encode(images))[1])
+    fakes = []
+    module.generator.register_forward_hook(lambda *hooked: fakes.append(hooked[-1].images[-1]))
+    module.training_step(batch, 0)
+    assert torch.equal(seen[0], binomial_blur(fakes[0]))
+    assert not torch.equal(seen[0], fakes[0])
 
 
 def test_with_a_decay_of_zero_the_average_is_the_generator(stepping, batch):
