@@ -7,9 +7,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import torch
+from jaxtyping import Float
 from PIL import Image
+from torch import Tensor
 
 from attngan.pictures import attention_picture, caption_grid, stack
+from attngan.records import CaptionedImage
 from attngan.sampling import Sampler
 
 STYLE = """
@@ -31,10 +35,12 @@ def write_page(out: Path, data: Path, facts: dict[str, Any], scores: dict[str, A
         scores: Those of `attngan evaluate`, by name.
     """
     sampler = Sampler.load(out / "attngan" / "checkpoints" / "last.ckpt")
-    captions = _captions_to_show(data)
+    shown = _captions_to_show(data)
+    captions = [text for text, _ in shown]
     columns = [sampler.draw(captions, [number] * len(captions), facts["seed"]) for number in range(6)]
-    rows = [(text, [drawn.images[-1][i].cpu() for drawn in columns]) for i, text in enumerate(captions)]
-    samples = caption_grid(rows)
+    real = [_centre_crop(image, sampler.resolution) for _, image in shown]
+    rows = [(text, [*(drawn.images[-1][i].cpu() for drawn in columns), real[i]]) for i, text in enumerate(captions)]
+    samples = caption_grid(rows, header=["drawn", *[""] * 5, "a real bird of this caption"])
     samples.save(out / "samples.png")
     attention = [
         attention_picture(columns[0].images[-1][i], sampler.words(text), columns[0].attention[-1][i])
@@ -43,7 +49,8 @@ def write_page(out: Path, data: Path, facts: dict[str, Any], scores: dict[str, A
     sections = [
         f"<h1>attngan demo</h1><p class=note>{_how(facts)}</p>",
         "<h2>Samples</h2><p>Test captions, whose combinations of colours no training bird has, and six pictures of "
-        "each. A column shares its noise.</p>" + _picture(samples),
+        "each; a column shares its noise. On the right a real test bird that the caption was written for.</p>"
+        + _picture(samples),
         "<h2>Attention</h2><p>Where each word acted when the last stage was drawn; the words with the largest mean "
         "weight are marked.</p>" + _picture(stack(attention)),
         "<h2>Colour truth</h2>" + _colour_table(facts["colour_truth"]),
@@ -57,7 +64,7 @@ def write_page(out: Path, data: Path, facts: dict[str, Any], scores: dict[str, A
     return page
 
 
-def _captions_to_show(data: Path, count: int = 10) -> list[str]:
+def _captions_to_show(data: Path, count: int = 10) -> list[tuple[str, CaptionedImage]]:
     from attngan.data.cub import read_cub
     from attngan.data.toy_birds import named_colours
 
@@ -66,8 +73,18 @@ def _captions_to_show(data: Path, count: int = 10) -> list[str]:
     for number in range(count):
         image = images[number * len(images) // count]
         # the caption that names most colours: there is most to see
-        chosen.append(max(image.captions, key=lambda text: len(named_colours(text))))
+        chosen.append((max(image.captions, key=lambda text: len(named_colours(text))), image))
     return chosen
+
+
+def _centre_crop(image: CaptionedImage, side: int) -> Float[Tensor, "3 side side"]:
+    """What an evaluation sees of a real image."""
+    from attngan.data.images import load_pixels, shorter_side
+
+    pixels = load_pixels(image.path, image.box, shorter_side(side))
+    top, left = ((whole - side) // 2 for whole in pixels.shape[:2])
+    crop = torch.from_numpy(pixels[top : top + side, left : left + side].copy())
+    return crop.permute(2, 0, 1).float().div(127.5).sub(1)
 
 
 def _how(facts: dict[str, Any]) -> str:
