@@ -11,6 +11,8 @@ from torch.nn.utils.parametrizations import spectral_norm
 Norm = Literal["batch", "spectral"]
 #: What follows batch norm in a generator: StackGAN has ReLU, its followers have gated linear units.
 Activation = Literal["glu", "relu"]
+#: How features are enlarged: "nearest" as published; "bilinear" leaves no pattern of single pixels in short trainings.
+Upsampling = Literal["nearest", "bilinear"]
 #: How weights start: see `init_weights`.
 Init = Literal["orthogonal", "normal", "torch"]
 
@@ -52,10 +54,12 @@ def conv_block(in_channels: int, out_channels: int, activation: Activation = "gl
     return nn.Sequential(conv3x3(in_channels, before), nn.BatchNorm2d(before), activate(activation))
 
 
-def upsample_block(in_channels: int, out_channels: int, activation: Activation = "glu") -> nn.Sequential:
-    """Twice the height and width by nearest neighbour, then a `conv_block`."""
+def upsample_block(
+    in_channels: int, out_channels: int, activation: Activation = "glu", upsampling: Upsampling = "nearest"
+) -> nn.Sequential:
+    """Twice the height and width, then a `conv_block`."""
     return nn.Sequential(
-        nn.Upsample(scale_factor=2, mode="nearest"), *conv_block(in_channels, out_channels, activation)
+        nn.Upsample(scale_factor=2, mode=upsampling), *conv_block(in_channels, out_channels, activation)
     )
 
 

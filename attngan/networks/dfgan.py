@@ -10,7 +10,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from attngan.networks.blocks import conv3x3, critic_block, doublings, downsample, image_head, tile
+from attngan.networks.blocks import Upsampling, conv3x3, critic_block, doublings, downsample, image_head, tile
 from attngan.networks.discriminators import Discriminators
 from attngan.networks.generator import Generator
 from attngan.networks.multistage import sentence_of
@@ -55,17 +55,20 @@ class TextFusion(nn.Module):
 
 
 class UpBlock(nn.Module):
-    """Twice the height and width by nearest neighbour, then two text fusions beside a skip connection (UPBlock)."""
+    """Twice the height and width, then two text fusions beside a skip connection (UPBlock)."""
 
-    def __init__(self, condition_dim: int, in_channels: int, out_channels: int) -> None:
+    def __init__(
+        self, condition_dim: int, in_channels: int, out_channels: int, upsampling: Upsampling = "nearest"
+    ) -> None:
         super().__init__()
+        self.enlarge = nn.Upsample(scale_factor=2, mode=upsampling)
         self.fusions = nn.ModuleList(TextFusion(condition_dim, a, out_channels) for a in (in_channels, out_channels))
         self.shortcut = nn.Identity() if in_channels == out_channels else nn.Conv2d(in_channels, out_channels, 1)
 
     def forward(
         self, x: Float[Tensor, "batch channels height width"], condition: Float[Tensor, "batch condition"]
     ) -> Float[Tensor, "batch out twice_height twice_width"]:
-        x = F.interpolate(x, scale_factor=2.0, mode="nearest")
+        x = self.enlarge(x)
         residual = x
         for fusion in self.fusions:
             residual = fusion(residual, condition)
@@ -85,9 +88,17 @@ class DFGANGenerator(Generator):
         width: Channels of the last features (nf).
         embed_dim: Length of the sentence embedding; must fit the DAMSM.
         noise_dim: Length of the latent vector z.
+        upsampling: "nearest" as published, or "bilinear", for short trainings.
     """
 
-    def __init__(self, image_size: int = 256, width: int = 32, embed_dim: int = 256, noise_dim: int = 100) -> None:
+    def __init__(
+        self,
+        image_size: int = 256,
+        width: int = 32,
+        embed_dim: int = 256,
+        noise_dim: int = 100,
+        upsampling: Upsampling = "nearest",
+    ) -> None:
         super().__init__()
         self.noise_dim = noise_dim
         self.embed_dim = embed_dim
@@ -96,7 +107,7 @@ class DFGANGenerator(Generator):
         self.attends = False
         channels = channels_up_to(image_size, width)[::-1]
         self.linear = nn.Linear(noise_dim, channels[0] * 4 * 4)
-        self.blocks = nn.ModuleList(UpBlock(noise_dim + embed_dim, a, b) for a, b in pairwise(channels))
+        self.blocks = nn.ModuleList(UpBlock(noise_dim + embed_dim, a, b, upsampling) for a, b in pairwise(channels))
         self.head = nn.Sequential(nn.LeakyReLU(0.2), *image_head(channels[-1], bias=True))
 
     def forward(self, noise: GeneratorNoise, text: TextFeatures | None) -> GeneratedImages:

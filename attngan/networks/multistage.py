@@ -18,6 +18,7 @@ from attngan.networks.blocks import (
     Activation,
     Init,
     ResidualBlock,
+    Upsampling,
     activate,
     doublings,
     image_head,
@@ -33,7 +34,14 @@ from attngan.records import GeneratedImages, GeneratorNoise, TextFeatures
 class Stem(nn.Module):
     """Condition and noise, as one vector, to the first stage's features: a linear layer to 4 x 4, then upsampling."""
 
-    def __init__(self, in_dim: int, width: int, base_size: int, activation: Activation = "glu") -> None:
+    def __init__(
+        self,
+        in_dim: int,
+        width: int,
+        base_size: int,
+        activation: Activation = "glu",
+        upsampling: Upsampling = "nearest",
+    ) -> None:
         super().__init__()
         blocks = doublings(base_size, "base_size")
         channels = [width * 2 ** (blocks - i) for i in range(blocks + 1)]
@@ -41,7 +49,7 @@ class Stem(nn.Module):
         self.linear = nn.Linear(in_dim, before, bias=False)
         self.norm = nn.BatchNorm1d(before)
         self.activate = activate(activation)
-        self.upsample = nn.Sequential(*(upsample_block(a, b, activation) for a, b in pairwise(channels)))
+        self.upsample = nn.Sequential(*(upsample_block(a, b, activation, upsampling) for a, b in pairwise(channels)))
 
     def forward(self, code: Float[Tensor, "batch code"]) -> Float[Tensor, "batch width side side"]:
         x = self.activate(self.norm(self.linear(code)))
@@ -51,11 +59,18 @@ class Stem(nn.Module):
 class Stage(nn.Module):
     """One step up: fuse text into the features, refine them, double their height and width."""
 
-    def __init__(self, fusion: Fusion, width: int, residual_blocks: int, activation: Activation = "glu") -> None:
+    def __init__(
+        self,
+        fusion: Fusion,
+        width: int,
+        residual_blocks: int,
+        activation: Activation = "glu",
+        upsampling: Upsampling = "nearest",
+    ) -> None:
         super().__init__()
         self.fusion = fusion
         self.residual = nn.Sequential(*(ResidualBlock(fusion.out_channels, activation) for _ in range(residual_blocks)))
-        self.upsample = upsample_block(fusion.out_channels, width, activation)
+        self.upsample = upsample_block(fusion.out_channels, width, activation, upsampling)
 
     def forward(
         self,
@@ -81,6 +96,7 @@ class MultiStageGenerator(Generator):
         images: "every stage" draws an image at each, "last" only at the last (AttnDCGAN).
         activation: After each batch norm; "relu" in StackGAN.
         init: How weights start; see `init_weights`.
+        upsampling: "nearest" as published, or "bilinear".
     """
 
     def __init__(
@@ -94,6 +110,7 @@ class MultiStageGenerator(Generator):
         images: Literal["every stage", "last"] = "every stage",
         activation: Activation = "glu",
         init: Init = "orthogonal",
+        upsampling: Upsampling = "nearest",
     ) -> None:
         super().__init__()
         widths = [width] * (len(fusions) + 1) if isinstance(width, int) else list(width)
@@ -106,9 +123,10 @@ class MultiStageGenerator(Generator):
         sizes = [base_size * 2**i for i in range(len(fusions) + 1)]
         self.image_sizes = sizes if images == "every stage" else sizes[-1:]
         self.conditioning = conditioning
-        self.stem = Stem(self.condition_dim + noise_dim, widths[0], base_size, activation)
+        self.stem = Stem(self.condition_dim + noise_dim, widths[0], base_size, activation, upsampling)
         self.stages = nn.ModuleList(
-            Stage(fusion, out, residual_blocks, activation) for fusion, out in zip(fusions, widths[1:], strict=True)
+            Stage(fusion, out, residual_blocks, activation, upsampling)
+            for fusion, out in zip(fusions, widths[1:], strict=True)
         )
         self.heads = nn.ModuleList(image_head(channels) for channels in widths[-len(self.image_sizes) :])
         self.apply(partial(init_weights, init=init))
@@ -159,6 +177,7 @@ class AttnGANGenerator(MultiStageGenerator):
         base_size: Side of the first stage's image in pixels; each further stage doubles it.
         images: "every stage", or "last": only the last stage draws (AttnDCGAN).
         padding_mask: "own": a sample's own padding; "published": the published code's mixed-up rows.
+        upsampling: "nearest" as published, or "bilinear", for short trainings.
     """
 
     def __init__(
@@ -172,6 +191,7 @@ class AttnGANGenerator(MultiStageGenerator):
         base_size: int = 64,
         images: Literal["every stage", "last"] = "every stage",
         padding_mask: PaddingMask = "own",
+        upsampling: Upsampling = "nearest",
     ) -> None:
         super().__init__(
             width,
@@ -181,6 +201,7 @@ class AttnGANGenerator(MultiStageGenerator):
             residual_blocks,
             base_size,
             images,
+            upsampling=upsampling,
         )
 
 
@@ -196,6 +217,7 @@ class DMGANGenerator(MultiStageGenerator):
         residual_blocks: Residual blocks a stage (R_NUM; 3 for COCO).
         base_size: Side of the first stage's image in pixels; each further stage doubles it.
         padding_mask: "own": a sample's own padding; "published": the published code's mixed-up rows.
+        upsampling: "nearest" as published, or "bilinear", for short trainings.
     """
 
     def __init__(
@@ -208,6 +230,7 @@ class DMGANGenerator(MultiStageGenerator):
         residual_blocks: int = 2,
         base_size: int = 64,
         padding_mask: PaddingMask = "own",
+        upsampling: Upsampling = "nearest",
     ) -> None:
         super().__init__(
             width,
@@ -216,6 +239,7 @@ class DMGANGenerator(MultiStageGenerator):
             [MemoryFusion(width, embed_dim, padding_mask) for _ in further_stages(stages)],
             residual_blocks,
             base_size,
+            upsampling=upsampling,
         )
 
 
@@ -231,6 +255,7 @@ class StackGANPlusPlusGenerator(MultiStageGenerator):
         condition_dim: Length of the augmented sentence; without text there is none.
         residual_blocks: Residual blocks a stage (R_NUM).
         base_size: Side of the first stage's image in pixels; each further stage doubles it.
+        upsampling: "nearest" as published, or "bilinear", for short trainings.
     """
 
     def __init__(
@@ -242,6 +267,7 @@ class StackGANPlusPlusGenerator(MultiStageGenerator):
         condition_dim: int = 128,
         residual_blocks: int = 2,
         base_size: int = 64,
+        upsampling: Upsampling = "nearest",
     ) -> None:
         widths = [width, *(width // 2 ** (i + 1) for i in further_stages(stages))]
         if width % 2 ** (stages - 1) or not widths[-1]:
@@ -252,4 +278,4 @@ class StackGANPlusPlusGenerator(MultiStageGenerator):
         conditioning = None if embed_dim is None else ConditioningAugmentation(embed_dim, condition_dim)
         joined = noise_dim if conditioning is None else condition_dim
         fusions = [ConcatFusion(before, joined) for before in widths[:-1]]
-        super().__init__(widths, noise_dim, conditioning, fusions, residual_blocks, base_size)
+        super().__init__(widths, noise_dim, conditioning, fusions, residual_blocks, base_size, upsampling=upsampling)

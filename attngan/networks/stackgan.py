@@ -11,6 +11,7 @@ from torch import nn
 
 from attngan.networks.blocks import (
     ResidualBlock,
+    Upsampling,
     conv3x3,
     doublings,
     downsample,
@@ -34,6 +35,7 @@ class StackGANGenerator(MultiStageGenerator):
         noise_dim: Length of the latent vector z.
         condition_dim: Length of the augmented sentence.
         base_size: Side of the image in pixels.
+        upsampling: "nearest" as published, or "bilinear", for short trainings.
     """
 
     def __init__(
@@ -43,6 +45,7 @@ class StackGANGenerator(MultiStageGenerator):
         noise_dim: int = 100,
         condition_dim: int = 128,
         base_size: int = 64,
+        upsampling: Upsampling = "nearest",
     ) -> None:
         halvings = doublings(base_size, "base_size")
         if 8 * width % 2**halvings:
@@ -55,6 +58,7 @@ class StackGANGenerator(MultiStageGenerator):
             base_size=base_size,
             activation="relu",
             init="normal",
+            upsampling=upsampling,
         )
 
 
@@ -71,6 +75,7 @@ class StackGANStage2Generator(Generator):
         embed_dim: Length of the sentence embedding; must be stage I's.
         condition_dim: Length of the augmented sentence.
         residual_blocks: Residual blocks (R_NUM; 4 in the TensorFlow original, 2 for COCO).
+        upsampling: "nearest" as published, or "bilinear", for short trainings.
     """
 
     def __init__(
@@ -80,6 +85,7 @@ class StackGANStage2Generator(Generator):
         embed_dim: int = 256,
         condition_dim: int = 128,
         residual_blocks: int = 4,
+        upsampling: Upsampling = "nearest",
     ) -> None:
         super().__init__()
         if stage1.embed_dim != embed_dim:
@@ -105,7 +111,7 @@ class StackGANStage2Generator(Generator):
         self.fusion = ConcatFusion(4 * width, condition_dim, "relu")
         self.residual = nn.Sequential(*(ResidualBlock(4 * width, "relu") for _ in range(residual_blocks)))
         channels = [4 * width, 2 * width, width, width // 2, width // 4]
-        self.upsample = nn.Sequential(*(upsample_block(a, b, "relu") for a, b in pairwise(channels)))
+        self.upsample = nn.Sequential(*(upsample_block(a, b, "relu", upsampling) for a, b in pairwise(channels)))
         self.head = image_head(channels[-1])
         self.apply(partial(init_weights, init="normal"))
         self.stage1 = stage1.eval().requires_grad_(False)

@@ -264,3 +264,24 @@ def test_discriminators_have_as_many_parameters_as_the_published_ones(name):
     make, counts = PUBLISHED_DISCRIMINATORS[name]
     with torch.device("meta"):
         assert [parameters(stage) for stage in make().stages] == counts
+
+
+SMOOTH = {
+    "stackgan stage 1": lambda how: StackGANGenerator(2, EMBED, NOISE, CONDITION, base_size=8, upsampling=how),
+    "stackgan stage 2": lambda how: StackGANStage2Generator(
+        StackGANGenerator(2, EMBED, NOISE, CONDITION, base_size=8, upsampling=how), 4, EMBED, upsampling=how
+    ),
+    "stackgan++": lambda how: StackGANPlusPlusGenerator(**STAGES, upsampling=how),
+    "attngan": lambda how: AttnGANGenerator(**STAGES, upsampling=how),
+    "dm-gan": lambda how: DMGANGenerator(**STAGES, upsampling=how),
+    "df-gan": lambda how: DFGANGenerator(16, 2, EMBED, NOISE, upsampling=how),
+}
+
+
+@pytest.mark.parametrize("name", SMOOTH)
+@pytest.mark.parametrize("how", ["nearest", "bilinear"])
+def test_features_are_enlarged_as_asked_everywhere(name, how):
+    generator = SMOOTH[name](how)
+    modes = {module.mode for module in generator.modules() if isinstance(module, nn.Upsample)}
+    assert modes == {how}
+    assert build(describe(generator)).state_dict().keys() == SMOOTH[name]("nearest").state_dict().keys()
