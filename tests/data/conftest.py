@@ -1,5 +1,8 @@
-"""Tiny data sets made on the spot."""
+"""Tiny data sets made on the spot, as files and as shards, and a model that writes down what it sees."""
 
+import contextlib
+import io
+import shutil
 import struct
 import zlib
 from collections.abc import Callable
@@ -7,7 +10,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import pytorch_lightning as pl
+import torch
 from PIL import Image
+
+from attngan.data import streaming as stream_settings
+from attngan.data.datamodule import TextImageDataModule
+from attngan.prepare import prepare
+from attngan.records import TextImageBatch
 
 
 def picture(seed: int, width: int = 60, height: int = 50) -> Image.Image:
@@ -55,3 +65,82 @@ def write_cub(root: Path, train_classes: int = 4, test_classes: int = 2, images:
 def make_cub(tmp_path: Path) -> Callable[..., Path]:
     """``make_cub("any name", train_classes=4)`` -> a CUB-like folder."""
     return lambda name="some data", **options: write_cub(tmp_path / name, **options)
+
+
+def module(root, **options) -> TextImageDataModule:
+    options = {"image_size": 32, "stages": 2, "batch_size": 4, "workers": 0, **options}
+    return TextImageDataModule(str(root), **options)
+
+
+def ready(root, **options) -> TextImageDataModule:
+    data = module(root, **options)
+    data.setup()
+    return data
+
+
+def streaming(root, **options):
+    options = {"image_size": 32, "stages": 2, "batch_size": 3, "workers": 0, "shuffle_buffer": 7, **options}
+    data = TextImageDataModule(str(root), "shards", **options)
+    data.setup()
+    return data
+
+
+@pytest.fixture(scope="session")
+def written(tmp_path_factory):
+    """A folder with a CUB-like data set, its shards and what `attngan prepare` printed when it wrote them.
+
+    36 training images in eight shards (the last one smaller), 4 to validate on, 8 to test on.
+    """
+    folder = tmp_path_factory.mktemp("shards")
+    cub = write_cub(folder / "birds", train_classes=10, test_classes=2, images=4)
+    options = {"image_size": 32, "processes": 1, "out": str(folder / "out")}
+    with contextlib.redirect_stdout(io.StringIO()) as printed:
+        assert prepare(str(cub), shards=str(folder / "shards"), shard_images=5, **options) == 0
+    (folder / "printed").write_text(printed.getvalue())
+    return folder
+
+
+@pytest.fixture
+def cub(written, tmp_path):
+    return shutil.copytree(written / "birds", tmp_path / "birds")
+
+
+@pytest.fixture
+def shards(written, tmp_path):
+    return shutil.copytree(written / "shards", tmp_path / "shards")
+
+
+@pytest.fixture
+def lanes(monkeypatch):
+    """Lanes also for a few images: eight shards go into as many lanes as is said."""
+    monkeypatch.setattr(stream_settings, "BATCHES_A_LANE", 1)
+
+    def use(count):
+        monkeypatch.setattr(stream_settings, "LANES", count)
+
+    return use
+
+
+class Watcher(pl.LightningModule):
+    """Writes down what it sees and learns a little from it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layer = torch.nn.Linear(3, 1)
+        self.seen: list[tuple] = []
+        self.validated: list[tuple] = []
+        self.fail_at: tuple[int, int] | None = None
+
+    def training_step(self, batch, number):
+        assert isinstance(batch, TextImageBatch)
+        if (self.current_epoch, number) == self.fail_at:
+            raise KeyboardInterrupt
+        digest = float(batch.images[-1].double().sum()), int(batch.captions.ids.sum())
+        self.seen.append((self.current_epoch, number, tuple(batch.indices.tolist()), digest))
+        return self.layer(batch.images[-1].mean((2, 3))).square().mean()
+
+    def validation_step(self, batch, number):
+        self.validated.append((self.current_epoch, tuple(batch.indices.tolist())))
+
+    def configure_optimizers(self):
+        return torch.optim.SGD(self.parameters(), lr=0.1)

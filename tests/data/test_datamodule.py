@@ -1,32 +1,17 @@
 import json
-import multiprocessing
 import pickle
 from pathlib import Path
 
 import numpy as np
 import pytest
-import pytorch_lightning as pl
 import torch
-from pytorch_lightning.callbacks import ModelCheckpoint
 from torch.utils.data import DataLoader
 
-from attngan.data.datamodule import TextImageDataModule
 from attngan.data.images import load_pixels, shorter_side
 from attngan.data.splits import held_out_for_validation
 from attngan.records import CaptionedImage, ImageBatch, TextImageBatch
 from attngan.text.vocabulary import Vocabulary
-
-
-def module(root, **options) -> TextImageDataModule:
-    options = {"image_size": 32, "stages": 2, "batch_size": 4, "workers": 0, **options}
-    return TextImageDataModule(str(root), **options)
-
-
-def ready(root, **options) -> TextImageDataModule:
-    data = module(root, **options)
-    data.setup()
-    return data
-
+from tests.data.conftest import module, ready
 
 # Splits
 
@@ -305,135 +290,6 @@ def test_a_published_vocabulary_of_other_captions_is_refused(make_cub):
     data = ready(make_cub())
     with pytest.raises(ValueError, match=r"published vocabulary does not fit.*data: \d+ words, vocabulary: 3.*first: "):
         data.use_vocabulary(Vocabulary.in_published_order([["bird", "of"]]))
-
-
-# Resuming
-
-
-class Watcher(pl.LightningModule):
-    """Writes down what it sees and learns a little from it."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.layer = torch.nn.Linear(3, 1)
-        self.seen: list[tuple] = []
-        self.validated: list[tuple] = []
-        self.fail_at: tuple[int, int] | None = None
-
-    def training_step(self, batch, number):
-        assert isinstance(batch, TextImageBatch)
-        if (self.current_epoch, number) == self.fail_at:
-            raise KeyboardInterrupt
-        digest = float(batch.images[-1].double().sum()), int(batch.captions.ids.sum())
-        self.seen.append((self.current_epoch, number, tuple(batch.indices.tolist()), digest))
-        return self.layer(batch.images[-1].mean((2, 3))).square().mean()
-
-    def validation_step(self, batch, number):
-        self.validated.append((self.current_epoch, tuple(batch.indices.tolist())))
-
-    def configure_optimizers(self):
-        return torch.optim.SGD(self.parameters(), lr=0.1)
-
-
-def trained(root, tmp_path, workers=0, resume=None, epochs=3, model=None, callbacks=(), **options):
-    model = model or Watcher()
-    data = module(root, workers=workers, batch_size=3)
-    options = {"max_epochs": epochs, **options}
-    trainer = pl.Trainer(
-        **options,
-        accelerator="cpu",
-        logger=False,
-        enable_progress_bar=False,
-        enable_model_summary=False,
-        default_root_dir=tmp_path,
-        callbacks=list(callbacks),
-        enable_checkpointing=bool(callbacks),
-    )
-    try:
-        trainer.fit(model, data, ckpt_path=resume)
-    except (KeyboardInterrupt, SystemExit):
-        assert model.fail_at is not None
-    return model
-
-
-@pytest.fixture
-def toy(make_cub):
-    return make_cub(train_classes=8)  # 7 classes to train on: 21 images, 7 batches of 3
-
-
-def test_a_run_without_interruption(toy, tmp_path):
-    model = trained(toy, tmp_path)
-    assert [entry[:2] for entry in model.seen] == [(epoch, number) for epoch in range(3) for number in range(7)]
-    for epoch in range(3):
-        indices = [index for entry in model.seen if entry[0] == epoch for index in entry[2]]
-        assert sorted(indices) == list(range(21))
-    assert trained(toy, tmp_path, workers=2).seen == model.seen
-    assert not multiprocessing.active_children()  # the workers end with the run
-
-
-CHECKPOINTS = {
-    "in the middle of the first epoch": {"every_n_train_steps": 4},
-    "in the middle of a later epoch": {"every_n_train_steps": 11},
-    "at the last batch of an epoch": {"every_n_train_steps": 14},
-    "at the first batch of an epoch": {"every_n_train_steps": 8},
-    "at the end of an epoch": {"every_n_epochs": 1, "save_on_train_epoch_end": True},
-    "after validation at the end of an epoch": {"every_n_epochs": 1, "save_on_train_epoch_end": False},
-}
-
-
-LIMITS = {"epochs": {"max_epochs": 3}, "steps": {"max_epochs": -1, "max_steps": 21}}
-RESUMED = [(when, limit, 0) for when in CHECKPOINTS for limit in LIMITS] + [
-    ("in the middle of a later epoch", limit, 2) for limit in LIMITS
-]
-
-
-@pytest.mark.filterwarnings("ignore")
-@pytest.mark.parametrize(("when", "limit", "workers"), RESUMED)
-def test_resuming_sees_what_an_uninterrupted_run_sees(toy, tmp_path, when, limit, workers):
-    saver = ModelCheckpoint(tmp_path / "saved", filename="{step}", save_top_k=-1, **CHECKPOINTS[when])
-    whole = trained(toy, tmp_path, callbacks=[saver], **LIMITS[limit])
-    first = sorted((tmp_path / "saved").glob("*.ckpt"), key=lambda path: int(path.stem.split("=")[1]))[0]
-    steps = int(first.stem.split("=")[1])
-    resumed = trained(toy, tmp_path, workers=workers, resume=first, **LIMITS[limit])
-    assert resumed.seen == whole.seen[steps:]
-    assert all((a == b).all() for a, b in zip(resumed.parameters(), whole.parameters(), strict=True))
-    assert resumed.validated[-1] == whole.validated[-1]
-
-
-@pytest.mark.filterwarnings("ignore")
-@pytest.mark.parametrize("fail_at", [(0, 2), (1, 3), (1, 0)])
-def test_a_batch_that_an_interrupt_tore_apart_is_seen_again(toy, tmp_path, fail_at):
-    class SaveOnException(pl.Callback):
-        def on_exception(self, trainer, pl_module, exception):
-            trainer.save_checkpoint(tmp_path / "interrupted.ckpt")
-
-    whole = trained(toy, tmp_path)
-    model = Watcher()
-    model.fail_at = fail_at
-    trained(toy, tmp_path, model=model, callbacks=[SaveOnException()])
-    done = 7 * fail_at[0] + fail_at[1]
-    assert model.seen == whole.seen[:done]
-    assert trained(toy, tmp_path, resume=tmp_path / "interrupted.ckpt").seen == whole.seen[done:]
-
-
-@pytest.mark.filterwarnings("ignore")
-def test_other_settings_in_the_middle_of_an_epoch_are_told(toy, tmp_path):
-    saver = ModelCheckpoint(tmp_path / "saved", save_top_k=-1, every_n_train_steps=4)
-    trained(toy, tmp_path, callbacks=[saver], epochs=1)
-    loader = ready(toy, batch_size=2).train_dataloader()
-    checkpoint = torch.load(next((tmp_path / "saved").glob("*.ckpt")), weights_only=True)
-    (state,) = checkpoint["loops"]["fit_loop"]["state_dict"]["combined_loader"]
-    with pytest.warns(UserWarning, match="the rest of this epoch is not what it would have been"):
-        loader.load_state_dict(state)
-
-
-def test_a_loader_of_ones_own_beside_the_trainers_starts_at_its_beginning(toy, tmp_path):
-    class Looks(pl.Callback):
-        def on_train_batch_start(self, trainer, pl_module, batch, number):
-            loader = trainer.datamodule.train_dataloader()
-            assert sum(len(own.indices) for own in loader) == 21
-
-    assert len(trained(toy, tmp_path, callbacks=[Looks()], epochs=1).seen) == 7
 
 
 # Real data

@@ -1,64 +1,23 @@
-import contextlib
 import functools
 import http.server
 import io
 import json
-import shutil
 import tarfile
 import threading
-from itertools import pairwise
 
 import numpy as np
 import pytest
-import pytorch_lightning as pl
-import torch
 import webdataset
-from pytorch_lightning.callbacks import ModelCheckpoint
 
-from attngan.data import streaming as streaming_module
 from attngan.data.datamodule import TextImageDataModule
-from attngan.data.images import load_pixels, shorter_side
 from attngan.data.shards import ShardStream, read_shards, write_shards
 from attngan.data.sources import read_source
-from attngan.data.streaming import StreamOrder
 from attngan.prepare import prepare
-from tests.data.conftest import write_cub
-
-
-@pytest.fixture(scope="session")
-def written(tmp_path_factory):
-    """A folder with a CUB-like data set, its shards and what `attngan prepare` printed when it wrote them.
-
-    36 training images in eight shards (the last one smaller), 4 to validate on, 8 to test on.
-    """
-    folder = tmp_path_factory.mktemp("shards")
-    cub = write_cub(folder / "birds", train_classes=10, test_classes=2, images=4)
-    options = {"image_size": 32, "processes": 1, "out": str(folder / "out")}
-    with contextlib.redirect_stdout(io.StringIO()) as printed:
-        assert prepare(str(cub), shards=str(folder / "shards"), shard_images=5, **options) == 0
-    (folder / "printed").write_text(printed.getvalue())
-    return folder
-
-
-@pytest.fixture
-def cub(written, tmp_path):
-    return shutil.copytree(written / "birds", tmp_path / "birds")
-
-
-@pytest.fixture
-def shards(written, tmp_path):
-    return shutil.copytree(written / "shards", tmp_path / "shards")
+from tests.data.conftest import streaming
 
 
 def test_how_to_train_with_them_is_told(written):
     assert "train with data.source: shards" in (written / "printed").read_text()
-
-
-def streaming(root, **options):
-    options = {"image_size": 32, "stages": 2, "batch_size": 3, "workers": 0, "shuffle_buffer": 7, **options}
-    data = TextImageDataModule(str(root), "shards", **options)
-    data.setup()
-    return data
 
 
 def test_what_is_written_is_what_is_read(cub, shards, tmp_path):
@@ -117,213 +76,6 @@ def test_vocabulary_and_splits_are_those_of_the_folder(cub, shards):
     for mine, theirs in zip(data.test_dataloader(), folder.test_dataloader(), strict=True):
         assert (mine.pixels == theirs.pixels).all()
         assert (mine.captions.ids == theirs.captions.ids).all()
-
-
-def test_an_epoch_streams_every_image_with_its_own_pixels(shards):
-    data = streaming(shards)
-    loader = data.train_dataloader()
-    orders = []
-    for epoch in range(2):
-        loader.sampler.set_epoch(epoch)
-        batches = list(loader)
-        assert len(batches) == len(loader) == 12
-        orders.append([index for batch in batches for index in batch.indices.tolist()])
-        assert sorted(orders[-1]) == list(range(36))
-    assert orders[0] != orders[1]
-    batch = batches[0]
-    contents = dict(data.split("train").stream.in_order())
-    dataset = data.split("train")
-    for row, index in enumerate(batch.indices.tolist()):
-        image = dataset.images[index]
-        pixels = load_pixels(contents[index], image.box, shorter_side(32))
-        alone = dataset.batch([(1, index)], [pixels])
-        assert (alone.pixels[0] == batch.pixels[row]).all()
-        assert batch.classes[row] == image.class_id
-    assert [tuple(image.shape) for image in data.on_after_batch_transfer(batch).images] == [
-        (3, 3, 16, 16),
-        (3, 3, 32, 32),
-    ]
-
-
-@pytest.fixture
-def lanes(monkeypatch):
-    """Lanes also for a few images: eight shards go into as many lanes as is said."""
-    monkeypatch.setattr(streaming_module, "BATCHES_A_LANE", 1)
-
-    def use(count):
-        monkeypatch.setattr(streaming_module, "LANES", count)
-
-    return use
-
-
-def batches_of(shards, workers=0, **options):
-    return [(b.indices.tolist(), b.pixels, b.captions.ids) for b in streaming(shards, workers=workers, **options)
-            .train_dataloader()]  # fmt: skip
-
-
-@pytest.mark.parametrize(("count", "workers"), [(1, 2), (3, 1), (3, 2), (5, 4)])
-def test_the_number_of_workers_changes_nothing(shards, lanes, count, workers):
-    lanes(count)
-    whole = batches_of(shards, batch_size=2)
-    seen = [index for indices, _pixels, _ids in whole for index in indices]
-    assert len(set(seen)) == len(seen) >= 36 - count
-    other = batches_of(shards, workers, batch_size=2)
-    assert [indices for indices, _pixels, _ids in other] == [indices for indices, _pixels, _ids in whole]
-    for (_, pixels, ids), (_, expected, expected_ids) in zip(other, whole, strict=True):
-        assert (pixels == expected).all()
-        assert (ids == expected_ids).all()
-
-
-def test_lanes_of_unequal_length_give_all_their_batches(shards, lanes):
-    """Eight shards in three lanes: the lane with two shards is done before the others."""
-    lanes(3)
-    order = StreamOrder([5] * 7 + [1], 2, seed=0)
-    assert [order.shards_of(0, lane) for lane in range(3)] == [[0, 3, 6], [1, 4, 7], [2, 5]]
-    assert order.turns() == [0, 1, 2] * 5 + [0, 0]
-    assert len(order) == 17
-
-
-def test_few_images_make_few_lanes():
-    """A lane's images that do not fill its last batch are left out of the epoch: that must stay a small part."""
-    assert StreamOrder([5] * 8, 3, seed=0).lanes == 1
-    assert StreamOrder([1000] * 83, 14, seed=0).lanes == 8
-    assert StreamOrder([1000] * 83, 14, seed=0, world=16).lanes == 5
-    images = 14 * len(StreamOrder([1000] * 83, 14, seed=0))
-    assert images > 0.998 * 83_000
-
-
-@pytest.mark.parametrize(("count", "workers"), [(1, 0), (3, 0), (3, 2)])
-def test_starts_inside_an_epoch(shards, lanes, count, workers):
-    lanes(count)
-    whole = [indices for indices, _pixels, _ids in batches_of(shards, batch_size=2)]
-    for start in (0, 4, 16, 17) if not workers else (4,):
-        resumed = streaming(shards, workers=workers, batch_size=2).train_dataloader()
-        resumed.load_state_dict({"epoch": 0, "batches": start, "order": resumed.sampler.depends_on()})
-        assert [batch.indices.tolist() for batch in resumed] == whole[start:]
-
-
-def test_the_buffer_mixes(shards, lanes):
-    """With a buffer of one image a lane's shards come one after the other, with a large one mixed."""
-    lanes(1)
-
-    def runs(buffer):
-        indices = [i for own, _pixels, _ids in batches_of(shards, shuffle_buffer=buffer, batch_size=1) for i in own]
-        return sum(a // 5 == b // 5 for a, b in pairwise(indices))
-
-    assert runs(1) > 20 > runs(100)
-
-
-def test_devices_read_shards_of_their_own(lanes):
-    lanes(3)
-    counts = [5] * 7 + [1]
-    for world in (1, 2, 3, 8):
-        if world == 8:
-            counts = [5] * 8
-        orders = [StreamOrder(counts, 3, seed=0, rank=rank, world=world) for rank in range(world)]
-        assert len({len(order) for order in orders}) == 1
-        read = [order.shards_of(order.rank, lane) for order in orders for lane in range(order.lanes)]
-        assert sorted(shard for own in read for shard in own) == list(range(8))
-        assert all(own for own in read)
-        for order in orders:
-            assert len(order.turns()) == len(order)
-    with pytest.raises(ValueError, match="3 shards for 4 devices"):
-        StreamOrder([5, 5, 5], 1, seed=0, rank=0, world=4)
-    with pytest.raises(ValueError, match="do not fill a batch of 9"):
-        StreamOrder([5, 5, 5], 9, seed=0, rank=0, world=3)
-
-
-class Watcher(pl.LightningModule):
-    def __init__(self):
-        super().__init__()
-        self.layer = torch.nn.Linear(3, 1)
-        self.seen = []
-
-    def training_step(self, batch, number):
-        self.seen.append((self.current_epoch, number, tuple(batch.indices.tolist()), float(batch.images[0].sum())))
-        return self.layer(batch.images[-1].mean((2, 3))).square().mean()
-
-    def validation_step(self, batch, number): ...
-
-    def configure_optimizers(self):
-        return torch.optim.SGD(self.parameters(), lr=0.1)
-
-
-@pytest.mark.filterwarnings("ignore")
-@pytest.mark.parametrize("every", [{"every_n_epochs": 1, "save_on_train_epoch_end": True}, {"every_n_train_steps": 5}])
-def test_training_resumes(shards, tmp_path, every):
-    def train(**options):
-        model = Watcher()
-        saver = ModelCheckpoint(tmp_path / "saved", filename="{step}", save_top_k=-1, **every)
-        trainer = pl.Trainer(
-            max_epochs=2,
-            accelerator="cpu",
-            logger=False,
-            callbacks=[saver],
-            enable_progress_bar=False,
-            enable_model_summary=False,
-        )
-        trainer.fit(model, TextImageDataModule(str(shards), "shards", 32, 2, 3, workers=0), **options)
-        return model
-
-    whole = train()
-    first = min((tmp_path / "saved").glob("*.ckpt"), key=lambda path: int(path.stem.split("=")[1]))
-    steps = int(first.stem.split("=")[1])
-    assert train(ckpt_path=first).seen == whole.seen[steps:]
-
-
-@pytest.mark.filterwarnings("ignore")
-def test_training_resumes_with_other_workers_in_the_middle_of_an_epoch(shards, lanes, tmp_path):
-    lanes(3)
-
-    def train(workers, **options):
-        model = Watcher()
-        saver = ModelCheckpoint(tmp_path / "saved", filename="{step}", save_top_k=-1, every_n_train_steps=7)
-        trainer = pl.Trainer(
-            max_epochs=1,
-            accelerator="cpu",
-            logger=False,
-            callbacks=[saver],
-            enable_progress_bar=False,
-            enable_model_summary=False,
-        )
-        trainer.fit(model, TextImageDataModule(str(shards), "shards", 32, 2, 2, workers=workers), **options)
-        return model.seen
-
-    whole = train(0)
-    assert len(whole) == 17
-    assert train(2, ckpt_path=tmp_path / "saved" / "step=7.ckpt") == whole[7:]
-
-
-def test_single_pixels_of_a_stream_are_those_of_the_files(cub, shards):
-    data = streaming(shards)
-    dataset = data.split("train")
-    files = {image.name: image for image in read_source("cub", cub)["train"]}
-
-    def expected(index):
-        file = files[dataset.images[index].name]
-        return load_pixels(file.path, file.box, shorter_side(32))
-
-    for index in (0, 4, 5, 35):
-        assert (dataset.pixels(index) == expected(index)).all()
-    tail = list(dataset.all_pixels(start=23))
-    assert len(tail) == 13
-    assert all((pixels == expected(index)).all() for index, pixels in enumerate(tail, start=23))
-    assert list(dataset.all_pixels(start=36)) == []
-    cached = data.split("test")
-    assert (cached.pixels(3) == cached.cache[3]).all()
-    assert [(a == cached.cache[3 + n]).all() for n, a in enumerate(cached.all_pixels(start=3))] == [True] * 5
-
-
-def test_full_images_of_a_stream_are_in_the_splits_order(cub, shards):
-    data = streaming(shards)
-    images = torch.cat(list(data.full_images("train", 24, batch_size=7)))
-    assert images.shape == (36, 3, 24, 24)
-    files = {image.name: image for image in read_source("cub", cub)["train"]}
-    for index in (0, 17, 35):
-        file = files[data.split("train").images[index].name]
-        pixels = load_pixels(file.path, file.box, shorter_side(24))
-        top, left = (pixels.shape[0] - 24) // 2, (pixels.shape[1] - 24) // 2
-        assert (images[index].permute(1, 2, 0).numpy() == pixels[top : top + 24, left : left + 24]).all()
 
 
 @pytest.fixture
