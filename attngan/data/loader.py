@@ -200,7 +200,11 @@ def _as_it_is(batch: Any) -> Any:
 
 
 def sensible_workers() -> int:
-    """How many loading processes pay: none where the CPU trains (they would only take its cores), else up to four."""
+    """How many loading processes pay: none where the CPU trains, else up to four.
+
+    There they would only take its cores: to send a batch of 20 x 256 x 256 to another process costs three times what
+    it costs to make it (measured: 0.35 against 0.11 ms an image, most of it the pages of fresh shared memory).
+    """
     if not torch.cuda.is_available():
         return 0
     return min(4, len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1)
