@@ -41,11 +41,14 @@ def shown(score: dict[str, Any] | None) -> str:
     """A score with its error, as in the table."""
     if score is None:
         return ""
-    return _number(score["value"]) + (f" ± {_number(score['std'])}" if "std" in score else "")
+    value, error = _numbers(score)
+    return value + (f" ± {error}" if error else "")
 
 
-def _number(value: float) -> str:
-    return f"{value:.3f}" if abs(value) >= 0.1 or value == 0 else f"{value:.5f}"
+def _numbers(score: dict[str, Any]) -> tuple[str, str]:
+    """Value and error with as many digits as one another."""
+    digits = 3 if abs(score["value"]) >= 0.1 or score["value"] == 0 else 5
+    return f"{score['value']:.{digits}f}", f"{score['std']:.{digits}f}" if "std" in score else ""
 
 
 def print_table(result: dict[str, Any]) -> None:
@@ -56,9 +59,8 @@ def print_table(result: dict[str, Any]) -> None:
     table = Table(*(Column(title, no_wrap=True) for title in ("score", "value", "±", "over")))
     for name, row in pivot(result["scores"])[1].items():
         for suffix, score in row.items():
-            error = _number(score["std"]) if "std" in score else ""
             label = f"  {COLUMNS[suffix]}" if suffix else name
-            table.add_row(label, _number(score["value"]), error, score.get("std_over", ""))
+            table.add_row(label, *_numbers(score), score.get("std_over", ""))
     console = Console(width=max(Console().width, Console(width=300).measure(table).maximum))
     console.print(table)
     for title, fact in facts(result):

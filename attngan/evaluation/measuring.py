@@ -75,8 +75,9 @@ def measure(
         assert tools.extractor is not None
         done = naming.completed
         marks = naming.marks + ("" if metric == "is" else naming.reference)
-        full = score_name(metric, naming.images, tools.extractor.name, done, done is not None)
-        return full if done is not None else full + marks
+        if done is not None:  # which fixes filter and precision: they need not stand in the name
+            return score_name(metric, naming.images, tools.extractor.base_name, done, True)
+        return score_name(metric, naming.images, tools.extractor.name, None, False) + marks
 
     if "is" in wanted:
         if "logits" not in said:

@@ -45,7 +45,8 @@ p.lead { color: #555; margin: .2em 0 0 } p.note { color: #666; font-size: .9em; 
 th { font-size: .82em; font-weight: 600; color: #555 } td { vertical-align: top }
 th, td { text-align: left; padding: .45em 1em .45em 0; border-bottom: 1px solid #e8e8e4 }
 td.number { font-variant-numeric: tabular-nums; white-space: nowrap } td.main { font-weight: 600 }
-code, .over { color: #777; font-size: .78em; font-weight: 400 } code { display: block; overflow-wrap: anywhere }
+code, .over { color: #777; font-size: .78em; font-weight: 400 }
+code { display: block; overflow-wrap: anywhere; min-width: 15em }
 .over { white-space: normal; display: block; max-width: 11em }
 dl { display: grid; grid-template-columns: max-content 1fr; gap: .25em 1.2em; margin: 0; font-size: .86em }
 dt { color: #666 } dd { margin: 0; overflow-wrap: anywhere }
@@ -123,10 +124,8 @@ def _table(result: dict[str, Any]) -> str:
         )
         lines.append(f"<tr><td>{_label(name)}<code>{html.escape(name)}</code></td>{cells}</tr>")
     table = f"<table><tr><th>score</th>{head}</tr>{''.join(lines)}</table>"
-    note = (
-        "The arrow points to better values. The name below says how a number was computed; other numbers under other "
-    )
-    return f'<h2>Scores</h2><p class="note">{note}names cannot be compared with it.</p><div class="wide">{table}</div>'
+    note = "The arrow points to better values. The name below each says how it was computed: only numbers of one name "
+    return f'<h2>Scores</h2><p class="note">{note}can be compared.</p><div class="wide">{table}</div>'
 
 
 def _label(name: str) -> str:

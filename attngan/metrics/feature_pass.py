@@ -7,6 +7,7 @@ is the same.
 import json
 import time
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -48,24 +49,42 @@ def observe(
     Raises:
         ValueError: Fewer images than ``count``.
     """
-    rows = _Rows(count, folder, dict(key or {}), stale)
-    progress(rows.done)
-    try:
-        if rows.done < count:
-            for batch in batches(rows.done):
-                batch = batch[: count - rows.done]
-                said: dict[str, Tensor] = {}
-                for observer in observers:
-                    said |= observer(batch.to(device))
-                rows.add(said)
-                progress(rows.done)
-                if rows.done == count:
-                    break
-    finally:
-        rows.save()
+    with _alone_in(folder):
+        rows = _Rows(count, folder, dict(key or {}), stale)
+        progress(rows.done)
+        try:
+            if rows.done < count:
+                for batch in batches(rows.done):
+                    batch = batch[: count - rows.done]
+                    said: dict[str, Tensor] = {}
+                    for observer in observers:
+                        said |= observer(batch.to(device))
+                    rows.add(said)
+                    progress(rows.done)
+                    if rows.done == count:
+                        break
+        finally:
+            rows.save()
     if rows.done < count:
         raise ValueError(f"{count} images were asked for, but there are only {rows.done}")
     return rows.tensors()
+
+
+@contextmanager
+def _alone_in(folder: Path | None) -> Iterator[None]:
+    """One process at a time fills a folder; another one waits, and then finds the rows there."""
+    try:
+        import fcntl
+    except ImportError:  # Windows has none; who runs two evaluations at once there must give them other folders
+        folder = None
+    if folder is None:
+        yield
+        return
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / "lock").open("w") as lock:
+        with suppress(OSError):  # a file system without locks
+            fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
 
 
 class _Rows:
@@ -76,11 +95,9 @@ class _Rows:
         self.key = json.loads(json.dumps({**key, "count": count}))
         self.arrays: dict[str, np.ndarray] = {}
         self.saved_at = time.monotonic()
-        if folder is not None:
-            folder.mkdir(parents=True, exist_ok=True)
-            if not self._take_up(folder, stale):
-                # before any row is written over: a crash must not leave new rows under the old key
-                (folder / STATE).unlink(missing_ok=True)
+        if folder is not None and not self._take_up(folder, stale):
+            # before any row is written over: a crash must not leave new rows under the old key
+            (folder / STATE).unlink(missing_ok=True)
 
     def _take_up(self, folder: Path, stale: Callable[[str], None]) -> bool:
         """Whether the folder's rows serve."""

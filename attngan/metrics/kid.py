@@ -32,7 +32,8 @@ def kid(
         features: Of the drawn images.
         reference: Of the real images.
         subsets: How many subsets.
-        subset_size: Images of either side in a subset; all of the smaller side where that has fewer.
+        subset_size: Images of either side in a subset; half of the smaller side where that has no more than these: all
+            of it in every subset would leave no spread to tell an error from.
         seed: Decides the subsets.
 
     Raises:
@@ -40,9 +41,10 @@ def kid(
     """
     if features.shape[1] != reference.shape[1]:
         raise ValueError(f"features of length {features.shape[1]} and of {reference.shape[1]} cannot be compared")
-    size = min(subset_size, len(features), len(reference))
-    if size < 2:
+    smaller = min(len(features), len(reference))
+    if smaller < 2:
         raise ValueError("KID needs at least two images on either side")
+    size = subset_size if subset_size < smaller else max(2, smaller // 2)
     rng = np.random.RandomState(seed)
     values = []
     for _ in range(subsets):

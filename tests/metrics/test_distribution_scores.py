@@ -95,14 +95,14 @@ def test_fid_refuses_what_it_cannot_compare():
 
 
 def test_kid_equals_plain_loops():
-    x, y = normal(6, 3).double(), normal(5, 3, seed=1, shift=0.5).double()
+    x, y = normal(12, 3).double(), normal(10, 3, seed=1, shift=0.5).double()
 
     def kernel(a, b):
         return (float(a @ b) / 3 + 1) ** 3
 
     n = 5
     rng = np.random.RandomState(4)
-    x_rows, y_rows = rng.choice(6, n, replace=False), rng.choice(5, n, replace=False)
+    x_rows, y_rows = rng.choice(12, n, replace=False), rng.choice(10, n, replace=False)
     x_part, y_part = x[torch.from_numpy(x_rows)], y[torch.from_numpy(y_rows)]
     pairs = [(i, j) for i in range(n) for j in range(n)]
     within = sum(kernel(x_part[i], x_part[j]) + kernel(y_part[i], y_part[j]) for i, j in pairs if i != j)
@@ -110,13 +110,17 @@ def test_kid_equals_plain_loops():
     expected = within / (n * (n - 1)) - 2 * across / n**2
     result = kid(x, y, subsets=1, subset_size=1000, seed=4)
     assert result.mean == pytest.approx(expected, rel=1e-10)
-    assert result.subset_size == 5
+    assert result.subset_size == 5  # half of the smaller side: ten are fewer than a thousand
 
 
 def test_kid_is_unbiased_and_sees_differences():
     same = kid(normal(2000), normal(2000, seed=1), subsets=20, subset_size=200)
     assert abs(same.mean) < 3 * same.std / np.sqrt(10)
     assert kid(normal(2000), normal(2000, seed=1, shift=0.5), subsets=10, subset_size=200).mean > 10 * abs(same.mean)
+    # few images: every subset of all of them would be the same one, and the error nothing
+    few = kid(normal(40), normal(40, seed=1))
+    assert few.std > 0.1 * abs(few.mean)
+    assert (few.subset_size, kid(normal(40), normal(40, seed=1), subset_size=39).subset_size) == (20, 39)
 
 
 # --- precision, recall, density, coverage -----------------------------------------------------------------------------

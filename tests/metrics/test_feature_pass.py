@@ -1,5 +1,7 @@
 """The feature pass: same rows whatever the batch, goes on after an interruption, forgets what no longer fits."""
 
+import threading
+
 import pytest
 import torch
 
@@ -97,3 +99,34 @@ def test_refused_rows_are_forgotten_before_they_are_written_over(tmp_path):
             observe(killed, [darker], 23, tmp_path, {"seed": 1})
     again = observe(batches_of(5), [brightness], 23, tmp_path, {"seed": 0})
     assert torch.equal(again["mean"], first)
+
+
+def test_two_at_once_fill_a_folder_one_after_the_other(tmp_path):
+    """As when two evaluations want the same reference: the second finds what the first one wrote."""
+    first_is_inside, go_on = threading.Event(), threading.Event()
+    results, looked_at = {}, []
+
+    def slow(start):
+        yield IMAGES[:5]
+        first_is_inside.set()
+        go_on.wait(10)
+        yield IMAGES[5:]
+
+    def first():
+        results["first"] = observe(slow, [brightness], 23, tmp_path, {"seed": 0})
+
+    def second():
+        results["second"] = observe(batches_of(5, looked_at), [brightness], 23, tmp_path, {"seed": 0})
+
+    threads = [threading.Thread(target=run) for run in (first, second)]
+    threads[0].start()
+    assert first_is_inside.wait(10)
+    threads[1].start()
+    threads[1].join(0.3)
+    assert threads[1].is_alive()
+    go_on.set()
+    for thread in threads:
+        thread.join(10)
+    assert looked_at == []
+    assert torch.equal(results["second"]["mean"], results["first"]["mean"])
+    assert torch.equal(results["second"]["mean"], IMAGES.float().mean((2, 3)))

@@ -23,7 +23,7 @@ def extractor_of(protocol, **changes):
 
 def done(protocol, extractor=None, **changes):
     given = {
-        "images": protocol.images,
+        "images": protocol.scored,
         "split": protocol.split,
         "truncation": protocol.truncation,
         "splits": protocol.splits,
@@ -93,6 +93,19 @@ def test_stackgan_wants_a_classifier_of_the_test_classes():
     protocol = PROTOCOLS["stackgan"]
     assert "instead of a classifier" in done(protocol, extractor_of(protocol, kind="network"))[0]
     assert "train classes instead of the test" in done(protocol, extractor_of(protocol, facts={"split": "train"}))[0]
+
+
+def test_a_last_partial_batch_is_drawn_and_dropped():
+    stackgan = PROTOCOLS["stackgan"]
+    assert (stackgan.images, stackgan.scored) == (30_000, 29_952)
+    assert PROTOCOLS["dmgan"].whole_batches(2_933) == 2_900
+    assert PROTOCOLS["attngan"].whole_batches(2_933) == 2_933
+    assert done(stackgan, images=30_000) == ["images 30000 instead of 29952"]
+
+
+def test_no_extractor_is_no_departure_but_everything_else_is():
+    found = departures(PROTOCOLS["attngan"], None, 50, "test", None, 10, 3)
+    assert found == ["images 50 instead of 30000", "seed 3 instead of 0"]
 
 
 def test_names():
