@@ -35,6 +35,7 @@ def compare(
     colour_probe: Path | None = None,
     count: int = 1000,
     precision_recall: bool = True,
+    precision: str | None = None,
     columns: int = 8,
     device: str | None = None,
     progress: bool = True,
@@ -60,6 +61,8 @@ def compare(
             that were trained to please it.
         colour_probe: File of a colour probe, where the data are generated birds: scores the colours as well.
         count: Images that each generator draws to be scored.
+        precision: In which all of them train, e.g. bf16-mixed; by default as their recipes say. Scores are computed in
+            float32.
         precision_recall: Also score precision, recall, density and coverage.
         columns: Captions in the picture.
         device: cpu, cuda ...; by default cuda where there is one.
@@ -76,7 +79,7 @@ def compare(
     if not damsm.is_file():
         raise FileNotFoundError(f"no DAMSM checkpoint at {damsm.resolve()}")
     entries = contestants(configs or default_recipes())
-    plan = Plan(data, damsm, images, out, source, seed, device)
+    plan = Plan(data, damsm, images, out, source, seed, device, precision)
     metrics = ["is", "fid", "kid", *(["precision_recall"] if precision_recall else [])]
     rows = []
     for position, entry in enumerate(entries):
@@ -97,6 +100,7 @@ def compare(
         "data": str(data),
         "damsm": {"path": str(damsm), "sha256": file_sha256(damsm)},
         "machine": _machine(device),
+        "precision": precision,
     }
     write_whole(out / "compare.json", json.dumps(result, indent=1))
     table = markdown(result)
@@ -198,7 +202,8 @@ def markdown(result: dict[str, Any]) -> str:
     table = [head, ["---"] * len(head), *lines]
     facts = [
         f"{result['images']:,} training images each, seed {result['seed']}, data {result['data']}, DAMSM "
-        f"{result['damsm']['sha256'][:8]}, {result['machine']}.",
+        f"{result['damsm']['sha256'][:8]}, {result['machine']}, trained in "
+        f"{result.get('precision') or 'the precision of the recipes'}.",
         "Of real images: FID, KID, precision, recall, density and coverage are those of two halves of the test split.",
     ]
     return "\n".join(f"| {' | '.join(line)} |" for line in table) + "\n\n" + "\n".join(facts) + "\n"

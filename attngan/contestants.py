@@ -61,6 +61,7 @@ class Plan:
     source: str | None
     seed: int
     device: str | None
+    precision: str | None = None
 
 
 @dataclass(frozen=True)
@@ -156,6 +157,7 @@ def _note(run: Run, plan: Plan) -> dict[str, Any]:
         "source": plan.source or recipe.get("data", {}).get("source"),
         "damsm": file_sha256(plan.damsm) if _reads_damsm(recipe) else None,
         "seed": plan.seed,
+        "precision": plan.precision,
     }
     note = run.folder / NOTE
     if not note.is_file():
@@ -185,6 +187,7 @@ def _arguments(run: Run, plan: Plan, resume: bool) -> list[str]:
     given += [f"--seed_everything={plan.seed}", f"--data.seed={plan.seed}", *budget]
     given += [f"--data.source={plan.source}"] if plan.source else []
     given += [f"--trainer.accelerator={plan.device}"] if plan.device in ("cpu", "cuda", "mps") else []
+    given += [f"--trainer.precision={plan.precision}"] if plan.precision else []
     given += [f"--model.damsm={plan.damsm}"] if _reads_damsm(recipe) else []
     places = list(first_stage_keys(recipe))
     if places and run.first_stage is None:

@@ -164,7 +164,11 @@ def test_an_interrupted_training_goes_on(toy_root, damsm, recipes, tmp_path, mon
     assert read_checkpoint(tmp_path / "out" / "attngan" / "checkpoints" / "last.ckpt")[ENTRY]["steps"] == 2
     monkeypatch.setattr(GANModule, "training_step", step)
     stopped = run(toy_root, damsm, recipes[:1], tmp_path / "out", images=56)
-    whole = run(toy_root, damsm, recipes[:1], tmp_path / "whole", images=56)
+    whole = run(toy_root, damsm, recipes[:1], tmp_path / "whole", images=56, precision="32-true")
+    assert (
+        yaml.safe_load((tmp_path / "whole" / "attngan" / "config.yaml").read_text())["trainer"]["precision"]
+        == "32-true"
+    )
     assert stopped["rows"][0]["steps"] == whole["rows"][0]["steps"] == 4
     assert stopped["rows"][0]["scores"] == whole["rows"][0]["scores"]
 
