@@ -210,13 +210,14 @@ def markdown(result: dict[str, Any]) -> str:
 
 
 def best_rows(rows: Sequence[dict[str, Any]], name: str) -> list[str]:
-    """Names of the rows with the best value of a score; of several where they are equal."""
+    """Names of the rows with the best value of a score; several where they are equal, none where all are."""
     values = {row["name"]: row["scores"][name][""]["value"] for row in rows if "" in row["scores"].get(name, {})}
     finite = {row: value for row, value in values.items() if value == value}
     if not finite:
         return []
     best = (max if larger_is_better(name) else min)(finite.values())
-    return [row for row, value in finite.items() if value == best]
+    found = [row for row, value in finite.items() if value == best]
+    return found if len(found) < max(2, len(finite)) else []
 
 
 def _picture(entries: Sequence[Contestant], plan: Plan, columns: int) -> Image.Image:

@@ -246,11 +246,13 @@ def row(name, **scores):
 def test_the_best_of_each_column_is_bold():
     rows = [row("a", fid=20.0, **{"is": 2.0}), row("b", fid=10.0, **{"is": 2.0}), row("c", fid=float("nan"))]
     assert best_rows(rows, "fid_9_x") == ["b"]
-    assert best_rows(rows, "is_9_x") == ["a", "b"]
+    assert best_rows(rows, "is_9_x") == []  # nothing sets one of them off
+    assert best_rows([*rows, row("d", **{"is": 1.0})], "is_9_x") == ["a", "b"]
+    assert best_rows(rows[:1], "is_9_x") == ["a"]
     result = {"rows": rows, "images": 1, "seed": 0, "data": "d", "damsm": {"sha256": "0" * 64}, "machine": "m"}
     lines = markdown(result).splitlines()
-    assert lines[2] == "| a | 1.50 M | 2.00 M | 1,000 | 32,000 | 1.5 | 355.5 | 20.000 | **2.000** |"
-    assert "**10.000** | **2.000**" in lines[3]
+    assert lines[2] == "| a | 1.50 M | 2.00 M | 1,000 | 32,000 | 1.5 | 355.5 | 20.000 | 2.000 |"
+    assert "**10.000** | 2.000" in lines[3]
     assert lines[4].endswith("| nan | no text |")
     assert lines[6].startswith("| real images |")
     assert lines[6].endswith("| 7.000 | 7.000 |")
