@@ -38,7 +38,9 @@ COMMANDS = {
     "export": Command(
         "attngan.sample_command", "export", "a generator alone, as one small file", ("checkpoint", "out")
     ),
-    "compare": Command("attngan.compare", "compare", "recipes trained and scored alike: one table, one picture"),
+    "compare": Command(
+        "attngan.compare", "compare", "recipes trained and scored alike: one table, one picture", ("configs",)
+    ),
     "import-published": Command(
         "attngan.networks.published_checkpoint", "import_published", "files of the published code as one checkpoint"
     ),
