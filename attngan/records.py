@@ -21,7 +21,7 @@ class CaptionedImage:
     Args:
         name: The image's name within its data set, unique there (CUB: ``class folder/file stem``).
         path: The image file.
-        captions: One or more captions, none of them blank.
+        captions: One or more captions, none of them blank; none at all where data are read without text.
         class_id: The class, where the data set has classes.
         box: Bounding box of the object in pixels, ``(x, y, width, height)``, where the data set has boxes.
     """
