@@ -2,6 +2,7 @@
 
 import importlib
 import inspect
+import os
 import sys
 import typing
 from collections.abc import Callable, Sequence
@@ -63,6 +64,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"attngan: there is no command {name!r}.\n\n{_overview()}", file=sys.stderr)
         return 2
     tune_allocator()
+    # pytorch-lightning calls jsonargparse by names that it has given up: nothing for the user to mend
+    os.environ.setdefault("JSONARGPARSE_DEPRECATION_WARNINGS", "off")
     command = COMMANDS[name]
     function = getattr(importlib.import_module(command.module), command.function)
     try:
@@ -122,7 +125,10 @@ def _call(function: Callable[..., Any], arguments: list[str], name: str, positio
         parser.add_argument(f"--{n}", action=ActionYesNo, nargs="?", default=default, help=described.get(n))
     parser.add_function_arguments(function, skip={*listed, *positional, *switches}, as_positional=False, as_group=False)
     parsed = parser.parse_args([_with_underscores(argument) for argument in arguments])
-    given = parser.instantiate_classes(parsed).as_dict()
+    instantiate = (
+        getattr(parser, "instantiate", None) or parser.instantiate_classes
+    )  # its name before jsonargparse 4.49
+    given = instantiate(parsed).as_dict()
     for n in listed:
         if given.get(n) is not None:
             given[n] = list(given[n])
