@@ -45,8 +45,8 @@ def compare(
     OUT/compare.md is the table (OUT/compare.json the same for programs, with every score that was computed), and
     OUT/compare.png the picture: the same captions and noise in columns, a recipe a row. Each run lies in OUT/NAME.
     Called again, finished runs are not trained again, an interrupted one goes on where it stopped, and a larger budget
-    trains all of them further. NAME_stage1 and NAME_stage2 are trained one after the other, on half of the images each,
-    and are one row.
+    trains them further, unless a recipe's step sizes fall towards the end (then name another OUT). NAME_stage1 and
+    NAME_stage2 are trained one after the other, on half of the images each, and are one row.
 
     Args:
         data: Root of the data set that all of them are trained and scored on.

@@ -51,7 +51,8 @@ def sample_command(
         attention: Also draw where each word acted.
         interpolate: Two captions; pictures on the way from one to the other are drawn with the same noise.
         steps: Pictures of an interpolation, both ends included.
-        truncation: Noise beyond plus or minus this is drawn again: less variety, fewer failures (0.88 in DF-GAN).
+        truncation: Noise is cut off at plus or minus 2 and multiplied by this: less variety, fewer failures (0.88 in
+            DF-GAN).
         batch_size: Pictures drawn at once.
         device: cpu, cuda ...; by default cuda where there is one.
 

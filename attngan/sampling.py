@@ -23,6 +23,7 @@ from attngan.text.vocabulary import Vocabulary, limit_words
 
 #: Words of a caption that are read where a checkpoint does not say how many (CUB's number).
 WORD_LIMIT = 25
+CUT_OFF = 2.0  # of truncated noise, in standard deviations
 
 
 def sample_noise(
@@ -35,7 +36,8 @@ def sample_noise(
         noise_dim: Length of the latent vector.
         condition_noise_dim: Length of the conditioning noise.
         seed: Of the whole set of samples.
-        truncation: Values beyond plus or minus this are drawn again (0.88 in DF-GAN's protocol); None for none.
+        truncation: The noise is drawn from a normal distribution cut off at plus or minus 2 (values beyond are drawn
+            again) and multiplied by this, as DF-GAN's code does with 0.88; None for plain normal noise.
     """
     length = noise_dim + condition_noise_dim
     rows = []
@@ -43,8 +45,9 @@ def sample_noise(
         rng = np.random.default_rng((seed, number))
         row = rng.standard_normal(length, dtype=np.float32)
         if truncation is not None:
-            while (outside := np.abs(row) > truncation).any():
+            while (outside := np.abs(row) > CUT_OFF).any():
                 row[outside] = rng.standard_normal(int(outside.sum()), dtype=np.float32)
+            row *= truncation
         rows.append(row)
     noise = torch.from_numpy(np.stack(rows)) if rows else torch.empty(0, length)
     return GeneratorNoise(noise[:, :noise_dim], noise[:, noise_dim:])
@@ -226,7 +229,7 @@ def draw_all(
         samples_per_text: Pictures of each.
         seed: The same seed gives the same pictures, whatever else is drawn.
         batch_size: Pictures drawn at once.
-        truncation: Bound of the noise; None for none.
+        truncation: Factor of noise that is cut off at plus or minus 2; None for plain normal noise.
     """
     jobs = ((*text, number) for text in enumerate(texts) for number in range(samples_per_text))
     while batch := list(itertools.islice(jobs, batch_size)):
@@ -293,7 +296,7 @@ def sample(
         samples_per_caption: Images of each caption; of a generator that reads no text: images.
         seed: The same seed gives the same images, whatever else is drawn.
         batch_size: Images drawn at once.
-        truncation: Bound of the noise; None for none.
+        truncation: Factor of noise that is cut off at plus or minus 2; None for plain normal noise.
         device: Where to draw; None for a GPU if there is one.
 
     Returns:

@@ -94,7 +94,7 @@ def evaluate(
         count: How many images; by default the protocol's, else 30,000, or all of a folder.
         seed: Decides noise, order of captions and distractors; by default the protocol's, else 0.
         splits: Parts of the Inception Score; by default the protocol's, else 10.
-        truncation: Noise beyond plus or minus this is drawn again; by default the protocol's, else none.
+        truncation: Noise is cut off at plus or minus 2 and multiplied by this; by default the protocol's, else neither.
         extractor: Feature extractor: inception-tf, inception-torchvision, inception-pytorch-fid-2018,
             efficientnet-lite0, efficientnet-lite2, a classifier's .safetensors file, or module:callable. By default the
             protocol's, else inception-tf.

@@ -185,7 +185,7 @@ class DrawnImages:
             reads no text uses none.
         count: How many are drawn.
         seed: Of noise and order.
-        truncation: Bound of the noise.
+        truncation: Factor of noise that is cut off at plus or minus 2; None for plain normal noise.
         folder: Where to write them as PNG; None to keep none.
         images_per_caption: So many images of each caption, one after the other; ``count`` counts captions then.
 

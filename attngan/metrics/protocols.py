@@ -23,7 +23,7 @@ class Protocol:
         resize: Filter that brings images to the extractor's size.
         images: How many are drawn.
         split: The split whose captions are drawn; each caption is used equally often, to within one.
-        truncation: Noise beyond plus or minus this is drawn again; None for none.
+        truncation: Noise is cut off at plus or minus 2 and multiplied by this; None for neither.
         splits: Parts of the Inception Score.
         seed: Decides noise, order of captions, and every random choice of a metric.
         reference: The real images: centre crops of the split, or random crops and flips of them.
@@ -89,8 +89,8 @@ PROTOCOLS = {
             reference="augmented",
             reference_images=30_000,
             metrics=("fid",),
-            source="Tao et al. 2022: noise truncated at 0.88, tensors resized without antialiasing, about 30,000 "
-            "random crops and flips of test images as reference",
+            source="Tao et al. 2022: noise truncated (at 2, times 0.88), tensors resized without antialiasing, about "
+            "30,000 random crops and flips of test images as reference",
         ),
         Protocol(
             "stackgan",

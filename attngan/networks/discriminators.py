@@ -6,7 +6,6 @@ from itertools import pairwise
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
-from torch.nn.utils.parametrizations import spectral_norm
 
 from attngan.networks.blocks import Init, Norm, conv3x3, critic_block, doublings, downsample, init_weights, tile
 from attngan.networks.description import Described
@@ -64,10 +63,8 @@ class StageDiscriminator(Described):
         heads = [head for head in (self.conditional_head, self.unconditional_head) if head is not None]
         for conv in (*convs, *([] if joint is None else [joint]), *heads):
             init_weights(conv, init)
-        if norm == "spectral":
-            for head in heads:
-                spectral_norm(head)
-        # the first block of the published network has no batch norm; spectral norm goes everywhere
+        # the first block of the published network has no batch norm; spectral norm goes into every block, and as in
+        # DM-GAN's code not into the heads, whose logits it would bound
         norms = [None if norm == "batch" else norm, *([norm] * (len(convs) - 1))]
         self.encoder = nn.Sequential(*(critic_block(conv, n) for conv, n in zip(convs, norms, strict=True)))
         self.joint = None if joint is None else critic_block(joint, norm)

@@ -113,8 +113,6 @@ class GANModule(LightningModule):
         self.gradient_penalty, self.matching_blur = gradient_penalty, matching_blur
         self.learning_rates = (learning_rate_generator, learning_rate_discriminator)
         self.fall, self.halved_every = learning_rate_fall, learning_rate_halved_every
-        if self.fall and self.halved_every is not None:
-            raise ValueError("set one of model.learning_rate_fall and model.learning_rate_halved_every, not both")
         self.betas = betas
         self.published_pairs = wrong_pairs == "published"
         self.r1, self.r1_every = r1, r1_every
@@ -137,6 +135,19 @@ class GANModule(LightningModule):
                 f"the DAMSM's embedding has {self.damsm.embed_dim} numbers, the generator's "
                 f"{self.generator.embed_dim}: set model.generator.init_args.embed_dim={self.damsm.embed_dim}, or "
                 "model.damsm=null for a generator that does not read its sentences"
+            )
+        if self.condition != "sentence" and not self.generator.condition_dim:
+            raise ValueError(
+                "this generator has no conditioning augmentation whose mean could be read: set model.condition=sentence"
+            )
+        if self.gradient_penalty > 0 and self.generator.embed_dim is None:
+            raise ValueError(
+                "model.gradient_penalty is one on images and their sentences, and this generator reads no text: set it "
+                "to 0 (model.r1 penalises images alone)"
+            )
+        if self.color_weight > 0 and len(self.generator.image_sizes) < 2:
+            raise ValueError(
+                "model.color_consistency ties the images of two stages, and this generator draws one: set it to 0"
             )
         if self.damsm is None and self.matching_weight > 0:
             raise ValueError(
@@ -182,22 +193,14 @@ class GANModule(LightningModule):
         self.steps = checkpoint[ENTRY]["steps"]
         self.images_seen = checkpoint[ENTRY]["images_seen"]
 
-    def configure_optimizers(self) -> Any:
-        """One for the generator, then one for each discriminator; a schedule for each where step sizes are halved."""
+    def configure_optimizers(self) -> list[torch.optim.Optimizer]:
+        """One for the generator, then one for each discriminator."""
         for_generator, for_discriminators = self.learning_rates
         learning = [p for p in self.generator.parameters() if p.requires_grad]  # StackGAN's first stage is frozen
-        optimizers = [
+        return [
             torch.optim.Adam(learning, for_generator, self.betas),
             *(torch.optim.Adam(d.parameters(), for_discriminators, self.betas) for d in self.discriminators.stages),
         ]
-        if self.halved_every is None:
-            return optimizers
-        return optimizers, [torch.optim.lr_scheduler.StepLR(o, self.halved_every, 0.5) for o in optimizers]
-
-    def on_train_epoch_end(self) -> None:
-        schedules: Any = self.lr_schedulers() or []
-        for schedule in schedules if isinstance(schedules, list) else [schedules]:
-            schedule.step()
 
     def setup(self, stage: str) -> None:
         data: Any = self.trainer.datamodule  # type: ignore[attr-defined]
@@ -214,7 +217,8 @@ class GANModule(LightningModule):
     # --- one step ---------------------------------------------------------------------------------------------
 
     def training_step(self, batch: TextImageBatch, batch_index: int) -> None:
-        self._let_rates_fall()
+        if self.fall or self.halved_every is not None:
+            self._set_rates()
         text = self.encode_text(batch)
         fake = self.generator(self.generator.draw_noise(len(batch.indices)), text)
         sentence = self._read_by_discriminators(fake, text)
@@ -263,15 +267,16 @@ class GANModule(LightningModule):
         optimizers = self.optimizers()
         return optimizers if isinstance(optimizers, list) else [optimizers]
 
-    def _let_rates_fall(self) -> None:
-        if not self.fall:
-            return
-        left = (1 - (share_done(self.trainer, self) or 0.0)) / self.fall
-        for_generator, for_discriminators = self.learning_rates
+    def _set_rates(self) -> None:
+        """From the place in the run alone, so that a resumed run has the rates of one that never stopped."""
+        factor = 1.0 if self.halved_every is None else 0.5 ** (self.current_epoch // self.halved_every)
+        if self.fall:
+            left = (1 - (share_done(self.trainer, self) or 0.0)) / self.fall
+            factor *= min(1.0, max(0.02, left))
         for number, optimizer in enumerate(self._optimizers()):
-            rate = for_discriminators if number else for_generator
+            rate = self.learning_rates[1 if number else 0]
             for group in optimizer.param_groups:
-                group["lr"] = rate * min(1.0, max(0.02, left))
+                group["lr"] = rate * factor
 
     def _descend(self, loss: Tensor, optimizer: Any) -> None:
         optimizer.zero_grad()
@@ -300,7 +305,7 @@ class GANModule(LightningModule):
         penalised = r1 > 0 or self.gradient_penalty > 0
         if penalised:
             images = images.detach().requires_grad_(True)
-            sentence = None if sentence is None else sentence.detach().requires_grad_(True)
+            sentence = None if sentence is None else sentence.detach().float().requires_grad_(True)
         # a gradient's sixth power is beyond bf16: real images are judged in float32 where they are penalised
         with torch.autocast(images.device.type, enabled=False) if penalised else nullcontext():
             real, features = self._judge(discriminator, images, sentence)
@@ -356,7 +361,7 @@ class GANModule(LightningModule):
         if fake.mean is not None and fake.log_variance is not None:
             terms["generator/kl"] = kl_divergence(fake.mean, fake.log_variance)
             loss = loss + self.kl_weight * terms["generator/kl"]
-        if self.color_weight > 0 and len(fake.images) > 1:
+        if self.color_weight > 0:
             steps = [color_consistency(lower, higher) for lower, higher in pairwise(fake.images)]
             terms["generator/color_consistency"] = torch.stack(steps).sum()
             loss = loss + self.color_weight * terms["generator/color_consistency"]

@@ -1,5 +1,6 @@
 """``attngan pretrain`` and ``attngan train``: a YAML recipe to a finished run. A YAML key is a constructor argument."""
 
+import json
 import logging
 import sys
 import warnings
@@ -134,6 +135,9 @@ def _with_resume(command: str, arguments: list[str]) -> list[str]:
     entry = read_checkpoint(checkpoint)[ENTRY]
     if entry.get("generator") and entry.get("damsm"):
         start += ["--model.damsm", str(checkpoint)]  # the checkpoint holds its DAMSM: the file it came from may be gone
+    stage1 = ((entry.get("generator") or {}).get("init_args") or {}).get("stage1")
+    if stage1:  # likewise StackGAN's first stage
+        start += ["--model.generator.init_args.stage1", json.dumps(stage1)]
     return start + rest
 
 

@@ -144,24 +144,29 @@ class Budget(Callback):
     """Ends the training after so many minutes or images; the checkpoint is written as at any end.
 
     Args:
-        minutes: None for no limit.
+        minutes: Of training, those before an interruption included; None for no limit.
         images: Training images, counted over epochs; None for no limit.
     """
 
     def __init__(self, minutes: float | None = None, images: int | None = None) -> None:
         self.minutes, self.images = minutes, images
-        self._start = 0.0
-        self._images_at_start = 0
+        self._start = time.monotonic()
+        self._before = 0.0
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"seconds": self._before + time.monotonic() - self._start}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        self._before = state_dict["seconds"]
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         self._start = time.monotonic()
-        self._images_at_start = int(getattr(pl_module, "images_seen", 0))
 
     def share_done(self, module: LightningModule) -> float | None:
         """Between 0 and 1; None without a limit."""
         shares = []
         if self.minutes:
-            shares.append((time.monotonic() - self._start) / (60 * self.minutes))
+            shares.append((self._before + time.monotonic() - self._start) / (60 * self.minutes))
         if self.images:
             shares.append(int(getattr(module, "images_seen", 0)) / self.images)
         return max(shares, default=None)

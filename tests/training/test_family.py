@@ -95,6 +95,18 @@ def test_one_and_one_epochs_equal_two(recipe, trained):
         assert torch.equal(value, other[key]), key
 
 
+def test_a_second_stage_goes_on_without_the_first_ones_file(trained, stage1, tmp_path):
+    recipe = CONFIGS / "toy" / "stackgan_stage2.yaml"
+    straight, run = trained(recipe, "straight", max_epochs=2), trained(recipe)
+    moved = stage1.rename(tmp_path / "elsewhere.ckpt")
+    try:
+        assert main(["train", "--resume", str(run), "--trainer.max_epochs", "2"]) == 0
+    finally:
+        moved.rename(stage1)
+    one, other = (read_checkpoint(folder / "checkpoints" / "last.ckpt")["state_dict"] for folder in (straight, run))
+    assert all(torch.equal(value, other[key]) for key, value in one.items())
+
+
 @pytest.mark.parametrize("recipe", TOY, ids=name_of)
 def test_it_trains_in_bf16(recipe, trained):
     trained(recipe, precision="bf16-mixed")

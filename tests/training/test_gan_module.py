@@ -2,20 +2,23 @@
 
 import os
 import signal
+import time
 
 import pytest
 import torch
+from pytorch_lightning import LightningModule, Trainer
 
 from attngan.checkpoint import ENTRY, read_checkpoint
 from attngan.cli import main
 from attngan.networks.discriminators import DiscriminatorPyramid
-from attngan.networks.multistage import StackGANPlusPlusGenerator
+from attngan.networks.multistage import AttnGANGenerator, StackGANPlusPlusGenerator
 from attngan.records import CaptionBatch, TextImageBatch
 from attngan.sampling import Sampler
 from attngan.text.vocabulary import Vocabulary
 from attngan.training import gan_module
 from attngan.training.augmentation import binomial_blur
 from attngan.training.gan_module import GANModule
+from attngan.training.run import Budget
 from tests.tiny import CAPTIONS, EMBED, SIDES, gan, gan_recipe, write_damsm, write_recipe
 
 
@@ -108,6 +111,10 @@ def test_weights_and_biases_gets_losses_and_pictures(toy_root, tiny_damsm, tmp_p
     assert train(toy_root, run, tiny_damsm, *options, pictures={"every_steps": 2, "count": 2}) == 0
     wandb.finish()  # as the end of the program does
     (log,) = run.rglob("*.wandb")
+    for _ in range(120):  # its own process writes the file, when it gets to it
+        if b"discriminator_16/accuracy_wrong" in log.read_bytes():
+            break
+        time.sleep(0.5)
     assert b"discriminator_16/accuracy_wrong" in log.read_bytes()
     assert {path.name.partition("_")[0] for path in run.rglob("media/**/*.png")} == {"samples", "attention"}
 
@@ -190,7 +197,6 @@ def stepping(tiny_damsm, monkeypatch):
     def make(at_update=lambda module, which: None, parts=None, damsm=tiny_damsm, **arguments):
         module = gan(damsm, **arguments) if parts is None else GANModule(*parts, damsm, **arguments)
         optimizers = module.configure_optimizers()
-        optimizers = optimizers[0] if isinstance(optimizers, tuple) else optimizers  # with their schedules
         monkeypatch.setattr(module, "optimizers", lambda: optimizers)
         monkeypatch.setattr(module, "manual_backward", lambda loss: loss.backward())
         for name in ("log", "log_dict"):
@@ -358,14 +364,45 @@ def test_precomputed_embeddings_stand_in_for_the_text_encoder(stepping, batch):
         module.training_step(batch._replace(embedding=torch.randn(4, 5)), 0)
 
 
-def test_step_sizes_are_halved(stepping):
-    module = stepping(learning_rate_halved_every=2)
-    optimizers, schedules = GANModule.configure_optimizers(module)
-    for _ in range(5):
-        for optimizer, schedule in zip(optimizers, schedules, strict=True):
-            optimizer.step()
-            schedule.step()
-    assert {group["lr"] for o in optimizers for group in o.param_groups} == {2e-4 / 4}
+def rates_of(root, run, damsm, monkeypatch, model, *options, epochs=3):
+    """The generator's step size at each step of a run of four steps an epoch."""
+    rates = []
+
+    def look(module, *_):
+        rates.append(module._optimizers()[0].param_groups[0]["lr"])
+
+    with monkeypatch.context() as patch:
+        patch.setattr(GANModule, "on_train_batch_end", look)
+        assert train(root, run, damsm, *options, model=model, trainer={"max_epochs": epochs}) == 0
+    return rates
+
+
+def test_step_sizes_are_halved_after_so_many_epochs(toy_root, tiny_damsm, tmp_path, monkeypatch):
+    halved = {"learning_rate_halved_every": 1, "learning_rate_generator": 1e-3}
+    rates = rates_of(toy_root, tmp_path / "run", tiny_damsm, monkeypatch, halved)
+    assert rates == [1e-3] * 4 + [5e-4] * 4 + [2.5e-4] * 4
+
+
+def test_a_run_stopped_at_an_epochs_last_batch_is_halved_all_the_same(toy_root, tiny_damsm, tmp_path, monkeypatch):
+    def stop_me(module, *_):
+        if module.steps == 3:  # heard at the end of the next batch, the epoch's last one
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    halved = {"learning_rate_halved_every": 1, "learning_rate_generator": 1e-3}
+    run = tmp_path / "run"
+    with monkeypatch.context() as patch:
+        patch.setattr(GANModule, "on_train_batch_end", stop_me)
+        with pytest.raises(SystemExit):
+            train(toy_root, run, tiny_damsm, model=halved, trainer={"max_epochs": 3})
+    assert last(run)[ENTRY]["steps"] == 4
+    rates = []
+
+    def look(module, *_):
+        rates.append(module._optimizers()[0].param_groups[0]["lr"])
+
+    monkeypatch.setattr(GANModule, "on_train_batch_end", look)
+    assert main(["train", "--resume", str(run)]) == 0
+    assert rates == [5e-4] * 4 + [2.5e-4] * 4
 
 
 def test_step_sizes_fall_over_the_last_part_of_a_run(toy_root, tiny_damsm, tmp_path, monkeypatch):
@@ -383,9 +420,20 @@ def test_step_sizes_fall_over_the_last_part_of_a_run(toy_root, tiny_damsm, tmp_p
         assert step == pytest.approx([1e-3 * share, 1e-4 * share, 1e-4 * share])
 
 
-def test_step_sizes_fall_in_one_way_only(tiny_damsm):
-    with pytest.raises(ValueError, match=r"learning_rate_fall and model\.learning_rate_halved_every"):
-        gan(tiny_damsm, learning_rate_fall=0.5, learning_rate_halved_every=2)
+def test_a_budget_of_minutes_counts_those_before_an_interruption(monkeypatch):
+    around = Trainer(logger=False, enable_checkpointing=False, accelerator="cpu"), LightningModule()
+    now = [100.0]
+    monkeypatch.setattr("attngan.training.run.time.monotonic", lambda: now[0])
+    budget = Budget(minutes=10.0)
+    budget.on_train_start(*around)
+    now[0] += 6 * 60
+    resumed = Budget(minutes=10.0)
+    resumed.load_state_dict(budget.state_dict())
+    now[0] += 1000 * 60  # the machine was off
+    resumed.on_train_start(*around)
+    assert resumed.share_done(around[1]) == pytest.approx(0.6)
+    now[0] += 3 * 60
+    assert resumed.share_done(around[1]) == pytest.approx(0.9)
 
 
 def test_the_damsm_sees_a_blurred_image_where_asked(stepping, batch, monkeypatch):
@@ -423,6 +471,8 @@ def test_discriminators_under_a_penalty_are_not_compiled(stepping, batch, monkey
         ({"condition": "mean"}, r"init_args\.embed_dim=4"),
         ({"parts": (None, None), "matching": 0.0}, r"model\.damsm=null"),
         ({"parts": (EMBED, None), "damsm": None, "matching": 0.0}, r"init_args\.embed_dim=null"),
+        ({"parts": (None, None), "damsm": None, "matching": 0.0, "gradient_penalty": 2.0}, "reads no text"),
+        ({"parts": (None, None), "damsm": None, "matching": 0.0, "condition": "mean"}, r"model\.condition=sentence"),
     ],
 )
 def test_what_does_not_fit_is_refused_with_what_to_set(tiny_damsm, arguments, message):
@@ -430,3 +480,9 @@ def test_what_does_not_fit_is_refused_with_what_to_set(tiny_damsm, arguments, me
     generator, discriminators = parts(*given.pop("parts", (EMBED, EMBED)))
     with pytest.raises(ValueError, match=message):
         GANModule(generator, discriminators, given.pop("damsm", tiny_damsm), **given)
+
+
+def test_colours_of_one_stage_alone_cannot_be_tied(tiny_damsm):
+    generator = AttnGANGenerator(2, 2, EMBED, 4, 4, base_size=SIDES[0], images="last")
+    with pytest.raises(ValueError, match=r"draws one.*set it to 0"):
+        GANModule(generator, DiscriminatorPyramid(SIDES[1:], 2, EMBED), tiny_damsm, color_consistency=50.0)
