@@ -26,7 +26,8 @@ def plus_plus(embed_dim, folder):
     of_generator = {"stages": 2, "width": 4, "noise_dim": 4, "condition_dim": CONDITION, "residual_blocks": 1}
     generator = StackGANPlusPlusGenerator(**of_generator, embed_dim=embed_dim, base_size=SIDES[0])
     read = None if embed_dim is None else CONDITION
-    module = GANModule(generator, DiscriminatorPyramid(SIDES, 2, read), None, matching=0.0, condition="mean")
+    condition = "sentence" if embed_dim is None else "mean"
+    module = GANModule(generator, DiscriminatorPyramid(SIDES, 2, read), None, matching=0.0, condition=condition)
     for parameter in module.ema.generator.parameters():
         parameter.data.mul_(2)
     return write_gan(folder / "last.ckpt", module)
