@@ -4,6 +4,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 import yaml
@@ -156,6 +157,24 @@ def test_it_draws_and_exports(recipe, trained, tmp_path):
     assert len([name for name in pictures if name.startswith("0")]) >= 2
     for name in pictures:
         assert (tmp_path / "full" / name).read_bytes() == (tmp_path / "small" / name).read_bytes(), name
+
+
+def test_stackgan_on_precomputed_embeddings_trains_goes_on_and_draws(toy_root, tiny_damsm, stage1, tmp_path):
+    for split, images in (("train", 64), ("test", 24)):
+        np.save(tmp_path / f"{split}.npy", np.random.default_rng(0).standard_normal((images, 10, 6), dtype=np.float32))
+    recipe = shrunk(CONFIGS / "toy" / "stackgan_stage1.yaml", toy_root, tmp_path / "run", tiny_damsm, stage1)
+    recipe["data"]["text_embeddings"] = str(tmp_path / "{split}.npy")
+    recipe["model"]["damsm"] = None
+    recipe["model"]["generator"]["init_args"]["embed_dim"] = 6
+    assert main(["train", "--config", str(write_recipe(tmp_path / "recipe.yaml", recipe))]) == 0
+    assert main(["train", "--resume", str(tmp_path / "run"), "--trainer.max_epochs", "2"]) == 0
+    checkpoint = tmp_path / "run" / "checkpoints" / "last.ckpt"
+    assert read_checkpoint(checkpoint)[ENTRY]["steps"] == 4
+    np.save(tmp_path / "two.npy", np.zeros((2, 6), dtype=np.float32))
+    arguments = ["--embeddings", str(tmp_path / "two.npy"), "--out", str(tmp_path / "drawn")]
+    assert main(["sample", str(checkpoint), *arguments]) == 0
+    assert len(list((tmp_path / "drawn").glob("0*.png"))) == 2
+    assert main(["sample", str(checkpoint), "a red bird", "--out", str(tmp_path / "refused")]) == 1
 
 
 def test_there_are_recipes():
