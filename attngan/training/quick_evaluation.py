@@ -15,8 +15,8 @@ from pytorch_lightning.utilities import rank_zero_info
 from attngan.checkpoint import write_safetensors
 from attngan.metrics.protocols import PROTOCOLS, departures
 
-#: Whether a larger value of a metric is better.
-LARGEST_IS_BEST = {"is": True, "fid": False, "kid": False, "precision": True, "recall": True}
+#: The metrics whose best generator is kept.
+KEPT = ("is", "fid", "kid", "precision", "recall")
 HISTORY = "history.json"
 
 
@@ -143,7 +143,7 @@ class QuickEvaluation(Callback):
     def _keep_best(self, module: Any, scores: dict[str, float]) -> None:
         for name, value in scores.items():
             metric = name.partition("_")[0]
-            if "_of_" in name or metric not in LARGEST_IS_BEST or math.isnan(value):
+            if "_of_" in name or metric not in KEPT or math.isnan(value):
                 continue
             if best_of(self.history, name)["steps"] == int(module.steps):
                 write_generator(self.folder / f"best_{metric}.safetensors", module)
@@ -151,7 +151,7 @@ class QuickEvaluation(Callback):
     def _write(self, tools: Any) -> None:
         from attngan.evaluation.command import write_whole
 
-        names = [name for name in self.history[-1]["scores"] if name.partition("_")[0] in LARGEST_IS_BEST]
+        names = [name for name in self.history[-1]["scores"] if name.partition("_")[0] in KEPT]
         summary = {
             "extractor": tools.extractor.description(),
             "best": {name: best_of(self.history, name) for name in names if "_of_" not in name},
@@ -163,7 +163,9 @@ class QuickEvaluation(Callback):
 
 def best_of(history: Sequence[dict[str, Any]], name: str) -> dict[str, Any]:
     """Value, epoch and steps of the best score of this name; the earliest where several are equal."""
-    sign = 1 if LARGEST_IS_BEST[name.partition("_")[0]] else -1
+    from attngan.evaluation.scores import larger_is_better
+
+    sign = 1 if larger_is_better(name) else -1
     having = [record for record in history if name in record["scores"] and not math.isnan(record["scores"][name])]
     best = max(having, key=lambda record: sign * record["scores"][name])
     return {"value": best["scores"][name], "epoch": best["epoch"], "steps": best["steps"]}
