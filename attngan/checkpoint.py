@@ -13,6 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from attngan.networks.damsm import DAMSM
 from attngan.networks.description import build
 from attngan.networks.generator import Generator
 
@@ -71,6 +72,23 @@ def trained_generator(checkpoint: Path) -> Generator:
     generator: Generator = build(contents[ENTRY]["generator"])
     load_part(generator, contents, "ema.generator")
     return generator
+
+
+def load_damsm(path: str | Path) -> DAMSM:
+    """The frozen DAMSM of a pretraining checkpoint, or of a GAN checkpoint, which holds one too.
+
+    Raises:
+        FileNotFoundError: There is no such file.
+        ValueError: It holds no DAMSM.
+    """
+    contents = read_checkpoint(path)
+    if not contents[ENTRY].get("damsm"):
+        raise ValueError(
+            f"{path} holds no DAMSM (it is a {contents[ENTRY].get('kind')}): give the checkpoint of `attngan pretrain`"
+        )
+    damsm = DAMSM.build(contents[ENTRY]["damsm"])
+    load_part(damsm, contents, "damsm")
+    return damsm.freeze()
 
 
 def write_safetensors(path: str | Path, description: dict[str, Any], state: dict[str, Tensor]) -> None:

@@ -8,9 +8,8 @@ import torch
 from torch import nn
 
 from attngan import checkpoint
-from attngan.checkpoint import ENTRY, file_sha256, load_part, part, read_checkpoint, write_safetensors
+from attngan.checkpoint import ENTRY, file_sha256, load_damsm, load_part, part, read_checkpoint, write_safetensors
 from attngan.text.vocabulary import Vocabulary
-from attngan.training.damsm_module import load_damsm
 from tests.tiny import CAPTIONS, gan, write_damsm, write_gan
 
 

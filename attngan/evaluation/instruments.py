@@ -6,11 +6,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
-from attngan.evaluation.observers import ClipJudge, ColourWitness, Judge, Scorer, Witness, extractor_observer
-from attngan.evaluation.subjects import Subject
-from attngan.metrics.feature_pass import Observer
-from attngan.metrics.features import EXTRACTORS, FeatureExtractor, Precision, Resize, load_extractor
-from attngan.metrics.protocols import CLASSIFIER, Protocol
+from attngan.evaluation.feature_pass import Observer
+from attngan.evaluation.protocols import CLASSIFIER, Protocol
+from attngan.evaluation.scored_images import Subject
+from attngan.evaluation.scorers import ClipJudge, ColourWitness, Judge, Scorer, Witness, extractor_observer
+from attngan.extractors.named import EXTRACTORS, FeatureExtractor, Precision, Resize, load_extractor
 
 Metric = Literal[
     "is", "fid", "fid_infinity", "kid", "precision_recall", "r_precision", "clip", "diversity", "colour_truth"

@@ -6,7 +6,9 @@ from dataclasses import dataclass, field
 from torch import Tensor
 
 from attngan.evaluation.instruments import Instruments
+from attngan.evaluation.protocols import Protocol, score_name
 from attngan.evaluation.reference import Reference
+from attngan.evaluation.scored_images import Split
 from attngan.evaluation.scores import (
     CaptionScores,
     Score,
@@ -17,9 +19,7 @@ from attngan.evaluation.scores import (
     kid_scores,
     manifold_score_list,
 )
-from attngan.evaluation.subjects import Split
 from attngan.metrics.manifold import ManifoldScores
-from attngan.metrics.protocols import Protocol, score_name
 
 
 @dataclass(frozen=True)

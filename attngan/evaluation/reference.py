@@ -14,12 +14,12 @@ from torch import Tensor
 
 from attngan.checkpoint import file_sha256
 from attngan.evaluation.display import progress_bar
+from attngan.evaluation.feature_pass import Observer, observe
+from attngan.evaluation.image_files import ImageFiles
 from attngan.evaluation.instruments import Instruments
-from attngan.evaluation.subjects import Split
-from attngan.metrics.feature_pass import Observer, observe
+from attngan.evaluation.protocols import Protocol
+from attngan.evaluation.scored_images import Split
 from attngan.metrics.fid import GaussianStatistics, gaussian_statistics
-from attngan.metrics.image_files import ImageFiles
-from attngan.metrics.protocols import Protocol
 
 
 @dataclass

@@ -16,8 +16,8 @@ from torch import Tensor
 from attngan.evaluation.display import COLUMNS, facts, pivot, shown, write_whole
 from attngan.evaluation.measuring import Measured
 from attngan.evaluation.reference import Reference
+from attngan.evaluation.scored_images import Split
 from attngan.evaluation.scores import LARGER_IS_BETTER, CaptionScores
-from attngan.evaluation.subjects import Split
 
 SIDE = 112  # of an image on the page, in pixels
 METRICS = {

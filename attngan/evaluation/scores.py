@@ -8,14 +8,14 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from attngan.evaluation.subjects import Split, caption_order
-from attngan.metrics.colour_truth import truth_of_colours
-from attngan.metrics.embeddings import unit_vectors
+from attngan.evaluation.scored_images import Split, caption_order
 from attngan.metrics.fid import GaussianStatistics, fid, fid_infinity, gaussian_statistics
 from attngan.metrics.inception_score import inception_score
 from attngan.metrics.kid import kid
 from attngan.metrics.manifold import ManifoldScores, manifold_scores
 from attngan.metrics.r_precision import CaptionPool, r_precision, text_ids
+from attngan.metrics.unit_vectors import unit_vectors
+from attngan.toy_birds.colour_truth import truth_of_colours
 
 #: Put behind a score's name: what else was scored in the same way, to know what the score can say.
 REAL, HALVES, SHUFFLED = "_of_real_images", "_of_real_halves", "_of_shuffled_captions"

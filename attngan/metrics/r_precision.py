@@ -13,7 +13,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from attngan.metrics.embeddings import TIE, unit_vectors
+from attngan.metrics.unit_vectors import TIE, unit_vectors
 
 
 class CaptionPool(NamedTuple):

@@ -7,8 +7,8 @@ import torch
 from pytorch_lightning import LightningModule
 from torch import Tensor, nn
 
-from attngan.checkpoint import ENTRY, load_part, read_checkpoint
-from attngan.losses.matching import MatchingLoss
+from attngan.checkpoint import ENTRY
+from attngan.losses.matching import MatchingLoss, matching_loss
 from attngan.metrics.r_precision import CaptionPool, r_precision, text_ids
 from attngan.metrics.retrieval import recall_at
 from attngan.networks.damsm import DAMSM
@@ -150,7 +150,7 @@ class DAMSMModule(LightningModule):
 
     def training_step(self, batch: TextImageBatch, batch_index: int) -> Tensor:
         text = self.damsm.text_encoder(batch.captions)
-        loss = self.damsm.loss(self.encode_images(batch, "train"), text, batch.classes)
+        loss = matching_loss(self.encode_images(batch, "train"), text, batch.classes, *self.damsm.gammas)
         check_finite(loss._asdict(), self)
         self.images_seen += len(batch.indices) * self.trainer.world_size
         self._log_loss("train", loss, batch)
@@ -175,7 +175,7 @@ class DAMSMModule(LightningModule):
         image = self.encode_images(batch, split)
         if len(batch.indices) > 1:
             text = self.damsm.text_encoder(batch.captions)
-            self._log_loss(split, self.damsm.loss(image, text, batch.classes), batch)
+            self._log_loss(split, matching_loss(image, text, batch.classes, *self.damsm.gammas), batch)
         self._validation.append(image.pooled.float().cpu())
 
     def _retrieval(self, split: str) -> dict[str, float]:
@@ -216,20 +216,3 @@ class DAMSMModule(LightningModule):
 
     def on_test_epoch_end(self) -> None:
         self.log_dict({f"test/{name}": value for name, value in self._retrieval("test").items()})
-
-
-def load_damsm(path: str | Path) -> DAMSM:
-    """The frozen DAMSM of a pretraining checkpoint, or of a GAN checkpoint, which holds one too.
-
-    Raises:
-        FileNotFoundError: There is no such file.
-        ValueError: It holds no DAMSM.
-    """
-    contents = read_checkpoint(path)
-    if not contents[ENTRY].get("damsm"):
-        raise ValueError(
-            f"{path} holds no DAMSM (it is a {contents[ENTRY].get('kind')}): give the checkpoint of `attngan pretrain`"
-        )
-    damsm = DAMSM.build(contents[ENTRY]["damsm"])
-    load_part(damsm, contents, "damsm")
-    return damsm.freeze()

@@ -14,8 +14,9 @@ import torch
 from pytorch_lightning import LightningModule
 from torch import Tensor
 
-from attngan.checkpoint import ENTRY
+from attngan.checkpoint import ENTRY, load_damsm
 from attngan.losses.adversarial import ADVERSARIAL, Verdict, published_wrong_pairs, wrong_pairs
+from attngan.losses.matching import matching_loss
 from attngan.losses.regularizers import (
     color_consistency,
     kl_divergence,
@@ -28,10 +29,9 @@ from attngan.networks.generator import Generator
 from attngan.records import GeneratedImages, TextFeatures, TextImageBatch
 from attngan.sampling import WORD_LIMIT, Sampler
 from attngan.training.augmentation import binomial_blur, same_augmentation
-from attngan.training.damsm_module import load_damsm
+from attngan.training.callbacks import share_done
 from attngan.training.finite import check_finite
 from attngan.training.generator_ema import GeneratorEMA
-from attngan.training.run import share_done
 
 
 class GANModule(LightningModule):
@@ -368,7 +368,7 @@ class GANModule(LightningModule):
         if self.matching_weight > 0:
             assert self.damsm is not None and text is not None  # noqa: PT018 - checked at the start
             shown = binomial_blur(fake.images[-1]) if self.matching_blur else fake.images[-1]
-            match = self.damsm.loss(self.damsm.image_encoder(shown), text, batch.classes)
+            match = matching_loss(self.damsm.image_encoder(shown), text, batch.classes, *self.damsm.gammas)
             loss = loss + self.matching_weight * match.total
             terms |= {f"matching/{name}": value for name, value in match._asdict().items()}
         return loss, terms | {"generator/loss": loss}

@@ -13,7 +13,7 @@ from pytorch_lightning import Callback, LightningModule, Trainer
 from pytorch_lightning.utilities import rank_zero_info
 
 from attngan.checkpoint import write_safetensors
-from attngan.metrics.protocols import PROTOCOLS, departures
+from attngan.evaluation.protocols import PROTOCOLS, departures
 
 #: The metrics whose best generator is kept.
 KEPT = ("is", "fid", "kid", "precision", "recall")
@@ -85,8 +85,8 @@ class QuickEvaluation(Callback):
             return self._ready
         from attngan.evaluation.measuring import Instruments, Naming
         from attngan.evaluation.reference import look_at_reference, real_crops
-        from attngan.evaluation.subjects import split_of
-        from attngan.metrics.features import load_extractor
+        from attngan.evaluation.scored_images import split_of
+        from attngan.extractors.named import load_extractor
 
         protocol = PROTOCOLS["quick"]
         spec = self.extractor or protocol.extractor
@@ -115,9 +115,9 @@ class QuickEvaluation(Callback):
         trainer.strategy.barrier()
 
     def _score(self, trainer: Trainer, module: Any) -> None:
+        from attngan.evaluation.feature_pass import observe
         from attngan.evaluation.measuring import measure
-        from attngan.evaluation.subjects import DrawnImages
-        from attngan.metrics.feature_pass import observe
+        from attngan.evaluation.scored_images import DrawnImages
 
         tools, split, naming, compared = self._prepare(trainer, module)
         subject = DrawnImages(module.sampler(), split, naming.images, tools.seed)
@@ -149,7 +149,7 @@ class QuickEvaluation(Callback):
                 write_generator(self.folder / f"best_{metric}.safetensors", module)
 
     def _write(self, tools: Any) -> None:
-        from attngan.evaluation.command import write_whole
+        from attngan.evaluation.display import write_whole
 
         names = [name for name in self.history[-1]["scores"] if name.partition("_")[0] in KEPT]
         summary = {

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from attngan.checkpoint import write_safetensors
+from attngan.checkpoint import load_damsm, write_safetensors
 from attngan.networks.damsm import DAMSM
 from attngan.networks.image_encoder import ImageEncoder
 from attngan.networks.image_trunks import ConvTrunk
@@ -15,7 +15,6 @@ from attngan.networks.text_encoder import TextEncoder
 from attngan.records import GeneratedImages
 from attngan.sampling import Sampler
 from attngan.text.vocabulary import Vocabulary
-from attngan.training.damsm_module import load_damsm
 
 
 class FakeSampler(Sampler):
@@ -46,7 +45,7 @@ class FakeSampler(Sampler):
 
 @pytest.fixture(scope="session")
 def vocabulary(toy_root):
-    from attngan.data.cub import read_cub
+    from attngan.data.sources.cub import read_cub
 
     return Vocabulary.from_captions([text for image in read_cub(toy_root, "train") for text in image.captions])
 

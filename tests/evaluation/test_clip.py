@@ -5,7 +5,7 @@ import json
 import pytest
 import torch
 
-from attngan.evaluation.observers import ClipJudge
+from attngan.evaluation.scorers import ClipJudge
 from tests.evaluation.test_command import run
 
 CONFIG = {

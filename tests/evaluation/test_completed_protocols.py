@@ -10,10 +10,10 @@ import torch
 from torch import nn
 
 from attngan.evaluation import instruments
-from attngan.metrics.classifier import ImageClassifier
-from attngan.metrics.extractor import FeatureExtractor
-from attngan.metrics.features import state_sha256
-from attngan.metrics.protocols import PROTOCOLS
+from attngan.evaluation.protocols import PROTOCOLS
+from attngan.extractors.classifier import ImageClassifier
+from attngan.extractors.extractor import FeatureExtractor
+from attngan.extractors.named import state_sha256
 from attngan.networks.image_trunks import ConvTrunk
 from tests.evaluation.test_command import run
 from tests.metrics.test_features import make_inception_tf_weights

@@ -8,16 +8,16 @@ import pytest
 import torch
 
 from attngan.data.datamodule import TextImageDataModule
-from attngan.data.shards import write_shards
-from attngan.data.sources import read_source
-from attngan.data.toy_captions import COLOURS, PARTS, named_colours
-from attngan.evaluation.observers import Scorer
+from attngan.data.sources.registry import read_source
+from attngan.data.sources.shards import write_shards
+from attngan.evaluation.image_files import ImageFiles
+from attngan.evaluation.scored_images import DrawnImages, read_split, split_of
+from attngan.evaluation.scorers import Scorer
 from attngan.evaluation.scores import larger_is_better
-from attngan.evaluation.subjects import DrawnImages, read_split, split_of
-from attngan.metrics.colour_probe import ColourProbe
-from attngan.metrics.image_files import ImageFiles
 from attngan.networks.multistage import StackGANPlusPlusGenerator
 from attngan.sampling import Sampler
+from attngan.toy_birds.captions import COLOURS, PARTS, named_colours
+from attngan.toy_birds.colour_probe import ColourProbe
 from attngan.training.quick_evaluation import write_generator
 from tests.evaluation.conftest import write_damsm
 from tests.evaluation.test_command import run

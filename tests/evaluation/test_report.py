@@ -42,7 +42,7 @@ def test_report_stands_alone_and_shows_what_is_promised(tmp_path, toy_root, samp
 
 
 def test_captions_cannot_break_the_page(tmp_path, toy_root, sampler, scorer_file, monkeypatch):
-    from attngan.evaluation import command
+    from attngan.commands import evaluate as command
 
     read = command.read_split
 

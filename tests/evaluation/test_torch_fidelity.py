@@ -5,10 +5,10 @@ import pytest
 import torch
 from PIL import Image
 
-from attngan.evaluation import evaluate
-from attngan.metrics.features import load_extractor
+from attngan.commands.evaluate import evaluate
+from attngan.evaluation.image_files import ImageFiles
+from attngan.extractors.named import load_extractor
 from attngan.metrics.fid import fid, gaussian_statistics
-from attngan.metrics.image_files import ImageFiles
 from attngan.metrics.inception_score import inception_score
 from attngan.metrics.kid import kid
 from attngan.metrics.manifold import manifold_scores

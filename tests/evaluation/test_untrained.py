@@ -4,9 +4,9 @@ from types import SimpleNamespace
 
 import torch
 
+from attngan.checkpoint import load_damsm
 from attngan.networks.multistage import AttnGANGenerator
 from attngan.sampling import Sampler
-from attngan.training.damsm_module import load_damsm
 from attngan.training.quick_evaluation import write_generator
 from tests.evaluation.conftest import write_damsm
 from tests.evaluation.test_command import run

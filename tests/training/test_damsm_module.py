@@ -9,11 +9,11 @@ import pytest
 import torch
 from torch import nn
 
-from attngan.checkpoint import ENTRY, read_checkpoint
+from attngan.checkpoint import ENTRY, load_damsm, read_checkpoint
 from attngan.cli import main
 from attngan.networks.image_trunks import ImageTrunk
 from attngan.records import TrunkFeatures
-from attngan.training.damsm_module import DAMSMModule, load_damsm
+from attngan.training.damsm_module import DAMSMModule
 from attngan.training.kept_features import keep_features, trunk_fingerprint
 from tests.conftest import REPOSITORY
 from tests.tiny import CAPTIONS, damsm_recipe, write_recipe

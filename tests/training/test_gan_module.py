@@ -17,8 +17,8 @@ from attngan.sampling import Sampler
 from attngan.text.vocabulary import Vocabulary
 from attngan.training import gan_module
 from attngan.training.augmentation import binomial_blur
+from attngan.training.callbacks import Budget
 from attngan.training.gan_module import GANModule
-from attngan.training.run import Budget
 from tests.tiny import CAPTIONS, EMBED, SIDES, gan, gan_recipe, write_damsm, write_recipe
 
 
@@ -423,7 +423,7 @@ def test_step_sizes_fall_over_the_last_part_of_a_run(toy_root, tiny_damsm, tmp_p
 def test_a_budget_of_minutes_counts_those_before_an_interruption(monkeypatch):
     around = Trainer(logger=False, enable_checkpointing=False, accelerator="cpu"), LightningModule()
     now = [100.0]
-    monkeypatch.setattr("attngan.training.run.time.monotonic", lambda: now[0])
+    monkeypatch.setattr("attngan.training.callbacks.time.monotonic", lambda: now[0])
     budget = Budget(minutes=10.0)
     budget.on_train_start(*around)
     now[0] += 6 * 60

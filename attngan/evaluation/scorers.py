@@ -1,0 +1,180 @@
+"""Networks that look at each image once, in the one pass over all of them."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Protocol, runtime_checkable
+
+import torch
+from jaxtyping import Float, UInt8
+from torch import Tensor
+
+from attngan.checkpoint import ENTRY, file_sha256, read_checkpoint
+from attngan.evaluation.feature_pass import Observer
+from attngan.extractors.named import FeatureExtractor, state_sha256
+from attngan.sampling import WORD_LIMIT, Sampler
+from attngan.toy_birds.colour_probe import ColourProbe
+
+
+def extractor_observer(extractor: FeatureExtractor) -> Observer:
+    """Rows ``features``, and ``logits`` where the extractor classifies."""
+
+    def look(images: Tensor) -> dict[str, Tensor]:
+        said = extractor(images)
+        return {"features": said.features} | ({} if said.logits is None else {"logits": said.logits})
+
+    return look
+
+
+@runtime_checkable
+class Witness(Protocol):
+    """Says one row about an image, to be compared with its caption; ``row`` names it, ``name`` goes into scores."""
+
+    name: str
+    row: str
+    weights_sha256: str
+
+    def look(self, images: UInt8[Tensor, "batch 3 height width"]) -> dict[str, Tensor]: ...
+
+    def description(self) -> dict[str, Any]: ...
+
+
+@runtime_checkable
+class Judge(Witness, Protocol):
+    """Places images and captions in one embedding."""
+
+    def encode(self, captions: Sequence[str], batch_size: int = 256) -> tuple[list[int], Tensor]: ...
+
+
+class Scorer:
+    """A DAMSM that judges which caption belongs to an image.
+
+    Args:
+        path: Its checkpoint, or that of a generator that was trained with it.
+        device: Where it runs.
+        word_limit: Words of a caption that it reads, those that the generator reads; None: as its checkpoint says.
+    """
+
+    row = "damsm"
+
+    def __init__(self, path: Path, device: torch.device | str = "cpu", word_limit: int | None = None) -> None:
+        from attngan.checkpoint import load_damsm
+
+        self.damsm = load_damsm(path).to(device)
+        self.path = path
+        self.word_limit = word_limit or read_checkpoint(path)[ENTRY].get("word_limit") or WORD_LIMIT
+        self.sha256 = file_sha256(path)
+        # Of the weights alone: the same for a DAMSM and for the checkpoint of a generator trained with it.
+        self.weights_sha256 = state_sha256(self.damsm.state_dict())
+        self.name = f"damsm-{self.weights_sha256[:8]}"
+
+    def trained(self, sampler: Sampler) -> bool:
+        """Whether the sampler's generator learnt to please this scorer: it reads captions with the same weights."""
+        if sampler.text_encoder is None:
+            return False
+        own = state_sha256(self.damsm.text_encoder.state_dict())
+        return own == state_sha256(sampler.text_encoder.state_dict())
+
+    def look(self, images: UInt8[Tensor, "batch 3 height width"]) -> dict[str, Tensor]:
+        """Rows ``damsm``: the images' places in the joint embedding."""
+        with torch.inference_mode():
+            return {self.row: self.damsm.image_encoder(images.float() / 127.5 - 1).pooled}
+
+    def encode(self, captions: Sequence[str], batch_size: int = 256) -> tuple[list[int], Float[Tensor, "known embed"]]:
+        """Positions of the captions of which it knows a word, and their places in the embedding."""
+        known = [i for i, text in enumerate(captions) if self.damsm.vocabulary.knows_any(text)]
+        with torch.inference_mode():
+            parts = [
+                self.damsm.encode_captions([captions[i] for i in batch], self.word_limit).sentence.cpu()
+                for batch in (known[start : start + batch_size] for start in range(0, len(known), batch_size))
+            ]
+        if not parts:
+            raise ValueError(f"the vocabulary of {self.path} knows no word of any caption of the data set")
+        return known, torch.cat(parts)
+
+    def description(self) -> dict[str, Any]:
+        return {
+            "path": str(self.path),
+            "sha256": self.sha256,
+            "weights_sha256": self.weights_sha256,
+            "word_limit": self.word_limit,
+        }
+
+
+class ClipJudge:
+    """A CLIP model of open_clip, from a local file; it has seen none of our generators.
+
+    Args:
+        model: Name of the architecture, e.g. ViT-B-32 or ViT-B-32-quickgelu.
+        weights: File of its weights.
+        device: Where it runs.
+
+    Raises:
+        ModuleNotFoundError: open_clip is not installed.
+        FileNotFoundError: No file of weights.
+    """
+
+    row = "clip"
+
+    def __init__(self, model: str, weights: Path, device: torch.device | str = "cpu") -> None:
+        try:
+            import open_clip
+        except ModuleNotFoundError as error:
+            raise ModuleNotFoundError("CLIP scores need an extra: pip install 'attngan[clip]'") from error
+        if not Path(weights).is_file():
+            raise FileNotFoundError(f"no CLIP weights at {Path(weights).resolve()}: give a file with --clip_weights")
+        self.network = open_clip.create_model(model, pretrained=str(weights)).to(device).eval().requires_grad_(False)
+        self.tokenize = open_clip.get_tokenizer(model)
+        visual = self.network.visual
+        size = visual.image_size
+        self.size = int(size if isinstance(size, int) else size[0])
+        self.mean = torch.tensor(visual.image_mean or open_clip.OPENAI_DATASET_MEAN, device=device)[:, None, None]
+        self.std = torch.tensor(visual.image_std or open_clip.OPENAI_DATASET_STD, device=device)[:, None, None]
+        self.model, self.path, self.device = model, Path(weights), device
+        self.weights_sha256 = file_sha256(weights)
+        self.name = f"clip-{model.lower()}-{self.weights_sha256[:8]}"
+
+    def look(self, images: UInt8[Tensor, "batch 3 height width"]) -> dict[str, Tensor]:
+        """Rows ``clip``: bicubic with antialiasing to the model's size, as CLIP was trained."""
+        with torch.inference_mode():
+            size = (self.size, self.size)
+            x = torch.nn.functional.interpolate(images.float(), size, mode="bicubic", antialias=True)
+            return {self.row: self.network.encode_image((x.clamp(0, 255) / 255 - self.mean) / self.std)}
+
+    def encode(self, captions: Sequence[str], batch_size: int = 256) -> tuple[list[int], Float[Tensor, "known embed"]]:
+        """All captions' places in the embedding."""
+        with torch.inference_mode():
+            parts = [
+                self.network.encode_text(self.tokenize(list(captions[i : i + batch_size])).to(self.device))
+                .float()
+                .cpu()
+                for i in range(0, len(captions), batch_size)
+            ]
+        return list(range(len(captions))), torch.cat(parts)
+
+    def description(self) -> dict[str, Any]:
+        return {"model": self.model, "path": str(self.path), "sha256": self.weights_sha256, "size": self.size}
+
+
+class ColourWitness:
+    """A colour probe: says the colours that it sees of a generated bird's parts.
+
+    Args:
+        path: Its file.
+        device: Where it runs.
+    """
+
+    row = "colours"
+
+    def __init__(self, path: Path, device: torch.device | str = "cpu") -> None:
+        self.probe = ColourProbe.load(path).to(device)
+        self.path = path
+        self.weights_sha256 = file_sha256(path)
+        self.name = f"{self.probe.name}-{self.weights_sha256[:8]}"
+
+    def look(self, images: UInt8[Tensor, "batch 3 height width"]) -> dict[str, Tensor]:
+        """Rows ``colours``: the number of the most likely colour of each part."""
+        with torch.inference_mode():
+            return {self.row: self.probe(images.float() / 127.5 - 1).colours.argmax(-1)}
+
+    def description(self) -> dict[str, Any]:
+        return {"name": self.name, "path": str(self.path), "sha256": self.weights_sha256}
