@@ -13,7 +13,7 @@ from attngan.cli import COMMANDS
 from attngan.commands.compare import best_rows, compare, markdown
 from attngan.commands.compare_runs import NOTE, contestants, default_recipes, first_stage_keys
 from attngan.text.vocabulary import Vocabulary
-from tests.evaluation.test_command import EXTRACTOR
+from tests.commands.test_evaluate import EXTRACTOR
 from tests.tiny import EMBED, SIDES, gan_recipe, write_damsm, write_recipe
 
 
@@ -125,7 +125,7 @@ def test_one_table_and_one_picture(toy_root, damsm, recipes, tmp_path, monkeypat
     assert len(set(picture.resize((64, 64)).tobytes())) > 50
 
     # again: nothing is trained; a larger budget goes on
-    from attngan.training import recipes as training
+    from attngan.commands import train as training
 
     given, train = [], training.train
     monkeypatch.setattr(training, "train", lambda arguments: given.append(arguments) or train(arguments))

@@ -196,7 +196,7 @@ def test_reference_from_a_folder_a_zip_and_published_statistics(tmp_path, toy_ro
 
 
 def test_dfgan_reference_is_augmented_and_its_noise_truncated(tmp_path, toy_root, sampler, monkeypatch):
-    from attngan.metrics import protocols
+    from attngan.evaluation import protocols
 
     small = dataclasses.replace(protocols.PROTOCOLS["dfgan"], images=60, reference_images=70, extractor="tiny")
     monkeypatch.setitem(protocols.PROTOCOLS, "dfgan", small)
@@ -211,7 +211,7 @@ def test_dfgan_reference_is_augmented_and_its_noise_truncated(tmp_path, toy_root
 
 
 def test_completed_protocol_stands_in_the_name(tmp_path, toy_root, sampler, monkeypatch):
-    from attngan.metrics import protocols
+    from attngan.evaluation import protocols
 
     small = dataclasses.replace(
         protocols.PROTOCOLS["dmgan"], images=130, extractor="tiny", resize="antialias", batch=50

@@ -254,7 +254,7 @@ def test_files_that_are_none(cub, tmp_path):
 
 
 def test_a_pickle_is_read_once_and_again_when_it_changes(tmp_path, monkeypatch):
-    from attngan.data import embeddings as module
+    from attngan.data import sentence_embeddings as module
 
     read = []
     real = module.read_published_pickle

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from attngan.evaluation.scorers import ClipJudge
-from tests.evaluation.test_command import run
+from tests.commands.test_evaluate import run
 
 CONFIG = {
     "embed_dim": 16,

@@ -15,8 +15,8 @@ from attngan.extractors.classifier import ImageClassifier
 from attngan.extractors.extractor import FeatureExtractor
 from attngan.extractors.named import state_sha256
 from attngan.networks.image_trunks import ConvTrunk
-from tests.evaluation.test_command import run
-from tests.metrics.test_features import make_inception_tf_weights
+from tests.commands.test_evaluate import run
+from tests.extractors.test_named import make_inception_tf_weights
 
 
 @pytest.fixture

@@ -19,8 +19,8 @@ from attngan.sampling import Sampler
 from attngan.toy_birds.captions import COLOURS, PARTS, named_colours
 from attngan.toy_birds.colour_probe import ColourProbe
 from attngan.training.quick_evaluation import write_generator
+from tests.commands.test_evaluate import run
 from tests.evaluation.conftest import write_damsm
-from tests.evaluation.test_command import run
 from tests.evaluation.test_untrained import write_small_generator
 
 EMBED = 6

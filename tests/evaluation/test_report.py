@@ -10,7 +10,7 @@ from PIL import Image
 
 from attngan.evaluation.report import page_images
 from attngan.training.quick_evaluation import QuickEvaluation
-from tests.evaluation.test_command import run, tiny_extractor
+from tests.commands.test_evaluate import run, tiny_extractor
 
 METRICS = ["is", "fid", "precision_recall", "r_precision"]
 

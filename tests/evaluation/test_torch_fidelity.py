@@ -12,7 +12,7 @@ from attngan.metrics.fid import fid, gaussian_statistics
 from attngan.metrics.inception_score import inception_score
 from attngan.metrics.kid import kid
 from attngan.metrics.manifold import manifold_scores
-from tests.metrics.test_features import make_inception_tf_weights
+from tests.extractors.test_named import make_inception_tf_weights
 
 COUNT = 16
 

@@ -8,8 +8,8 @@ from attngan.checkpoint import load_damsm
 from attngan.networks.multistage import AttnGANGenerator
 from attngan.sampling import Sampler
 from attngan.training.quick_evaluation import write_generator
+from tests.commands.test_evaluate import run
 from tests.evaluation.conftest import write_damsm
-from tests.evaluation.test_command import run
 
 
 def write_small_generator(folder, vocabulary, word_limit=None):

@@ -9,7 +9,7 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from attngan.metrics import colour_truth as module
+from attngan.toy_birds import colour_truth as module
 from attngan.toy_birds.captions import COLOURS, PARTS
 from attngan.toy_birds.colour_probe import ColourProbe, is_colour_probe
 from attngan.toy_birds.colour_truth import ColourTruth, captions_of_other_classes, colour_truth, train_probe

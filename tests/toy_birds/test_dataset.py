@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from attngan.data import toy_birds
 from attngan.data.sources.cub import read_cub
+from attngan.toy_birds import dataset as toy_birds
 from attngan.toy_birds.captions import COLOURS, MOST_WORDS, PARTS, Dice, named_colours, write_captions
 from attngan.toy_birds.dataset import draw_bird, draw_toy_birds, plan_bird, plan_classes
 

@@ -120,7 +120,7 @@ def test_any_address_that_fsspec_reaches(shards):
 
 
 def test_a_connection_that_breaks_is_taken_up_again(shards, monkeypatch):
-    from attngan.data import shards as module
+    from attngan.data.sources import shards as module
 
     whole = list(read_shards(shards, shards)[1].in_order())
     real = module._open
@@ -254,7 +254,7 @@ def test_shards_need_no_preparing(shards):
 
 
 def test_half_written_shards_are_not_taken_for_whole(cub, tmp_path, monkeypatch):
-    from attngan.data import shards as module
+    from attngan.data.sources import shards as module
 
     images = read_source("cub", cub)
     real = module._write_shard
