@@ -6,13 +6,14 @@ import warnings
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal, NamedTuple, cast
 
 import torch
 from pytorch_lightning import Callback, LightningModule, Trainer
 from pytorch_lightning.utilities import rank_zero_info
 
 from attngan.checkpoint import CaptionReader, write_generator
+from attngan.data.datamodule import TextImageDataModule
 from attngan.evaluation.display import write_whole
 from attngan.evaluation.feature_pass import observe
 from attngan.evaluation.instruments import Instruments
@@ -22,7 +23,6 @@ from attngan.evaluation.reference import Reference, look_at_reference, real_crop
 from attngan.evaluation.scored_images import DrawnImages, Split, split_of
 from attngan.evaluation.scores import larger_is_better
 from attngan.extractors.named import load_extractor
-from attngan.training.data_of import data_of
 from attngan.training.gan_module import GANModule
 
 #: The metrics whose best generator is kept.
@@ -106,7 +106,8 @@ class QuickEvaluation(Callback):
         spec = self.extractor or protocol.extractor
         network = load_extractor(spec, device=module.device)
         tools = Instruments(frozenset(self.metrics), network, splits=protocol.splits, seed=protocol.seed)
-        split = split_of(data_of(trainer), "validation")
+        data = cast(TextImageDataModule, trainer.datamodule)  # type: ignore[attr-defined]  # set at the start
+        split = split_of(data, "validation")
         count = self.count or protocol.images
         missed = departures(protocol, network, count, "validation", None, tools.splits, tools.seed)
         naming = Naming(count, None if missed else protocol)
