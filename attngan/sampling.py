@@ -7,7 +7,7 @@ are drawn for each sample by itself. A caption with one word changed therefore s
 import itertools
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import torch
@@ -90,7 +90,20 @@ class Sampler:
             FileNotFoundError: There is no such file.
             ValueError: It holds no generator.
         """
-        contents = read_checkpoint(checkpoint)
+        return cls.from_contents(read_checkpoint(checkpoint), checkpoint, file_sha256(checkpoint), device)
+
+    @classmethod
+    def from_contents(
+        cls, contents: dict[str, Any], checkpoint: str | Path, sha256: str, device: str | torch.device | None = None
+    ) -> "Sampler":
+        """As `load`, from what was read already.
+
+        Args:
+            contents: What `read_checkpoint` gave.
+            checkpoint: The file, for messages.
+            sha256: Of the file.
+            device: Where to draw; None for a GPU if there is one.
+        """
         entry = contents[ENTRY]
         if "generator" not in entry:
             raise ValueError(
@@ -105,7 +118,7 @@ class Sampler:
             load_part(text_encoder, contents, "damsm.text_encoder")
             vocabulary = Vocabulary.from_dict(damsm["vocabulary"])
         word_limit = entry.get("word_limit") or WORD_LIMIT
-        sampler = cls(generator, text_encoder, vocabulary, file_sha256(checkpoint), word_limit)
+        sampler = cls(generator, text_encoder, vocabulary, sha256, word_limit)
         return sampler.to(device or ("cuda" if torch.cuda.is_available() else "cpu"))
 
     def to(self, device: str | torch.device) -> "Sampler":

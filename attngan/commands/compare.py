@@ -14,9 +14,11 @@ from PIL import Image
 from attngan.checkpoint import file_sha256
 from attngan.commands.compare_runs import Contestant, Plan, Trained, contestants, default_recipes, trained
 from attngan.commands.evaluate import evaluate
-from attngan.evaluation.display import pivot, shown, write_whole
+from attngan.evaluation.display import write_whole
+from attngan.evaluation.image_sets import HALVES, REAL, UNTRAINED
+from attngan.evaluation.metric_table import larger_is_better
 from attngan.evaluation.scored_images import read_split
-from attngan.evaluation.scores import HALVES, REAL, UNTRAINED, larger_is_better
+from attngan.evaluation.table import pivot, shown
 from attngan.pictures import caption_grid
 from attngan.sampling import Sampler
 from attngan.training.finite import NonFiniteLossError

@@ -85,7 +85,7 @@ def _draw_birds(out: Path, smoke: bool, seed: int) -> Path:
 
 
 def _train_probe(out: Path, data: Path, smoke: bool, seed: int, facts: dict[str, Any]) -> Path:
-    from attngan.toy_birds.colour_truth import train_probe
+    from attngan.toy_birds.probe_training import train_probe
 
     probe, accuracy = train_probe(data, epochs=1 if smoke else 6, more_birds=0 if smoke else 2000, seed=seed, bf16=True)
     facts["probe"] = accuracy.percentages()
@@ -104,7 +104,8 @@ def _score(out: Path, data: Path, probe: Path, smoke: bool, seed: int, facts: di
 
     from attngan.commands.evaluate import evaluate
     from attngan.sampling import Sampler
-    from attngan.toy_birds.colour_truth import ColourProbe, captions_of_other_classes, colour_truth
+    from attngan.toy_birds.colour_probe import ColourProbe
+    from attngan.toy_birds.colour_truth import captions_of_other_classes, colour_truth
 
     checkpoint = out / "attngan" / "checkpoints" / "last.ckpt"
     count = 40 if smoke else 1000

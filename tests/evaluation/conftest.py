@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from attngan.checkpoint import load_damsm, write_safetensors
+from attngan.evaluation.opened_checkpoint import OpenedCheckpoint
 from attngan.networks.damsm import DAMSM
 from attngan.networks.image_encoder import ImageEncoder
 from attngan.networks.image_trunks import ConvTrunk
@@ -52,7 +53,7 @@ def vocabulary(toy_root):
 
 @pytest.fixture
 def sampler(vocabulary, monkeypatch):
-    """What ``Sampler.load`` gives for any checkpoint; one that holds a DAMSM gives it its text encoder."""
+    """What any checkpoint gives to draw with; one that holds a DAMSM gives it its text encoder."""
     fake = FakeSampler(vocabulary)
 
     def load(checkpoint, device=None):
@@ -61,6 +62,7 @@ def sampler(vocabulary, monkeypatch):
         return fake
 
     monkeypatch.setattr("attngan.sampling.Sampler.load", load)
+    monkeypatch.setattr(OpenedCheckpoint, "sampler", lambda opened, device: load(opened.path, device))
     return fake
 
 

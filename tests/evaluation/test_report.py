@@ -8,7 +8,7 @@ from types import SimpleNamespace
 import pytest
 from PIL import Image
 
-from attngan.evaluation.report import page_images
+from attngan.pages.page import page_images
 from attngan.training.quick_evaluation import QuickEvaluation
 from tests.commands.test_evaluate import run, tiny_extractor
 
@@ -42,7 +42,7 @@ def test_report_stands_alone_and_shows_what_is_promised(tmp_path, toy_root, samp
 
 
 def test_captions_cannot_break_the_page(tmp_path, toy_root, sampler, scorer_file, monkeypatch):
-    from attngan.commands import evaluate as command
+    from attngan.evaluation import resolving as command
 
     read = command.read_split
 
