@@ -120,7 +120,7 @@ def fid_score(features: Float[Tensor, "images features"], statistics: GaussianSt
 
 @metric(
     "fid_infinity",
-    label="FID, endlessly many images",
+    label="FID at infinity",
     better="smaller",
     needs={"reference"},
     implies=("fid",),
