@@ -13,7 +13,7 @@ import yaml
 from PIL import Image
 
 from attngan.checkpoint import file_sha256
-from attngan.commands.compare_runs import Entry, Plan, Trained, default_recipes, entries_of, trained
+from attngan.commands.compare_runs import ComparedRecipe, Plan, Trained, compared_recipes, default_recipes, trained
 from attngan.commands.evaluate import evaluate
 from attngan.evaluation.display import write_whole
 from attngan.evaluation.image_sets import HALVES, REAL, UNTRAINED
@@ -81,7 +81,7 @@ def compare(
     """
     if not damsm.is_file():
         raise FileNotFoundError(f"no DAMSM checkpoint at {damsm.resolve()}")
-    entries = entries_of(configs or default_recipes())
+    entries = compared_recipes(configs or default_recipes())
     plan = Plan(data, damsm, images, out, source, seed, device, precision)
     scoring = Scoring(extractor, scorer, colour_probe, count, precision_recall, progress)
     rows = _rows(entries, plan, scoring)
@@ -120,7 +120,7 @@ class Scoring:
     progress: bool
 
 
-def _rows(entries: Sequence[Entry], plan: Plan, scoring: Scoring) -> list[dict[str, Any]]:
+def _rows(entries: Sequence[ComparedRecipe], plan: Plan, scoring: Scoring) -> list[dict[str, Any]]:
     """Each entry trained and scored; one whose training diverged is told of instead."""
     rows: list[dict[str, Any]] = []
     for position, entry in enumerate(entries):
@@ -136,7 +136,7 @@ def _rows(entries: Sequence[Entry], plan: Plan, scoring: Scoring) -> list[dict[s
     return rows
 
 
-def _scores(entry: Entry, plan: Plan, scoring: Scoring, untrained: bool) -> dict[str, ScoreEntry]:
+def _scores(entry: ComparedRecipe, plan: Plan, scoring: Scoring, untrained: bool) -> dict[str, ScoreEntry]:
     """Those of the averaged generator, of an untrained one and of real images."""
     checkpoint = entry.checkpoint(plan)
     reads = Sampler.load(checkpoint, "cpu").reads
@@ -166,7 +166,7 @@ def _scores(entry: Entry, plan: Plan, scoring: Scoring, untrained: bool) -> dict
     return result["scores"]
 
 
-def _row(entry: Entry, runs: list[Trained], scores: dict[str, ScoreEntry]) -> dict[str, Any]:
+def _row(entry: ComparedRecipe, runs: list[Trained], scores: dict[str, ScoreEntry]) -> dict[str, Any]:
     images, seconds = sum(run.images for run in runs), sum(run.seconds for run in runs)
     return {
         "name": entry.name,
@@ -251,7 +251,7 @@ def best_rows(rows: Sequence[dict[str, Any]], name: str) -> list[str]:
     return found if len(found) < max(2, len(finite)) else []
 
 
-def _picture(entries: Sequence[Entry], plan: Plan, columns: int) -> Image.Image:
+def _picture(entries: Sequence[ComparedRecipe], plan: Plan, columns: int) -> Image.Image:
     """Captions in columns, beneath them a real image of each, then a row a recipe; a column shares its noise."""
     samplers = {entry.name: Sampler.load(entry.checkpoint(plan), plan.device) for entry in entries}
     data = (yaml.safe_load(entries[0].recipes[-1].read_text(encoding="utf-8")).get("data")) or {}

@@ -5,9 +5,9 @@ from collections.abc import Collection
 from dataclasses import dataclass, replace
 from typing import Any
 
+from attngan.checkpoint import Checkpoint, open_checkpoint
 from attngan.evaluation.feature_pass import OutputFunction
 from attngan.evaluation.metric_table import Metric
-from attngan.evaluation.opened_checkpoint import OpenedCheckpoint
 from attngan.evaluation.protocols import CLASSIFIER, Protocol
 from attngan.evaluation.request import Request
 from attngan.evaluation.scored_images import ScoredImages
@@ -21,6 +21,7 @@ from attngan.evaluation.scorers import (
 )
 from attngan.extractors.extractor import FeatureExtractor
 from attngan.extractors.named import EXTRACTORS, load_extractor
+from attngan.sampling import Sampler
 
 
 @dataclass(frozen=True)
@@ -69,7 +70,7 @@ class Networks:
 def choose_networks(
     metrics: Collection[Metric],
     request: Request,
-    checkpoint: OpenedCheckpoint | None,
+    sampler: Sampler | None,
     images: ScoredImages,
     word_limit: int | None,
     extractor: FeatureExtractor | None,
@@ -80,7 +81,7 @@ def choose_networks(
     Args:
         metrics: To be computed.
         request: What was asked for.
-        checkpoint: The generator's; its DAMSM scores where no other is given.
+        sampler: Of the generator; the DAMSM in its checkpoint scores where no other is given.
         images: Those that are scored.
         word_limit: Words of a caption that the generator reads.
         extractor: Chosen already, by `choose_extractor`.
@@ -99,7 +100,7 @@ def choose_networks(
     through = {metric.through for metric in metrics}
     return Networks(
         extractor,
-        _choose_damsm(request, checkpoint, word_limit, device) if "damsm" in through else None,
+        _choose_damsm(request, sampler, word_limit, device) if "damsm" in through else None,
         _choose_clip(request, device) if "clip" in through else None,
         _choose_probe(request, device) if "colours" in through else None,
     )
@@ -133,20 +134,19 @@ def choose_extractor(protocol: Protocol | None, request: Request, device: str) -
         raise
 
 
-def _choose_damsm(
-    request: Request, checkpoint: OpenedCheckpoint | None, word_limit: int | None, device: str
-) -> DamsmScorer:
+def _choose_damsm(request: Request, sampler: Sampler | None, word_limit: int | None, device: str) -> DamsmScorer:
     """The DAMSM asked for, else the one in the generator's checkpoint."""
-    if request.scorer is not None:
-        return DamsmScorer(OpenedCheckpoint(request.scorer), device, word_limit)
-    if checkpoint is None:
+    path = request.scorer or request.checkpoint
+    if path is None:
         raise ValueError("R-precision of images from files needs a scorer: give a DAMSM checkpoint with --scorer")
-    warnings.warn(
-        "R-precision is judged by the DAMSM that trained this generator, which flatters it: give another one with "
-        "--scorer",
-        stacklevel=5,
-    )
-    return DamsmScorer(checkpoint, device, word_limit)
+    if request.scorer is None:
+        warnings.warn(
+            "R-precision is judged by the DAMSM that trained this generator, which flatters it: give another one with "
+            "--scorer",
+            stacklevel=5,
+        )
+    opened = None if sampler is None or path != request.checkpoint else sampler.source
+    return DamsmScorer(opened if isinstance(opened, Checkpoint) else open_checkpoint(path), device, word_limit)
 
 
 def _choose_clip(request: Request, device: str) -> ClipScorer:

@@ -11,7 +11,6 @@ from attngan.evaluation.image_files import ImageFiles
 from attngan.evaluation.measuring import Naming
 from attngan.evaluation.metric_table import DECLARED, Metric, in_order
 from attngan.evaluation.networks import Networks, choose_extractor, choose_networks
-from attngan.evaluation.opened_checkpoint import OpenedCheckpoint
 from attngan.evaluation.protocols import PROTOCOLS, Protocol, departures
 from attngan.evaluation.request import Request
 from attngan.evaluation.scored_images import DrawnImages, GivenImages, ScoredImages, Split, read_split
@@ -117,9 +116,8 @@ def resolve(request: Request) -> Evaluation:
     truncation = settings.truncation if request.truncation is None else request.truncation
     split_name = request.split or settings.split
 
-    checkpoint = None if request.checkpoint is None else OpenedCheckpoint(request.checkpoint)
-    sampler = None if checkpoint is None else checkpoint.sampler(device)
-    usual = settings.metrics if protocol is not None or checkpoint is not None else ("is",)
+    sampler = None if request.checkpoint is None else Sampler.load(request.checkpoint, device)
+    usual = settings.metrics if protocol is not None or sampler is not None else ("is",)
     metrics, left_out = _choose_metrics(request, usual, _reads_text(sampler))
     extractor = None
     if any(metric.through == "extractor" for metric in metrics):
@@ -141,7 +139,7 @@ def resolve(request: Request) -> Evaluation:
         sampler=sampler,
         images=images,
         count=count,
-        networks=choose_networks(metrics, request, checkpoint, images, word_limit, extractor, device),
+        networks=choose_networks(metrics, request, sampler, images, word_limit, extractor, device),
         seed=seed,
         splits=settings.splits if request.splits is None else request.splits,
         truncation=truncation,

@@ -18,6 +18,7 @@ from attngan.evaluation.resolving import Evaluation
 from attngan.evaluation.scored_images import DrawnImages, ScoredImages
 from attngan.metrics.declaration import ImageSetKind
 from attngan.networks.description import build, describe
+from attngan.networks.generator import Generator
 from attngan.sampling import Sampler
 
 #: For a metric of several images of one caption: so many captions, so many images of each.
@@ -119,7 +120,7 @@ def _untrained(evaluation: Evaluation) -> ScoredImages:
     assert split is not None
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(evaluation.seed)
-        fresh = build(describe(sampler.generator))
+        fresh = build(describe(sampler.generator), Generator)
     of_text = sampler.text_encoder, sampler.vocabulary
     untrained = Sampler(fresh, *of_text, f"untrained, as {sampler.sha256}", sampler.word_limit).to(sampler.device)
     return DrawnImages(untrained, split, evaluation.count, evaluation.seed, evaluation.truncation)

@@ -8,9 +8,8 @@ import torch
 from jaxtyping import Float, UInt8
 from torch import Tensor
 
-from attngan.checkpoint import file_sha256
+from attngan.checkpoint import Checkpoint, file_sha256
 from attngan.evaluation.feature_pass import OutputFunction
-from attngan.evaluation.opened_checkpoint import OpenedCheckpoint
 from attngan.extractors.extractor import FeatureExtractor
 from attngan.extractors.named import state_sha256
 from attngan.sampling import Sampler
@@ -59,7 +58,7 @@ class DamsmScorer:
     row = "damsm"
 
     def __init__(
-        self, checkpoint: OpenedCheckpoint, device: torch.device | str = "cpu", word_limit: int | None = None
+        self, checkpoint: Checkpoint, device: torch.device | str = "cpu", word_limit: int | None = None
     ) -> None:
         self.damsm = checkpoint.damsm().to(device)
         self.path = checkpoint.path

@@ -5,17 +5,36 @@ import math
 from collections.abc import Iterable, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from pytorch_lightning import Callback, LightningModule, Trainer
 from pytorch_lightning.utilities import rank_zero_info
 
-from attngan.checkpoint import write_safetensors
+from attngan.checkpoint import CaptionReader, write_generator
+from attngan.evaluation.display import write_whole
+from attngan.evaluation.feature_pass import collect_outputs
+from attngan.evaluation.image_sets import ImageSet, reference_sets
+from attngan.evaluation.measuring import Naming, measure
 from attngan.evaluation.metric_table import in_order, kind_named, larger_is_better
+from attngan.evaluation.networks import Networks
 from attngan.evaluation.protocols import PROTOCOLS, departures
+from attngan.evaluation.reference import Reference, real_crops, reference_outputs
+from attngan.evaluation.scored_images import DrawnImages, Split, split_of
+from attngan.extractors.named import load_extractor
+from attngan.training.data_of import data_of
+from attngan.training.gan_module import GANModule
 
 HISTORY = "history.json"
+
+
+class _Prepared(NamedTuple):
+    """What stays the same from one evaluation to the next."""
+
+    networks: Networks
+    split: Split
+    naming: Naming
+    reference: Reference
 
 
 class QuickEvaluation(Callback):
@@ -51,7 +70,7 @@ class QuickEvaluation(Callback):
         self.count = count
         self.batch_size = batch_size
         self.history: list[dict[str, Any]] = []
-        self._ready: tuple[Any, ...] | None = None
+        self._prepared: _Prepared | None = None
 
     # --- what goes into the run's checkpoint ------------------------------------------------------------------
 
@@ -80,20 +99,14 @@ class QuickEvaluation(Callback):
 
     # --- how --------------------------------------------------------------------------------------------------
 
-    def _prepare(self, trainer: Trainer, module: Any) -> tuple[Any, ...]:
-        if self._ready is not None:
-            return self._ready
-        from attngan.evaluation.measuring import Naming
-        from attngan.evaluation.networks import Networks
-        from attngan.evaluation.reference import real_crops, reference_outputs
-        from attngan.evaluation.scored_images import split_of
-        from attngan.extractors.named import load_extractor
-
+    def _prepare(self, trainer: Trainer, module: LightningModule) -> _Prepared:
+        if self._prepared is not None:
+            return self._prepared
         protocol = PROTOCOLS["quick"]
         spec = self.extractor or protocol.extractor
         network = load_extractor(spec, device=module.device)
         networks = Networks(network)
-        split = split_of(trainer.datamodule, "validation")  # type: ignore[attr-defined]
+        split = split_of(data_of(trainer), "validation")
         count = self.count or protocol.images
         missed = departures(protocol, network, count, "validation", None, protocol.splits, protocol.seed)
         naming = Naming(count, None if missed else protocol)
@@ -102,22 +115,18 @@ class QuickEvaluation(Callback):
         ) / f"scored-validation-{split.description['image_size']}px-{networks.short_name}"
         crops = real_crops(split, "centre", None, protocol.seed)
         reference = reference_outputs(crops, networks, None, place, lambda done: None, str(module.device))
-        self._ready = networks, split, naming, reference
-        return self._ready
+        self._prepared = _Prepared(networks, split, naming, reference)
+        return self._prepared
 
-    def _evaluate(self, trainer: Trainer, module: Any) -> None:
+    def _evaluate(self, trainer: Trainer, module: LightningModule) -> None:
         if trainer.is_global_zero:
             # forked: neither the training's noise nor its precision is touched
             with torch.random.fork_rng(), torch.autocast(module.device.type, enabled=False):
                 self._score(trainer, module)
         trainer.strategy.barrier()
 
-    def _score(self, trainer: Trainer, module: Any) -> None:
-        from attngan.evaluation.feature_pass import collect_outputs
-        from attngan.evaluation.image_sets import ImageSet, reference_sets
-        from attngan.evaluation.measuring import measure
-        from attngan.evaluation.scored_images import DrawnImages
-
+    def _score(self, trainer: Trainer, module: LightningModule) -> None:
+        assert isinstance(module, GANModule), "the quick evaluation draws with a generator"
         networks, split, naming, reference = self._prepare(trainer, module)
         protocol = PROTOCOLS["quick"]
         images = DrawnImages(module.sampler(), split, naming.images, protocol.seed)
@@ -129,8 +138,8 @@ class QuickEvaluation(Callback):
         scores = {score.name: score.value for score in measured.scores}
         record = {
             "epoch": trainer.current_epoch + 1,
-            "steps": int(module.steps),
-            "images_seen": int(module.images_seen),
+            "steps": module.steps,
+            "images_seen": module.images_seen,
             "scores": scores,
         }
         self.history.append(record)
@@ -142,16 +151,14 @@ class QuickEvaluation(Callback):
         told = ", ".join(f"{name} {value:.2f}" for name, value in drawn.items())
         rank_zero_info(f"epoch {record['epoch']}: {told}")
 
-    def _keep_best(self, module: Any, scores: dict[str, float]) -> None:
+    def _keep_best(self, module: GANModule, scores: dict[str, float]) -> None:
         for name, kind in _kept(scores).items():
-            if not math.isnan(scores[name]) and best_of(self.history, name)["steps"] == int(module.steps):
-                write_generator(self.folder / f"best_{kind}.safetensors", module)
+            if not math.isnan(scores[name]) and best_of(self.history, name)["steps"] == module.steps:
+                _write_averaged(self.folder / f"best_{kind}.safetensors", module)
 
-    def _write(self, networks: Any) -> None:
-        from attngan.evaluation.display import write_whole
-
+    def _write(self, networks: Networks) -> None:
         summary = {
-            "extractor": networks.extractor.description(),
+            "extractor": networks.extractor and networks.extractor.description(),
             "best": {name: best_of(self.history, name) for name in _kept(self.history[-1]["scores"])},
             "last": self.history[-1],
             "history": self.history,
@@ -173,22 +180,8 @@ def best_of(history: Sequence[dict[str, Any]], name: str) -> dict[str, Any]:
     return {"value": best["scores"][name], "epoch": best["epoch"], "steps": best["steps"]}
 
 
-def write_generator(path: Path, module: Any) -> None:
+def _write_averaged(path: Path, module: GANModule) -> None:
     """The averaged generator, text encoder and vocabulary: what sampling needs, and nothing else."""
-    from attngan.networks.description import describe
-
-    description = {
-        "kind": "generator",
-        "steps": int(module.steps),
-        "images_seen": int(module.images_seen),
-        "generator": describe(module.ema.generator),
-        "damsm": None if module.damsm is None else module.damsm.describe(),
-        "word_limit": module.word_limit,
-    }
-    parts = {"ema.generator": module.ema.generator}
-    if module.damsm is not None:
-        parts["damsm.text_encoder"] = module.damsm.text_encoder
-    state = {f"{prefix}.{key}": value for prefix, part in parts.items() for key, value in part.state_dict().items()}
-    fresh = path.with_suffix(".writing")
-    write_safetensors(fresh, description, state)
-    fresh.replace(path)
+    damsm = module.damsm
+    text = None if damsm is None else CaptionReader(damsm.text_encoder, damsm.vocabulary)
+    write_generator(path, module.ema.generator, text, module.word_limit, module.steps, module.images_seen)

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 import torch
 
-from attngan.checkpoint import load_damsm, write_safetensors
-from attngan.evaluation.opened_checkpoint import OpenedCheckpoint
+from attngan import described_weights
+from attngan.checkpoint import ENTRY, Entry, load_damsm
 from attngan.networks.damsm import DAMSM
 from attngan.networks.image_encoder import ImageEncoder
 from attngan.networks.image_trunks import ConvTrunk
@@ -53,7 +53,7 @@ def vocabulary(toy_root):
 
 @pytest.fixture
 def sampler(vocabulary, monkeypatch):
-    """What any checkpoint gives to draw with; one that holds a DAMSM gives it its text encoder."""
+    """What ``Sampler.load`` gives for any checkpoint; one that holds a DAMSM gives it its text encoder."""
     fake = FakeSampler(vocabulary)
 
     def load(checkpoint, device=None):
@@ -62,7 +62,6 @@ def sampler(vocabulary, monkeypatch):
         return fake
 
     monkeypatch.setattr("attngan.sampling.Sampler.load", load)
-    monkeypatch.setattr(OpenedCheckpoint, "sampler", lambda opened, device: load(opened.path, device))
     return fake
 
 
@@ -71,7 +70,7 @@ def write_damsm(path, vocabulary, seed=0):
     text = TextEncoder(len(vocabulary), embed_dim=16, word_dim=8)
     damsm = DAMSM(text, ImageEncoder(ConvTrunk(32, 4), 16), vocabulary)
     state = {f"damsm.{name}": value for name, value in damsm.state_dict().items()}
-    write_safetensors(path, {"kind": "damsm", "damsm": damsm.describe()}, state)
+    described_weights.write(path, ENTRY, Entry("damsm", damsm=damsm.describe()).as_dict(), state)
     return path
 
 

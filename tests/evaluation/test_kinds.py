@@ -7,12 +7,12 @@ import numpy as np
 import pytest
 import torch
 
+from attngan.checkpoint import open_checkpoint
 from attngan.data.datamodule import TextImageDataModule
 from attngan.data.sources.registry import read_source
 from attngan.data.sources.shards import write_shards
 from attngan.evaluation.image_files import ImageFiles
 from attngan.evaluation.metric_table import larger_is_better
-from attngan.evaluation.opened_checkpoint import OpenedCheckpoint
 from attngan.evaluation.scored_images import DrawnImages, read_split, split_of
 from attngan.evaluation.scorers import DamsmScorer
 from attngan.networks.multistage import StackGANPlusPlusGenerator
@@ -170,7 +170,7 @@ def test_colour_truth_is_counted_as_by_hand(tmp_path, toy_root, sampler):
 def test_the_scorer_reads_as_many_words_as_the_generator(tmp_path, vocabulary, toy_root):
     path = write_damsm(tmp_path / "other.safetensors", vocabulary, seed=8)
     long = " ".join(["red"] * 20 + ["small"] * 10)
-    at_20, at_25 = (DamsmScorer(OpenedCheckpoint(path), word_limit=limit).encode([long])[1] for limit in (20, None))
+    at_20, at_25 = (DamsmScorer(open_checkpoint(path), word_limit=limit).encode([long])[1] for limit in (20, None))
     assert not torch.allclose(at_20, at_25)
     checkpoint = write_small_generator(tmp_path, vocabulary, word_limit=20)
     result = run(tmp_path, toy_root, checkpoint=checkpoint, metrics=["r_precision"], scorer=path)
