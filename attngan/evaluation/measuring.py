@@ -215,13 +215,9 @@ class _Inputs:
         row = {"embeddings": self.reader.row}.get(name, name)
         if row not in self.image_set.outputs:
             if row == "logits":
-                raise ValueError(f"{self.reader.name} does not classify: an {self._label} needs class logits")
-            raise ValueError(f"{self._label} needs {row}, which {self.reader.name or 'no network'} gives")
+                raise ValueError(f"{self.reader.name} does not classify: an {self.metric.label} needs class logits")
+            raise ValueError(f"{self.metric.label} needs {row}, which {self.reader.name or 'no network'} gives")
         return self.image_set.outputs[row]
-
-    @property
-    def _label(self) -> str:
-        return next(iter(self.metric.kinds.values())).label
 
     def _captions(self) -> Tensor:
         """Positions in the pool of what the network can read; in the split where there is no pool."""
@@ -235,5 +231,5 @@ class _Inputs:
     def _reference(self) -> Tensor:
         rows = self.image_set.reference.rows
         if "features" not in rows:
-            raise ValueError(f"{self._label} needs reference images: published statistics serve FID alone")
+            raise ValueError(f"{self.metric.label} needs reference images: published statistics serve FID alone")
         return rows["features"]

@@ -94,7 +94,7 @@ def choose_networks(
     for metric in metrics:
         if "captions" in metric.needs and images.captions is None:
             raise ValueError(
-                f"{_label(metric)} needs each image's caption: give --data and images whose names tell the caption's "
+                f"{metric.label} needs each image's caption: give --data and images whose names tell the caption's "
                 "position, as `attngan evaluate --write_images true` does (000012_caption000345_seed0.png)"
             )
     through = {metric.through for metric in metrics}
@@ -159,7 +159,3 @@ def _choose_probe(request: Request, device: str) -> ColourScorer:
     if request.colour_probe is None:
         raise ValueError("colour truth needs a colour probe of generated birds: give its file with --colour_probe")
     return ColourScorer(request.colour_probe, device)
-
-
-def _label(metric: Metric) -> str:
-    return next(iter(metric.kinds.values())).label

@@ -44,7 +44,7 @@ def write_report(
     sections += _history(result["subject"].get("checkpoint"))
     for name, draws in measured.draws.items():
         assert split is not None
-        label = next(iter(DECLARED[name].kinds.values())).label
+        label = DECLARED[name].label
         sections += [_by_length(label, draws, split), *_best_and_worst(label, draws, split, drawn)]
     if measured.manifold is not None:
         sections += _neighbours(measured, reference, drawn)

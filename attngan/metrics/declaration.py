@@ -102,6 +102,11 @@ class Metric:
     implies: tuple[str, ...]
 
     @property
+    def label(self) -> str:
+        """What people call it: its first number's label."""
+        return next(iter(self.kinds.values())).label
+
+    @property
     def inputs(self) -> tuple[str, ...]:
         """The names of the function's parameters."""
         return tuple(inspect.signature(self.function).parameters)
