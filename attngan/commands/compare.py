@@ -18,6 +18,7 @@ from attngan.commands.evaluate import evaluate
 from attngan.evaluation.display import write_whole
 from attngan.evaluation.image_sets import HALVES, REAL, UNTRAINED
 from attngan.evaluation.measuring import ScoreEntry
+from attngan.evaluation.metric_table import in_order, kind_named, title_of
 from attngan.evaluation.scored_images import read_split
 from attngan.evaluation.table import pivot, shown
 from attngan.pictures import caption_grid

@@ -1,13 +1,12 @@
 """Generators without text or of precomputed embeddings, streamed splits, colour truth, limits of words."""
 
 import os
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
 
-from attngan.checkpoint import open_checkpoint
+from attngan.checkpoint import open_checkpoint, write_generator
 from attngan.data.datamodule import TextImageDataModule
 from attngan.data.sources.registry import read_source
 from attngan.data.sources.shards import write_shards
@@ -19,7 +18,6 @@ from attngan.networks.multistage import StackGANPlusPlusGenerator
 from attngan.sampling import Sampler
 from attngan.toy_birds.captions import COLOURS, PARTS, named_colours
 from attngan.toy_birds.colour_probe import ColourProbe
-from attngan.training.quick_evaluation import write_generator
 from tests.commands.test_evaluate import run
 from tests.evaluation.conftest import write_damsm
 from tests.evaluation.test_untrained import write_small_generator
@@ -35,10 +33,7 @@ def write_plus_plus(folder, embed_dim):
     ).eval()
     for parameter in generator.parameters():
         parameter.data.mul_(2)
-    module = SimpleNamespace(
-        ema=SimpleNamespace(generator=generator), damsm=None, steps=1, images_seen=16, word_limit=None
-    )
-    write_generator(folder / "generator.safetensors", module)
+    write_generator(folder / "generator.safetensors", generator, None, None, 1, 16)
     return folder / "generator.safetensors"
 
 
