@@ -201,7 +201,7 @@ def _train_all(job: _Job, epochs: int, learning_rate: float) -> Iterator[int]:
     pretrained = trunk.frozen
     job.after_head = {key: value.clone() for key, value in classifier.state_dict().items()}
     trunk.frozen = False
-    classifier.requires_grad_(True).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    classifier.requires_grad_(True).to(memory_format=torch.channels_last)
     rate = learning_rate if pretrained else 1e-3
     optimizer = torch.optim.AdamW(classifier.parameters(), rate, weight_decay=1e-2)
     steps = max(1, -(-len(job.parts.training) // job.batch_size)) * epochs

@@ -63,14 +63,15 @@ def fid(a: GaussianStatistics, b: GaussianStatistics) -> float:
 def _fid(a: GaussianStatistics, a_root: Tensor, b: GaussianStatistics, b_root: Tensor) -> float:
     overlap = torch.linalg.svdvals(a_root.T @ b_root).sum()
     traces = a.covariance.trace() + b.covariance.trace()
-    return ((a.mean - b.mean).square().sum() + traces - 2 * overlap).item()
+    return float((a.mean - b.mean).square().sum() + traces - 2 * overlap)
 
 
 def _root(covariance: Tensor) -> Tensor:
     """F with F F^T = covariance, only as many columns as it has rank."""
     values, vectors = torch.linalg.eigh(covariance)
     kept = values > values[-1].clamp_min(0) * len(values) * torch.finfo(torch.float64).eps
-    return vectors[:, kept] * values[kept].sqrt()
+    root: Tensor = vectors[:, kept] * values[kept].sqrt()
+    return root
 
 
 def fid_infinity(

@@ -104,7 +104,7 @@ def _fit(
     progress: bool,
 ) -> None:
     steps = epochs * -(-len(images) // batch_size)
-    probe.train().to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    probe.train().to(memory_format=torch.channels_last)
     optimizer = torch.optim.AdamW(probe.parameters(), lr=4e-3, weight_decay=1e-2, betas=(0.9, 0.99))
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, 4e-3, total_steps=steps, pct_start=0.15)
     for batch in _with_progress(
