@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
 from functools import cached_property
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import torch
 from torch import Tensor
@@ -28,6 +28,8 @@ ENTRY = "attngan"
 WORD_LIMIT = 25
 #: Where the weights' names begin: of the averaged generator, and of the DAMSM or its text encoder alone.
 GENERATOR, TEXT = "ema.generator", "damsm"
+#: What weights can be stored as: float16 has the finer steps, bfloat16 the larger range.
+WeightType = Literal["float32", "float16", "bfloat16"]
 
 
 @dataclass(frozen=True)
@@ -43,6 +45,7 @@ class Entry:
         word_limit: Words of a caption that are read.
         steps: Steps that the generator was trained for.
         images_seen: Images that it was trained on, counted over epochs.
+        trained_on: Data that it was trained on, in words for people; "": not said.
     """
 
     kind: str = "unknown"
@@ -52,6 +55,7 @@ class Entry:
     word_limit: int | None = None
     steps: int = 0
     images_seen: int = 0
+    trained_on: str = ""
 
     @classmethod
     def of(cls, contents: Mapping[str, Any]) -> "Entry":
@@ -227,6 +231,8 @@ def write_generator(
     word_limit: int | None = None,
     steps: int = 0,
     images_seen: int = 0,
+    dtype: WeightType = "float32",
+    trained_on: str = "",
 ) -> None:
     """Writes a generator alone, with what it reads captions with: a file to sample, evaluate and build on.
 
@@ -238,6 +244,11 @@ def write_generator(
         word_limit: Words of a caption that it reads; None: it is not known, or it reads none.
         steps: Steps that it was trained for; 0: not known.
         images_seen: Images that it was trained on, counted over epochs; 0: not known.
+        dtype: Type that the weights are stored in; they are read back as float32. Those of 16 bits halve the file.
+        trained_on: Data that it was trained on, in words for people; "": not said.
+
+    Raises:
+        ValueError: A weight is too large for this type.
     """
     weights = {f"{GENERATOR}.{name}": value for name, value in generator.state_dict().items()}
     of_text: dict[str, Any] | None = None
@@ -247,8 +258,9 @@ def write_generator(
     elif text is not None:
         of_text = {"text_encoder": describe(text.text_encoder), "vocabulary": text.vocabulary.to_dict()}
         weights |= {f"{TEXT}.text_encoder.{name}": value for name, value in text.text_encoder.state_dict().items()}
+    weights = {name: _stored(name, value, dtype) for name, value in weights.items()}
     entry = Entry(
-        "generator", describe(generator), damsm=of_text, word_limit=word_limit, steps=steps, images_seen=images_seen
+        "generator", describe(generator), None, of_text, word_limit, steps, images_seen, trained_on
     ).as_dict()
     if path.suffix == ".safetensors":
         described_weights.write(path, ENTRY, entry, weights)
@@ -257,6 +269,16 @@ def write_generator(
         fresh = path.with_name(f"{path.name}.part")
         torch.save({ENTRY: entry, "state_dict": weights}, fresh)
         fresh.replace(path)
+
+
+def _stored(name: str, value: Tensor, dtype: WeightType) -> Tensor:
+    """A weight as it is stored: integers, which count batches, stay what they are."""
+    if not value.is_floating_point():
+        return value
+    stored = value.to({"float32": torch.float32, "float16": torch.float16, "bfloat16": torch.bfloat16}[dtype])
+    if not torch.equal(stored.isfinite(), value.isfinite()):
+        raise ValueError(f"{name} reaches {float(value.abs().max()):.3g}, too much for {dtype}: export as bfloat16")
+    return stored
 
 
 def file_sha256(path: str | Path) -> str:

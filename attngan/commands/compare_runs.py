@@ -12,7 +12,7 @@ import torch
 import yaml
 
 from attngan.checkpoint import Entry, file_sha256, open_checkpoint
-from attngan.commands.recipe_files import recipe as recipe_file
+from attngan.installed import recipe as recipe_file
 from attngan.networks.description import build
 
 #: The family in the order of its papers; other recipes come after these.

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from attngan.commands.demo_page import write_page
-from attngan.commands.recipe_files import recipe
+from attngan.installed import recipe
 from attngan.evaluation.measuring import ScoreEntry
 
 RECIPES = ("damsm", "attngan")

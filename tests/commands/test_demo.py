@@ -7,7 +7,7 @@ import pytest
 
 from attngan.cli import main
 from attngan.commands.demo import demo
-from attngan.commands.recipe_files import recipe
+from attngan.installed import recipe
 
 
 def test_smoke_makes_a_page_that_needs_nothing_else(tmp_path: Path) -> None:

@@ -1,0 +1,67 @@
+"""Files that belong to attngan and are no code: the recipes of ``configs/``, and the generator that ships.
+
+In a clone they lie at its root; an installed package has them under ``share/attngan``.
+"""
+
+import os
+import site
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+#: Of the generator that ships: the file in ``checkpoints/``, the only weights there; beside it lies its card.
+SHIPPED = "cub_64.safetensors"
+#: How names of checkpoints end: ours, exported ones, and published files (which are refused with what to do).
+ENDINGS = (".ckpt", ".safetensors", ".pth")
+
+
+def roots() -> list[Path]:
+    """Where these files are looked for, in this order."""
+    shares = [Path(sys.prefix), *([Path(base)] if (base := site.getuserbase()) else [])]
+    return [Path(__file__).parents[1], *(share / "share" / "attngan" for share in shares)]
+
+
+def recipe(name: str) -> Path:
+    """The path of a recipe, e.g. ``toy/damsm.yaml``.
+
+    Raises:
+        FileNotFoundError: It is nowhere; says where it was looked for.
+    """
+    return _find(Path("configs") / name, f"no recipe {name}")
+
+
+def shipped_generator() -> Path:
+    """The generator that draws where no checkpoint is named.
+
+    Raises:
+        FileNotFoundError: It is nowhere; says where it was looked for, and what to do without it.
+    """
+    return _find(
+        Path("checkpoints") / SHIPPED,
+        'no generator came with this installation: name a checkpoint before the captions (attngan sample FILE "..."); '
+        f"no {SHIPPED}",
+    )
+
+
+def checkpoint_and_captions(words: Sequence[str]) -> tuple[Path | None, list[str]]:
+    """What is positional on the command line, told apart: the first is a checkpoint if it names a file, or looks so.
+
+    Args:
+        words: As they were given.
+
+    Returns:
+        The checkpoint, which may not be there (then its name ends like one's); None: the generator that ships is meant.
+        And the captions.
+    """
+    # os.path: a caption may be longer than a file's name, which pathlib answers with an OSError
+    if words and (os.path.isfile(words[0]) or words[0].endswith(ENDINGS)):
+        return Path(words[0]), list(words[1:])
+    return None, list(words)
+
+
+def _find(place: Path, missing: str) -> Path:
+    folders = roots()
+    for folder in folders:
+        if (folder / place).is_file():
+            return folder / place
+    raise FileNotFoundError(f"{missing} in {' or '.join(str((folder / place).parent) for folder in folders)}")
