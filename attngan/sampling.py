@@ -15,6 +15,8 @@ from jaxtyping import Float
 from torch import Tensor
 
 from attngan.checkpoint import ENTRY, file_sha256, load_part, read_checkpoint
+from attngan.device import usable_device
+from attngan.errors import InputError
 from attngan.networks.description import build
 from attngan.networks.generator import Generator
 from attngan.networks.text_encoder import TextEncoder, encode_captions
@@ -88,12 +90,12 @@ class Sampler:
 
         Raises:
             FileNotFoundError: There is no such file.
-            ValueError: It holds no generator.
+            InputError: It holds no generator, or there is no such device.
         """
         contents = read_checkpoint(checkpoint)
         entry = contents[ENTRY]
         if "generator" not in entry:
-            raise ValueError(
+            raise InputError(
                 f"{checkpoint} holds no generator, it is a {entry.get('kind')} checkpoint: sampling needs one of "
                 "`attngan train`"
             )
@@ -106,7 +108,7 @@ class Sampler:
             vocabulary = Vocabulary.from_dict(damsm["vocabulary"])
         word_limit = entry.get("word_limit") or WORD_LIMIT
         sampler = cls(generator, text_encoder, vocabulary, file_sha256(checkpoint), word_limit)
-        return sampler.to(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+        return sampler.to(usable_device(device))
 
     def to(self, device: str | torch.device) -> "Sampler":
         self.generator.to(device)
@@ -150,15 +152,15 @@ class Sampler:
         """What the generator reads, of captions, or of sentence embeddings where it reads those.
 
         Raises:
-            ValueError: A caption of which the vocabulary knows no word; text of a kind that this generator does not
+            InputError: A caption of which the vocabulary knows no word; text of a kind that this generator does not
                 read.
         """
         if self.reads == "nothing":
-            raise ValueError("this generator was trained without text and reads none: leave the captions out")
+            raise InputError("this generator was trained without text and reads none: leave the captions out")
         if isinstance(texts, Tensor):
             return self._of_embeddings(texts)
         if self.text_encoder is None or self.vocabulary is None:
-            raise ValueError(
+            raise InputError(
                 f"this generator reads precomputed sentence embeddings of {self.generator.embed_dim} numbers, no "
                 "captions: give those (--embeddings FILE.npy)"
             )
@@ -166,9 +168,9 @@ class Sampler:
 
     def _of_embeddings(self, embeddings: Tensor) -> TextFeatures:
         if self.reads == "captions":
-            raise ValueError("this generator reads captions through its own text encoder, no precomputed embeddings")
+            raise InputError("this generator reads captions through its own text encoder, no precomputed embeddings")
         if embeddings.ndim != 2 or embeddings.shape[1] != self.generator.embed_dim:
-            raise ValueError(
+            raise InputError(
                 f"this generator reads sentence embeddings of {self.generator.embed_dim} numbers, one a row; these "
                 f"have the shape {tuple(embeddings.shape)}"
             )
@@ -194,7 +196,7 @@ class Sampler:
     ) -> GeneratedImages:
         """As `draw`, for texts that are encoded already."""
         if text is None and self.reads != "nothing":
-            raise ValueError(f"this generator reads {self.reads}: there are none to draw")
+            raise InputError(f"this generator reads {self.reads}: there are none to draw")
         generator = self.generator
         noise = sample_noise(noise_numbers, generator.noise_dim, generator.condition_noise_dim, seed, truncation)
         return generator(GeneratorNoise(*(part.to(self.device) for part in noise)), text)
@@ -262,7 +264,7 @@ def interpolate(
     between, a word that only one caption has at its position fades in or out.
     """
     if steps < 2:
-        raise ValueError(f"an interpolation has at least 2 steps (its two ends), not {steps}")
+        raise InputError(f"an interpolation has at least 2 steps (its two ends), not {steps}")
     text = sampler.encode([first, second])
     images = []
     for share in np.linspace(0.0, 1.0, steps):
@@ -306,5 +308,5 @@ def sample(
     texts: Iterable[str | Tensor | None] = [None] if captions is None else captions
     drawn = list(draw_all(sampler, texts, samples_per_caption, seed, batch_size, truncation))
     if not drawn:
-        raise ValueError("there is no caption to draw")
+        raise InputError("there is no caption to draw")
     return torch.stack([d.image for d in drawn]), [d.attention for d in drawn]

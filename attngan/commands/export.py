@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from attngan.checkpoint import ENTRY, part, read_checkpoint, write_safetensors
+from attngan.errors import InputError
 
 
 def export(checkpoint: Path, out: Path) -> None:
@@ -15,11 +16,11 @@ def export(checkpoint: Path, out: Path) -> None:
         out: File to write, ending in .safetensors.
     """
     if out.suffix != ".safetensors":
-        raise ValueError(f"{out}: an exported generator's name ends in .safetensors")
+        raise InputError(f"{out}: an exported generator's name ends in .safetensors")
     contents = read_checkpoint(checkpoint)
     entry = contents[ENTRY]
     if "generator" not in entry:
-        raise ValueError(f"{checkpoint} holds no generator, it is a {entry.get('kind')} checkpoint")
+        raise InputError(f"{checkpoint} holds no generator, it is a {entry.get('kind')} checkpoint")
     state = contents["state_dict"]
     kept = {
         f"{prefix}.{name}": value

@@ -19,6 +19,7 @@ from attngan.data.sentence_embeddings import open_embeddings_of, places_in_file
 from attngan.data.sources.registry import Splits, read_source
 from attngan.data.sources.shards import write_shards
 from attngan.data.splits import held_out_for_validation
+from attngan.errors import InputError
 from attngan.records import CaptionedImage
 from attngan.text.tokenizer import Tokenizer
 from attngan.text.vocabulary import Vocabulary
@@ -73,7 +74,7 @@ def prepare(
     from rich.console import Console
 
     if source == "shards":
-        raise ValueError("shards were checked when attngan prepare wrote them; training reads them as they are")
+        raise InputError("shards were checked when attngan prepare wrote them; training reads them as they are")
     console = Console()
     folder = Path(out)
     folder.mkdir(parents=True, exist_ok=True)
@@ -202,7 +203,7 @@ def _check_embeddings(
     for split, file in files.items():
         places_in_file(file, root, split, splits[split], captions_per_image, findings)
         if place := file.first_not_finite():
-            raise ValueError(f"{file.path}: the embedding of image {place[0]}, caption {place[1]} is not finite")
+            raise InputError(f"{file.path}: the embedding of image {place[0]}, caption {place[1]} is not finite")
         shapes[split] = list(file.values.shape)
     return shapes
 

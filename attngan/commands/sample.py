@@ -10,6 +10,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from attngan.errors import InputError, MissingFileError
 from attngan.pictures import attention_picture, caption_grid, to_pil
 from attngan.sampling import Drawn, Sampler, draw_all, interpolate
 
@@ -59,7 +60,7 @@ def sample(
         The exit code: 0, or 1 when a caption was refused.
     """
     if samples_per_caption < 1 or batch_size < 1 or (count is not None and count < 1):
-        raise ValueError("count, samples_per_caption and batch_size must be at least 1")
+        raise InputError("count, samples_per_caption and batch_size must be at least 1")
     sampler = Sampler.load(checkpoint, device)
     given = bool(captions or interpolate or file is not None)
     _check_kind(sampler, given, embeddings, count)
@@ -101,23 +102,23 @@ def _check_kind(sampler: Sampler, captions: bool, embeddings: Path | None, count
     """What is given must be what the generator reads.
 
     Raises:
-        ValueError: It is not; says what the generator reads.
+        InputError: It is not; says what the generator reads.
     """
     if sampler.reads == "nothing":
         if captions or embeddings is not None:
-            raise ValueError(
+            raise InputError(
                 "this generator was trained without text and reads none: leave captions and embeddings out, and say "
                 "with --count how many pictures to draw"
             )
     elif count is not None:
-        raise ValueError("--count is for generators that read no text: of each caption, --samples-per-caption N")
+        raise InputError("--count is for generators that read no text: of each caption, --samples-per-caption N")
     elif sampler.reads == "embeddings" and (captions or embeddings is None):
-        raise ValueError(
+        raise InputError(
             f"this generator reads precomputed sentence embeddings of {sampler.generator.embed_dim} numbers, no "
             "captions: give an .npy file of them, one a row, with --embeddings"
         )
     elif sampler.reads == "captions" and embeddings is not None:
-        raise ValueError("this generator reads captions through its own text encoder: give captions, no --embeddings")
+        raise InputError("this generator reads captions through its own text encoder: give captions, no --embeddings")
 
 
 class _Place(NamedTuple):
@@ -160,8 +161,8 @@ class _Embeddings:
     """The rows of an .npy file; pictures are named after the row, from 0.
 
     Raises:
-        FileNotFoundError: There is no such file.
-        ValueError: It holds something else than rows of numbers.
+        MissingFileError: There is no such file.
+        InputError: It holds something else than rows of numbers.
     """
 
     refused = 0
@@ -194,15 +195,15 @@ def read_embeddings(path: Path) -> Float[Tensor, "rows text"]:
     """Sentence embeddings of an .npy file, one a row.
 
     Raises:
-        FileNotFoundError: There is no such file.
-        ValueError: It holds something else than rows of finite numbers.
+        MissingFileError: There is no such file.
+        InputError: It holds something else than rows of finite numbers.
     """
     if not path.is_file():
-        raise FileNotFoundError(f"no embeddings at {path.resolve()}")
+        raise MissingFileError(f"no embeddings at {path.resolve()}")
     try:
         rows = np.load(path, allow_pickle=False)
     except (ValueError, OSError) as error:
-        raise ValueError(f"{path} is not an .npy file of numbers ({error})") from error
+        raise InputError(f"{path} is not an .npy file of numbers ({error})") from error
     if (
         not isinstance(rows, np.ndarray)
         or rows.ndim != 2
@@ -210,18 +211,18 @@ def read_embeddings(path: Path) -> Float[Tensor, "rows text"]:
         or not len(rows)
     ):
         told = f"{rows.dtype} of shape {rows.shape}" if isinstance(rows, np.ndarray) else "several arrays"
-        raise ValueError(f"{path} holds {told}: embeddings are floating-point numbers, one embedding a row")
+        raise InputError(f"{path} holds {told}: embeddings are floating-point numbers, one embedding a row")
     if not np.isfinite(rows).all():
-        raise ValueError(f"{path} holds numbers that are not finite")
+        raise InputError(f"{path} holds numbers that are not finite")
     return torch.from_numpy(rows.astype(np.float32))
 
 
 def _lines(captions: list[str], file: Path | None) -> Iterator[tuple[int, str]]:
     """Captions with their numbers, from 1; blank lines are counted and left out."""
     if not captions and file is None:
-        raise ValueError('there is nothing to draw: give captions ("a red bird"), --file FILE, or - for standard input')
+        raise InputError('there is nothing to draw: give captions ("a red bird"), --file FILE, or - for standard input')
     if file is not None and not file.is_file():
-        raise FileNotFoundError(f"no file of captions at {file.resolve()}")
+        raise MissingFileError(f"no file of captions at {file.resolve()}")
 
     def texts() -> Iterator[str]:
         for caption in captions:
@@ -237,7 +238,7 @@ def _interpolation(
     sampler: Sampler, captions: list[str], steps: int, samples: int, seed: int, truncation: float | None, out: Path
 ) -> int:
     if len(captions) != 2:
-        raise ValueError(f'--interpolate takes two captions ("caption A" "caption B"), not {len(captions)}')
+        raise InputError(f'--interpolate takes two captions ("caption A" "caption B"), not {len(captions)}')
     rows = []
     for number in range(samples):
         images = interpolate(sampler, captions[0], captions[1], steps, number, seed, truncation)

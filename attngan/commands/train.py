@@ -13,6 +13,7 @@ from pytorch_lightning.cli import LightningArgumentParser, LightningCLI
 
 from attngan.checkpoint import ENTRY, read_checkpoint
 from attngan.data.datamodule import TextImageDataModule
+from attngan.errors import FileInTheWayError, InputError, MissingFileError
 from attngan.training.callbacks import Budget, KeepLast, ProgressLines, RandomState, RunCheckpoints, RunProgressBar
 from attngan.training.damsm_module import DAMSMModule
 from attngan.training.gan_module import GANModule
@@ -67,7 +68,7 @@ class RecipeCLI(LightningCLI):
         self.run_dir = Path(config.run_dir)
         last = self.run_dir / "checkpoints" / "last.ckpt"
         if last.is_file() and config.resume is None:
-            raise FileExistsError(
+            raise FileInTheWayError(
                 f"{self.run_dir} holds a run already. Go on with it: attngan {self.command} --resume {self.run_dir}; "
                 "or start another one: --run_dir FOLDER"
             )
@@ -120,17 +121,17 @@ def _with_resume(command: str, arguments: list[str]) -> list[str]:
     at = given[-1]
     inline = arguments[at].partition("=")[2]
     if not inline and at + 1 >= len(arguments):
-        raise ValueError(f"--resume needs the folder of a run: attngan {command} --resume runs/NAME")
+        raise InputError(f"--resume needs the folder of a run: attngan {command} --resume runs/NAME")
     place = Path(inline or arguments[at + 1])
     rest = arguments[:at] + arguments[at + (1 if inline else 2) :]
     checkpoint = place if place.is_file() else place / "checkpoints" / "last.ckpt"
     run = checkpoint.parent.parent
     if not checkpoint.is_file():
-        raise FileNotFoundError(f"there is nothing to go on with: no {checkpoint}")
+        raise MissingFileError(f"there is nothing to go on with: no {checkpoint}")
     start = [RESUME, str(checkpoint)]
     if "--config" not in rest:
         if not (run / "config.yaml").is_file():
-            raise FileNotFoundError(f"{run} has no config.yaml: name the recipe with --config")
+            raise MissingFileError(f"{run} has no config.yaml: name the recipe with --config")
         start = ["--config", str(run / "config.yaml"), *start, "--run_dir", str(run)]
     entry = read_checkpoint(checkpoint)[ENTRY]
     if entry.get("generator") and entry.get("damsm"):
@@ -162,7 +163,7 @@ def _recipe(command: str, model_class: type[LightningModule], arguments: list[st
     torch.set_float32_matmul_precision("high")
     _quieten()
     if "--config" not in arguments and RESUME not in " ".join(arguments) and not {"-h", "--help"} & set(arguments):
-        raise ValueError(f"name a recipe: attngan {command} --config configs/NAME.yaml (see configs/ for them)")
+        raise InputError(f"name a recipe: attngan {command} --config configs/NAME.yaml (see configs/ for them)")
     return RecipeCLI(command, model_class, _with_resume(command, arguments))
 
 

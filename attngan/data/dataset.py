@@ -19,6 +19,7 @@ from attngan.data.image_cache import ImageCache
 from attngan.data.images import UnusableImageError, load_pixels, shorter_side
 from attngan.data.sentence_embeddings import ImageEmbeddings
 from attngan.data.sources.shards import ShardStream
+from attngan.errors import InputError
 from attngan.records import CaptionedImage, ImageBatch
 from attngan.text.vocabulary import limit_words, no_captions, pad_captions
 
@@ -105,7 +106,7 @@ class CaptionedImageDataset(Dataset):
     def fingerprint(self) -> str:
         """Changes with the image files, their preparation, and which of them are in the split."""
         if self.cache is None:
-            raise ValueError("images that are streamed from shards have no fingerprint: their features cannot be kept")
+            raise InputError("images that are streamed from shards have no fingerprint: their features cannot be kept")
         return f"{self.cache.fingerprint}-{zlib.crc32(self.rows.tobytes()):08x}"
 
     def __len__(self) -> int:
@@ -141,14 +142,14 @@ class CaptionedImageDataset(Dataset):
         """The pixels of an image of the stream, from its file's content.
 
         Raises:
-            ValueError: When it is damaged; names image and shards.
+            InputError: When it is damaged; names image and shards.
         """
         image = self.images[index]
         try:
             return load_pixels(content, image.box, shorter_side(self.image_size))
         except UnusableImageError as error:
             root = self.stream.root if self.stream is not None else image.path
-            raise ValueError(f"{root}: image {image.name}: {error}; the shards are damaged") from error
+            raise InputError(f"{root}: image {image.name}: {error}; the shards are damaged") from error
 
     def __getitem__(self, place: tuple[int, int]) -> ImageBatch:
         return self.__getitems__([place])

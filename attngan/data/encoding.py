@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 from attngan.data.findings import Findings
 from attngan.data.sources.registry import Splits
+from attngan.errors import InputError
 from attngan.records import CaptionedImage
 from attngan.text.tokenizer import Tokenizer
 from attngan.text.vocabulary import Vocabulary
@@ -70,15 +71,15 @@ def check_vocabulary(given: Vocabulary, captions: list[list[str]], root: object,
     """Refuses a vocabulary that is not that of the training captions.
 
     Raises:
-        ValueError: Shows both sizes and the first words that differ. A published vocabulary may lack one in a hundred
+        InputError: Shows both sizes and the first words that differ. A published vocabulary may lack one in a hundred
             words of the captions.
     """
     if not captions_per_image:
-        raise ValueError(f"captions_per_image is 0: of {root} no caption is read that the checkpoint could encode")
+        raise InputError(f"captions_per_image is 0: of {root} no caption is read that the checkpoint could encode")
     if given.has_unknown:
         own = Vocabulary.from_tokens(captions, given.tokenizer, given.min_count)
         if own != given:
-            raise ValueError(
+            raise InputError(
                 f"the vocabulary of the checkpoint is not that of the captions in {root}: {own.difference(given)}. It "
                 "must have been pretrained on these captions (same files, same captions_per_image, here "
                 f"{captions_per_image})."
@@ -90,7 +91,7 @@ def check_vocabulary(given: Vocabulary, captions: list[list[str]], root: object,
     share = sum(unknown.values()) / max(1, counts.total())
     if share > UNKNOWN_SHARE:
         first = ", ".join(sorted(unknown, key=lambda word: (-unknown[word], word))[:10])
-        raise ValueError(
+        raise InputError(
             f"the published vocabulary does not fit the captions in {root}: data: {len(counts):,} words, vocabulary: "
             f"{len(given):,}; it lacks {share:.1%} of all their words, first: {first}"
         )

@@ -23,6 +23,7 @@ import numpy as np
 
 from attngan.data.images import UnusableImageError, kept_shape, load_pixels, shorter_side
 from attngan.data.processes import worker_processes
+from attngan.errors import InputError, NoRoomError
 from attngan.records import CaptionedImage
 
 VERSION = 1
@@ -46,7 +47,7 @@ class ImageCache:
         bad: Position to the reason, for images that could not be decoded; they have no pixels.
 
     Raises:
-        ValueError: When the file is no cache, of another version, or not whole.
+        InputError: When the file is no cache, of another version, or not whole.
     """
 
     def __init__(self, path: str | Path) -> None:
@@ -58,10 +59,10 @@ class ImageCache:
         self.table = np.frombuffer(self._map[start:end_of_table].tobytes(), _RECORD)
         end = self.header["end"]
         if len(self._map) < end + 8:
-            raise ValueError(f"{self.path}: not whole ({len(self._map):,} bytes, its pixels end at {end:,})")
+            raise InputError(f"{self.path}: not whole ({len(self._map):,} bytes, its pixels end at {end:,})")
         length = int.from_bytes(self._map[end : end + 8].tobytes(), "little")
         if len(self._map) != end + 8 + length or (self.table["state"] == _TODO).any():
-            raise ValueError(f"{self.path}: not whole")
+            raise InputError(f"{self.path}: not whole")
         reasons = json.loads(self._map[end + 8 :].tobytes())
         self.bad: dict[int, str] = {int(position): reason for position, reason in reasons.items()}
 
@@ -153,7 +154,7 @@ def open_or_build(
         progress: Called with (images done, images in all) while it is built.
 
     Raises:
-        OSError: When the disk has no room for it.
+        NoRoomError: When the disk has no room for it.
     """
     path = Path(path)
     expected = fingerprint(images, short)
@@ -199,7 +200,7 @@ def _read_header(path: Path) -> tuple[dict[str, Any], int]:
             raise ValueError("another format or version")
         return {key: header[key] for key in ("fingerprint", "short", "count", "end")}, _PAGE
     except (ValueError, KeyError, TypeError) as error:
-        raise ValueError(f"{path}: no image cache of version {VERSION}: {error}") from None
+        raise InputError(f"{path}: no image cache of version {VERSION}: {error}") from None
 
 
 def _build(
@@ -269,7 +270,7 @@ def _lay_out(partial: Path, shapes: list[tuple[int, int]], short: int, expected:
     end = start + int(sizes.sum())
     free = shutil.disk_usage(partial.parent).free
     if end > free:
-        raise OSError(
+        raise NoRoomError(
             f"{partial.parent}: the image cache needs {end / 1e9:,.1f} GB, {free / 1e9:,.1f} GB are free; give another "
             "folder (cache_dir) or a smaller image_size"
         )

@@ -10,13 +10,15 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageOps
 
+from attngan.errors import InputError
+
 MAX_PIXELS = 180_000_000  # larger ones are refused before anything is decoded: decompression bombs
 MAX_ASPECT = 50  # a sliver of 1 x 5,000 px would become 76 x 380,000
 
 _ORIENTATION = 0x0112
 
 
-class UnusableImageError(ValueError):
+class UnusableImageError(InputError):
     """An image file that cannot be trained on; the message says why, without the file's name."""
 
 

@@ -13,6 +13,7 @@ from attngan.data.images import shorter_side
 from attngan.data.sentence_embeddings import EmbeddingFile, open_embeddings_of
 from attngan.data.sources.registry import Splits, open_source
 from attngan.data.sources.shards import ShardStream
+from attngan.errors import InputError
 
 _SHOW_PROGRESS_FROM = 500  # images to decode
 
@@ -62,7 +63,7 @@ def make_ready(
         cache_dir: Where the caches are.
 
     Raises:
-        ValueError: When there is nothing to train on or, without `skip_bad`, an image cannot be used.
+        InputError: When there is nothing to train on or, without `skip_bad`, an image cannot be used.
     """
 
     def stop_unless_skipping() -> None:
@@ -74,7 +75,7 @@ def make_ready(
     images = opened.splits
     if not images.get("train"):
         findings.stop_if_bad()
-        raise ValueError(f"{root}: no images to train on")
+        raise InputError(f"{root}: no images to train on")
     stop_unless_skipping()  # before decoding for minutes
     embeddings = open_embeddings_of(images, root, text_embeddings, scratch) if text_embeddings is not None else {}
     pixels: dict[str, ImageCache | ShardStream] = {**opened.streams}

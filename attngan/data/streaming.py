@@ -16,6 +16,7 @@ from torch.utils.data import DataLoader, IterableDataset
 from attngan.data.dataset import CaptionedImageDataset
 from attngan.data.loader import torch_loader
 from attngan.data.sources.shards import ShardStream
+from attngan.errors import InputError
 from attngan.records import ImageBatch
 
 LANES = 8  # of a device at most; more worker processes than lanes have nothing to do
@@ -34,14 +35,14 @@ class StreamOrder:
         buffer: How many images a device keeps to draw the next one from at random.
 
     Raises:
-        ValueError: When there are fewer shards than devices, or a device has no full batch.
+        InputError: When there are fewer shards than devices, or a device has no full batch.
     """
 
     def __init__(
         self, images_of_shards: list[int], batch_size: int, seed: int, rank: int = 0, world: int = 1, buffer: int = 1000
     ) -> None:
         if len(images_of_shards) < world:
-            raise ValueError(
+            raise InputError(
                 f"{len(images_of_shards)} shards for {world} devices: every device reads its own; write smaller shards"
             )
         self.images_of_shards = images_of_shards
@@ -58,7 +59,7 @@ class StreamOrder:
         # every device gives as many batches as the one that has fewest
         self._length = min(sum(self._batches_of(device, lane) for lane in range(self.lanes)) for device in range(world))
         if not self._length:
-            raise ValueError(f"a device's shards do not fill a batch of {batch_size}: lower data.batch_size")
+            raise InputError(f"a device's shards do not fill a batch of {batch_size}: lower data.batch_size")
 
     def set_epoch(self, epoch: int) -> None:
         """Called by Lightning before each epoch."""

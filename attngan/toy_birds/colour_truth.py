@@ -19,6 +19,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from attngan.data.images import crop_rectangle, resized_shape, shorter_side
+from attngan.errors import InputError, MissingFileError
 from attngan.toy_birds.captions import COLOURS, PARTS, Dice, named_colours
 from attngan.toy_birds.colour_probe import ColourProbe
 from attngan.toy_birds.dataset import draw_bird, plan_bird
@@ -207,7 +208,7 @@ class _Birds(NamedTuple):
 def _read_birds(root: Path, size: int) -> _Birds:
     truth_file = root / "attributes.json"
     if not truth_file.is_file():
-        raise FileNotFoundError(f"no {truth_file}: the colour probe learns from generated birds (draw_toy_birds) only")
+        raise MissingFileError(f"no {truth_file}: the colour probe learns from generated birds (draw_toy_birds) only")
     truth = json.loads(truth_file.read_text(encoding="utf-8"))
     side = shorter_side(size)
     pictures, colours = [], []
@@ -278,7 +279,7 @@ def colour_truth(
         batch_size: Images that the probe is given at once.
     """
     if len(images) != len(captions):
-        raise ValueError(f"{len(images)} images and {len(captions)} captions: give one caption an image")
+        raise InputError(f"{len(images)} images and {len(captions)} captions: give one caption an image")
     return truth_of_colours(_seen_colours(probe, images, batch_size), captions)
 
 
@@ -291,7 +292,7 @@ def captions_of_other_classes(captions: Sequence[Sequence[str]], classes: Sequen
         seed: Of the choice.
     """
     if len(set(classes)) < 2:
-        raise ValueError("captions of other classes need images of at least two classes")
+        raise InputError("captions of other classes need images of at least two classes")
     dice = Dice(seed)
     others = {number: [i for i, other in enumerate(classes) if other != number] for number in set(classes)}
     return [dice.pick(captions[dice.pick(others[number])]) for number in classes]

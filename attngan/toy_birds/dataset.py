@@ -16,6 +16,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from attngan.errors import InputError
 from attngan.toy_birds.anatomy import ToyBird, plan_bird
 from attngan.toy_birds.captions import COLOURS, PARTS, Dice, named_colours, write_captions
 from attngan.toy_birds.drawing import draw_bird
@@ -59,7 +60,7 @@ def draw_toy_birds(
         ``root``.
 
     Raises:
-        ValueError: An argument makes no sense, or ``root`` holds files of something else.
+        InputError: An argument makes no sense, or ``root`` holds files of something else.
     """
     root = Path(root)
     arguments = {
@@ -68,7 +69,7 @@ def draw_toy_birds(
     }  # fmt: skip
     for name, least in {"images_per_class": 1, "size": 8, "seed": 0}.items():
         if arguments[name] < least:
-            raise ValueError(f"{name} is {arguments[name]}; it must be at least {least}")
+            raise InputError(f"{name} is {arguments[name]}; it must be at least {least}")
     classes = plan_classes(train_classes, test_classes, seed)
     if _is_complete(root, arguments):
         return root
@@ -113,7 +114,7 @@ def plan_classes(train_classes: int, test_classes: int, seed: int) -> list[dict[
     and test classes use a colour only on parts where a training class has it.
     """
     if train_classes < 2 or test_classes < 0:
-        raise ValueError(f"{train_classes} training and {test_classes} test classes: needs at least 2 and 0")
+        raise InputError(f"{train_classes} training and {test_classes} test classes: needs at least 2 and 0")
     dice = Dice(seed, 0)
     training = list(itertools.islice(_balanced_classes(dice), train_classes))
     if train_classes >= len(COLOURS):
@@ -122,7 +123,7 @@ def plan_classes(train_classes: int, test_classes: int, seed: int) -> list[dict[
     combinations = [dict(zip(PARTS, colours, strict=True)) for colours in itertools.product(*seen)]
     new = [c for c in combinations if c not in training and len(set(c.values())) == len(PARTS)]
     if len(new) < test_classes:
-        raise ValueError(
+        raise InputError(
             f"{train_classes} training classes leave only {len(new)} new combinations of their colours, fewer than "
             f"the {test_classes} test classes asked for: ask for more training classes"
         )
@@ -154,21 +155,21 @@ def _class_name(number: int, colours: dict[str, str]) -> str:
 def _is_complete(root: Path, arguments: dict[str, int]) -> bool:
     """Whether the data set is there already. Refuses a folder that holds anything else."""
     if root.exists() and not root.is_dir():
-        raise ValueError(f"{root} is a file; toy birds are drawn into a folder")
+        raise InputError(f"{root} is a file; toy birds are drawn into a folder")
     if not root.exists() or not any(root.iterdir()):
         return False
     record = next((root / name for name in (_TRUTH, _UNFINISHED) if (root / name).exists()), None)
     if record is None:
-        raise ValueError(f"{root} holds other files: draw toy birds into a new or an empty folder")
+        raise InputError(f"{root} holds other files: draw toy birds into a new or an empty folder")
     try:
         truth = json.loads(record.read_text(encoding="utf-8"))
         found = truth["arguments"]
     except (ValueError, KeyError, TypeError) as error:
-        raise ValueError(f"{record} is not a list of toy birds: draw them into a new or an empty folder") from error
+        raise InputError(f"{record} is not a list of toy birds: draw them into a new or an empty folder") from error
     if found != arguments:
         differing = [f"{name} {found.get(name)} instead of {value}" for name, value in arguments.items()
                      if found.get(name) != value]  # fmt: skip
-        raise ValueError(
+        raise InputError(
             f"{root} holds toy birds drawn with {', '.join(differing) or 'other arguments'}: "
             "remove that folder or choose another"
         )
