@@ -16,6 +16,7 @@ from attngan.evaluation.scored_images import Split, read_split
 from attngan.extractors.classifier import ImageClassifier
 from attngan.extractors.extractor import resize_images
 from attngan.networks.image_trunks import ConvTrunk, EfficientNetLiteTrunk, ImageTrunk, InceptionTrunk
+from attngan.pixels import from_uint8
 
 TrunkName = Literal["inception", "efficientnet-lite0", "efficientnet-lite2", "conv"]
 
@@ -142,7 +143,7 @@ class _Job:
 
     def scaled(self, images: Tensor) -> Tensor:
         size = self.classifier.trunk.input_size
-        return resize_images(images.to(self.device), size, "antialias") / 127.5 - 1
+        return from_uint8(resize_images(images.to(self.device), size, "antialias"))
 
 
 def _classes(real: Split, data: Path) -> tuple[Tensor, tuple[str, ...]]:

@@ -67,35 +67,40 @@ def sample(
     if attention and not sampler.attends:
         print("this generator does not attend to words: there are no attention maps", file=sys.stderr)
     if interpolate:
-        out.mkdir(parents=True, exist_ok=True)
         return _interpolation(sampler, interpolate, steps, samples_per_caption, seed, truncation, out)
-    source: _Captions | _Embeddings | _NoText
-    if sampler.reads == "nothing":
-        source, samples_per_caption = _NoText(), count or COUNT
-    elif embeddings is not None:
-        source = _Embeddings(embeddings)
-    else:
-        source = _Captions(sampler, _lines(captions or [], file))
-    out.mkdir(parents=True, exist_ok=True)
-    shown: list[tuple[str, list]] = []
-    written = 0
-    for drawn in draw_all(sampler, source, samples_per_caption, seed, batch_size, truncation):
-        name, title, row, column = source.place(drawn)
-        to_pil(drawn.image).save(out / f"{name}.png")
-        if attention and drawn.attention:
-            words = sampler.words(drawn.caption or "")
-            attention_picture(drawn.image, words, drawn.attention[-1]).save(out / f"{name}_attention.png")
-        if row < GRID_ROWS and column < GRID_COLUMNS:
-            if row == len(shown):
-                shown.append((title, []))
-            shown[row][1].append(drawn.image)
-        written += 1
-    if shown:
-        caption_grid(shown, side=max(64, min(sampler.resolution, 128))).save(out / "grid.png")
-    print(f"{written} pictures in {out}" + (f", the first ones together in {out / 'grid.png'}" if shown else ""))
+    source = _source(sampler, captions or [], file, embeddings)
+    each = (count or COUNT) if sampler.reads == "nothing" else samples_per_caption
+    drawn = draw_all(sampler, source, each, seed, batch_size, truncation)
+    written = _write_pictures(drawn, source, sampler, attention, out)
     if source.refused:
         print(f"{source.refused} captions refused", file=sys.stderr)
     return 1 if source.refused or not written else 0
+
+
+def _write_pictures(drawn: Iterable[Drawn], source: "_Source", sampler: Sampler, attention: bool, out: Path) -> int:
+    """One PNG a picture as it comes, then the grid of the first ones; returns how many pictures there are."""
+    out.mkdir(parents=True, exist_ok=True)
+    shown: list[tuple[str, list[Tensor]]] = []
+    written = 0
+    for one in drawn:
+        name, title, row, column = source.place(one)
+        to_pil(one.image).save(out / f"{name}.png")
+        if attention and one.attention:
+            words = sampler.words(one.caption or "")
+            attention_picture(one.image, words, one.attention[-1]).save(out / f"{name}_attention.png")
+        if row < GRID_ROWS and column < GRID_COLUMNS:
+            if row == len(shown):
+                shown.append((title, []))
+            shown[row][1].append(one.image)
+        written += 1
+    if shown:
+        caption_grid(shown, side=_side_in_grid(sampler)).save(out / "grid.png")
+    print(f"{written} pictures in {out}" + (f", the first ones together in {out / 'grid.png'}" if shown else ""))
+    return written
+
+
+def _side_in_grid(sampler: Sampler) -> int:
+    return max(64, min(sampler.resolution, 128))
 
 
 def _check_kind(sampler: Sampler, captions: bool, embeddings: Path | None, count: int | None) -> None:
@@ -191,6 +196,16 @@ class _NoText:
         return _Place(f"{drawn.number:05d}", f"from {drawn.number}", row, column)
 
 
+_Source = _Captions | _Embeddings | _NoText
+
+
+def _source(sampler: Sampler, captions: list[str], file: Path | None, embeddings: Path | None) -> _Source:
+    """What the generator reads, from where it was given."""
+    if sampler.reads == "nothing":
+        return _NoText()
+    return _Captions(sampler, _lines(captions, file)) if embeddings is None else _Embeddings(embeddings)
+
+
 def read_embeddings(path: Path) -> Float[Tensor, "rows text"]:
     """Sentence embeddings of an .npy file, one a row.
 
@@ -228,8 +243,11 @@ def _lines(captions: list[str], file: Path | None) -> Iterator[tuple[int, str]]:
         for caption in captions:
             yield from (sys.stdin if caption == "-" else [caption])
         if file is not None:
-            with file.open(encoding="utf-8-sig") as lines:
-                yield from lines
+            try:
+                with file.open(encoding="utf-8-sig") as lines:
+                    yield from lines
+            except UnicodeDecodeError as error:
+                raise InputError(f"{file} is not UTF-8 ({error}): save it as UTF-8") from error
 
     return ((number, text.strip()) for number, text in enumerate(texts(), 1) if text.strip())
 
@@ -239,12 +257,13 @@ def _interpolation(
 ) -> int:
     if len(captions) != 2:
         raise InputError(f'--interpolate takes two captions ("caption A" "caption B"), not {len(captions)}')
+    out.mkdir(parents=True, exist_ok=True)
     rows = []
     for number in range(samples):
         images = interpolate(sampler, captions[0], captions[1], steps, number, seed, truncation)
         for step, image in enumerate(images):
             to_pil(image).save(out / f"interpolation_{number:03d}_{step:03d}.png")
         rows.append((f"{captions[0]} -> {captions[1]}", list(images)))
-    caption_grid(rows, side=max(64, min(sampler.resolution, 128))).save(out / "interpolation.png")
+    caption_grid(rows, side=_side_in_grid(sampler)).save(out / "interpolation.png")
     print(f"{samples * steps} pictures in {out}, together in {out / 'interpolation.png'}")
     return 0

@@ -32,6 +32,7 @@ from attngan.data.sentence_embeddings import ImageEmbeddings, places_in_file
 from attngan.data.splits import held_out_for_validation
 from attngan.data.streaming import StreamLoader, StreamOrder
 from attngan.errors import InputError
+from attngan.pixels import centre_crop
 from attngan.records import CaptionBatch, ImageBatch, TextImageBatch
 from attngan.text.tokenizer import Tokenizer
 from attngan.text.vocabulary import Vocabulary, limit_words, no_captions, pad_captions
@@ -322,8 +323,7 @@ class TextImageDataModule(LightningDataModule):
                 pixels = dataset.pixels(index)
             else:
                 pixels = load_pixels(image.path if content is None else content, image.box, short)
-            top, left = (pixels.shape[0] - size) // 2, (pixels.shape[1] - size) // 2
-            return pixels[top : top + size, left : left + size]
+            return centre_crop(pixels, size)
 
         with ThreadPoolExecutor() as pool:  # Pillow lets go of Python's lock while it decodes and resizes
             files = dataset.files()

@@ -20,6 +20,7 @@ from attngan.data.images import UnusableImageError, load_pixels, shorter_side
 from attngan.data.sentence_embeddings import ImageEmbeddings
 from attngan.data.sources.shards import ShardStream
 from attngan.errors import InputError
+from attngan.pixels import centre_corner, from_uint8
 from attngan.records import CaptionedImage, ImageBatch
 from attngan.text.vocabulary import limit_words, no_captions, pad_captions
 
@@ -189,10 +190,10 @@ class CaptionedImageDataset(Dataset):
         )
 
     def _crop_and_flip(self, image: np.ndarray, rng: np.random.Generator) -> tuple[int, int, bool]:
-        spare_y, spare_x = image.shape[0] - self.image_size, image.shape[1] - self.image_size
+        height, width, size = *image.shape[:2], self.image_size
         if not self.augment:
-            return spare_y // 2, spare_x // 2, False
-        return int(rng.integers(spare_y + 1)), int(rng.integers(spare_x + 1)), bool(rng.integers(2))
+            return *centre_corner(height, width, size), False
+        return int(rng.integers(height - size + 1)), int(rng.integers(width - size + 1)), bool(rng.integers(2))
 
 
 def image_pyramid(pixels: UInt8[Tensor, "batch 3 size size"], stages: int) -> tuple[Float[Tensor, "batch 3 _ _"], ...]:
@@ -208,4 +209,4 @@ def image_pyramid(pixels: UInt8[Tensor, "batch 3 size size"], stages: int) -> tu
         source if stage == 0 else F.interpolate(source, size=size >> stage, mode="bilinear", antialias=True)
         for stage in reversed(range(stages))
     ]
-    return tuple(level.float().div_(127.5).sub_(1) for level in levels)  # every level is a tensor of its own
+    return tuple(map(from_uint8, levels))

@@ -10,7 +10,6 @@ file; an item costs one row.
 """
 
 import hashlib
-import os
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,6 +21,7 @@ from attngan.data.findings import Findings
 from attngan.data.published_pickles import read_published_pickle
 from attngan.data.sources.file_lists import read_file_list
 from attngan.errors import InputError, MissingFileError
+from attngan.files import replacing
 from attngan.records import CaptionedImage
 
 
@@ -150,11 +150,8 @@ def _from_pickle(path: Path) -> np.ndarray:
 
 def _keep(values: np.ndarray, kept: Path) -> None:
     """Never leaves half a file under this name."""
-    kept.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = kept.with_name(f"{kept.name}.{os.getpid()}.unfinished")
-    with unfinished.open("wb") as file:
+    with replacing(kept) as part, part.open("wb") as file:
         np.save(file, values, allow_pickle=False)
-    unfinished.replace(kept)
 
 
 def places_in_file(

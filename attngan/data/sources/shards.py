@@ -28,6 +28,7 @@ from typing import Any
 import numpy as np
 
 from attngan.errors import FileInTheWayError, InputError, MissingFileError
+from attngan.files import write_whole
 from attngan.records import CaptionedImage
 
 VERSION = 1
@@ -121,7 +122,7 @@ def write_shards(
             _write_shard(folder / name, members, start)
             index["splits"][split].append({"file": name, "images": len(members)})
     # last, so that half-written shards are never taken for whole ones
-    (folder / "index.json").write_text(json.dumps(index, indent=1))
+    write_whole(folder / "index.json", json.dumps(index, indent=1))
 
 
 def _description(image: CaptionedImage) -> dict[str, Any]:
@@ -224,7 +225,7 @@ def _fetched(images: list[CaptionedImage], stream: ShardStream, folder: Path) ->
         complete.unlink(missing_ok=True)
         for position, content in stream.in_order():
             (folder / f"{position:09}").write_bytes(content)
-        complete.write_text(state)
+        write_whole(complete, state)
     return [
         CaptionedImage(image.name, folder / f"{position:09}", image.captions, image.class_id, image.box)
         for position, image in enumerate(images)
