@@ -64,7 +64,7 @@ def trained_generator(checkpoint: Path) -> Generator:
     """The averaged generator of a checkpoint, to build on: StackGAN's second stage draws over its first one's images.
 
     Args:
-        checkpoint: Of `attngan train`, or a file of `attngan export`.
+        checkpoint: Checkpoint of `attngan train`, or file of `attngan export`.
     """
     contents = read_checkpoint(checkpoint)
     if not contents[ENTRY].get("generator"):

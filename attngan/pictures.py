@@ -70,7 +70,7 @@ def attention_picture(
     """The image, then for each word where it acted: bright where the word has weight; the strongest words are marked.
 
     Args:
-        image: In [-1, 1].
+        image: The image, in [-1, 1].
         words: The caption's words that the generator saw.
         attention: One map a word (padded ones are left out), weights over words at each place.
         side: Side of each map in the picture, in pixels.

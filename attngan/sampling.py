@@ -37,7 +37,7 @@ def sample_noise(
         numbers: Sample numbers, from 0.
         noise_dim: Length of the latent vector.
         condition_noise_dim: Length of the conditioning noise.
-        seed: Of the whole set of samples.
+        seed: Seed of the whole set of samples.
         truncation: The noise is drawn from a normal distribution cut off at plus or minus 2 (values beyond are drawn
             again) and multiplied by this, as DF-GAN's code does with 0.88; None for plain normal noise.
     """
@@ -59,10 +59,10 @@ class Sampler:
     """A generator and what it reads text with, ready to draw.
 
     Args:
-        generator: In eval mode; the moving average of a training run.
+        generator: The generator, in eval mode; the moving average of a training run.
         text_encoder: The DAMSM's; None where the generator reads precomputed sentence embeddings, or no text.
-        vocabulary: The text encoder's.
-        sha256: Of the file that all this came from.
+        vocabulary: Vocabulary of the text encoder.
+        sha256: SHA-256 of the file that all this came from.
         word_limit: Captions are cut after this many words.
     """
 
@@ -226,9 +226,9 @@ def draw_all(
     """Pictures of captions, one after another: caption by caption, sample 0, 1, ... of each; in constant memory.
 
     Args:
-        sampler: Draws.
+        sampler: The generator and what it reads text with.
         texts: Captions, or sentence embeddings, or one None for a generator that reads no text.
-        samples_per_text: Pictures of each.
+        samples_per_text: Pictures of each text.
         seed: The same seed gives the same pictures, whatever else is drawn.
         batch_size: Pictures drawn at once.
         truncation: Factor of noise that is cut off at plus or minus 2; None for plain normal noise.
@@ -292,7 +292,7 @@ def sample(
     """Images of captions, from Python.
 
     Args:
-        checkpoint: Of `attngan train` or `attngan export`.
+        checkpoint: Checkpoint of `attngan train`, or file of `attngan export`.
         captions: One or more; for a generator that reads precomputed sentence embeddings those, one a row; None for one
             that reads no text.
         samples_per_caption: Images of each caption; of a generator that reads no text: images.

@@ -55,14 +55,14 @@ def compare(
         images: Training images that each sees, counted over its epochs.
         out: Folder for runs, table and picture.
         source: Layout of the data set; by default as the recipe says.
-        seed: Of every training and every evaluation.
+        seed: Seed of every training and every evaluation.
         extractor: Feature extractor of the scores, as in `attngan evaluate`.
         scorer: DAMSM checkpoint that judges R-precision; by default the one that trained them, which flatters those
             that were trained to please it.
         colour_probe: File of a colour probe, where the data are generated birds: scores the colours as well.
         count: Images that each generator draws to be scored.
-        precision: In which all of them train, e.g. bf16-mixed; by default as their recipes say. Scores are computed in
-            float32.
+        precision: Precision in which all of them train, e.g. bf16-mixed; by default as their recipes say. Scores are
+            computed in float32.
         precision_recall: Also score precision, recall, density and coverage.
         columns: Captions in the picture.
         device: cpu, cuda ...; by default cuda where there is one.

@@ -23,7 +23,7 @@ def demo(out: Path = Path("demo"), minutes: float = 15.0, smoke: bool = False, s
         out: Folder for data, runs and the page; must be new or empty.
         minutes: How long it may take on two CPU cores. More makes better pictures: try 60.
         smoke: Only shows that everything works: a few steps, under two minutes; the pictures show nothing yet.
-        seed: Of birds and training.
+        seed: Seed of birds and training.
 
     Returns:
         The exit code.

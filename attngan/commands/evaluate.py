@@ -104,7 +104,7 @@ def evaluate(
         scorer: DAMSM checkpoint that judges R-precision. By default the one in the generator's checkpoint, which the
             generator was trained to please: better give one that it has never seen.
         clip: CLIP model of open_clip that judges as well, e.g. ViT-B-32-quickgelu (needs the clip extra).
-        clip_weights: File of its weights.
+        clip_weights: File of the CLIP model's weights.
         colour_probe: File of a colour probe (`attngan demo` writes one): scores the colours of generated birds as well.
         text_embeddings: For a generator that reads precomputed sentence embeddings: their file, as in training
             (data.text_embeddings).

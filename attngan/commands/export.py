@@ -12,7 +12,7 @@ def export(checkpoint: Path, out: Path) -> None:
     It holds no code and no optimiser states; `attngan sample` and `attngan evaluate` read it like a checkpoint.
 
     Args:
-        checkpoint: Of `attngan train`.
+        checkpoint: Checkpoint of `attngan train` to take the generator from.
         out: File to write, ending in .safetensors.
     """
     if out.suffix != ".safetensors":

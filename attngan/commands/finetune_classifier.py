@@ -62,7 +62,7 @@ def finetune_classifier(
         batch_size: Images a step.
         learning_rate: Largest step size of the whole network.
         name: Stands in the names of scores; by default data set, split, number of classes and trunk.
-        seed: Of held-out images, order and crops.
+        seed: Seed of held-out images, order and crops.
         device: cpu, cuda ...; by default cuda where there is one.
         progress: Show progress bars and the accuracy.
 

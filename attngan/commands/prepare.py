@@ -68,7 +68,7 @@ def prepare(
         cache_dir: Folder for the decoded images; null: where training will look for it.
         processes: How many processes decode; null: one a core.
         out: Folder for the report and the preview.
-        seed: Of the choice of the sixteen images.
+        seed: Seed of the choice of the sixteen images.
         shards: Folder to write WebDataset shards into, which training reads with source shards, also over a network.
         shard_images: Images in a shard; there should be several shards for every device and worker.
 

@@ -40,14 +40,14 @@ def sample(
     knows no word is refused by its number; the others are drawn.
 
     Args:
-        checkpoint: Of `attngan train` (last.ckpt), or a file of `attngan export`.
+        checkpoint: Generator to draw with: a checkpoint of `attngan train` (last.ckpt) or a file of `attngan export`.
         captions: The captions; "-" reads one a line from standard input. None for a generator that reads no text.
         file: Text file with one caption a line.
-        embeddings: For a generator that reads precomputed sentence embeddings: an .npy file of them, one a row.
-        count: For a generator that reads no text: how many pictures; by default 16.
+        embeddings: File (.npy) of sentence embeddings, one a row, for a generator that reads precomputed ones.
+        count: How many pictures to draw with a generator that reads no text; by default 16.
         out: Folder for the pictures.
         samples_per_caption: Pictures of each caption or embedding.
-        seed: Of the noise.
+        seed: Seed of the noise.
         attention: Also draw where each word acted.
         interpolate: Two captions; pictures on the way from one to the other are drawn with the same noise.
         steps: Pictures of an interpolation, both ends included.

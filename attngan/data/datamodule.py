@@ -76,10 +76,10 @@ class TextImageDataModule(LightningDataModule):
         workers: Processes that load batches; null: none where the CPU trains, up to four otherwise.
         cache_dir: Folder for the decoded images; null: a folder .attngan_cache in root, or in the user's cache folder
             where root cannot be written to.
-        seed: Of order, crops, flips and the choice of captions.
+        seed: Seed of order, crops, flips and the choice of captions.
         drop_last: Leave out the last images of a training epoch where they do not fill a batch.
         skip_bad: Leave out images that cannot be used (missing, damaged, without captions) instead of stopping.
-        shuffle_buffer: Of shards: how many images each device keeps (as files) to draw the next one from at random.
+        shuffle_buffer: For shards: how many images each device keeps (as files) to draw the next one from at random.
     """
 
     def __init__(

@@ -63,11 +63,11 @@ class CaptionedImageDataset(Dataset):
     Args:
         images: The split's images; a position in this list is an ``index`` everywhere else.
         pixels: Where their pixels are: the image cache, or shards that they are streamed from.
-        rows: Each image's position there.
-        captions: Their encoded captions; none of any image where there is no text.
+        rows: Position of each image in ``pixels``.
+        captions: Encoded captions of the images; none of any image where there is no text.
         image_size: Side of the square crops, in pixels.
         words: How many words of a caption are kept.
-        seed: Of augmentation and caption choice.
+        seed: Seed of augmentation and caption choice.
         augment: Random crop and flip; else the centre crop.
         random_words: Longer captions keep a random ordered subset of their words; else the first ones.
         random_caption: Another caption each time; else the first. None: as `augment` says.

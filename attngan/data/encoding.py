@@ -21,8 +21,8 @@ class UsableImage(NamedTuple):
     """An image that can be trained on.
 
     Args:
-        image: As the source gives it.
-        row: Its position in the split as the source gives it, which is that of its pixels in the cache.
+        image: The image as the source gives it.
+        row: Position of the image in the split as the source gives it, which is that of its pixels in the cache.
         captions: The word ids of each caption that is used.
         numbers: Which of the image's own captions these are.
         place: Where its precomputed embeddings are in their file; -1 where there are none.
@@ -59,7 +59,7 @@ def vocabulary_of(
     Args:
         tokens: The words of the captions of all splits.
         training: Which splits' captions make it; a published one has the words of the test captions too.
-        tokenizer: What split them.
+        tokenizer: The tokenizer that split the captions.
         min_count: How often a word must occur.
     """
     if tokenizer.name == "published":
@@ -108,12 +108,12 @@ def usable_images(
     """The images with pixels and with at least one caption that the vocabulary can encode.
 
     Args:
-        images: Of one split.
+        images: Images of one split.
         undecodable: Positions of those without pixels.
-        tokens: The words of their captions.
-        vocabulary: What encodes them.
+        tokens: Words of the images' captions.
+        vocabulary: The vocabulary that encodes them.
         findings: Takes images and captions without a known word.
-        captions: Whether an image needs any.
+        captions: Whether an image needs a caption to be usable.
     """
     usable = []
     for row, (image, own) in enumerate(zip(images, tokens, strict=True)):

@@ -146,7 +146,7 @@ def open_or_build(
 
     Args:
         path: The cache file; what is stale there is replaced.
-        images: In the order of the cache's positions.
+        images: The images, in the order of the cache's positions.
         short: Shorter side of what is kept, in pixels.
         processes: How many decode; None: one a core.
         progress: Called with the number of images done while it is built.

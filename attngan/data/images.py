@@ -27,8 +27,8 @@ def crop_rectangle(box: tuple[float, ...] | None, width: int, height: int) -> tu
 
     Args:
         box: Bounding box ``(x, y, width, height)`` of the object; None keeps everything.
-        width: Of the image.
-        height: Of the image.
+        width: Width of the image in pixels.
+        height: Height of the image in pixels.
 
     Returns:
         The square of 1.5 times the box's longer side around its centre, clipped to the image (so not square at the

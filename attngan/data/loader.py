@@ -60,7 +60,7 @@ class EpochOrder:
         batch_size: Images a batch on one device.
         shuffle: A new order each epoch; else in order, and always epoch 0, so that it is the same every time.
         drop_last: Leaves out the last images where they do not fill a batch on every device.
-        seed: Of the order.
+        seed: Seed of the order.
         rank: Which of the devices this is.
         world: How many devices there are.
     """

@@ -22,7 +22,7 @@ def preview(images: Sequence[CaptionedImage], columns: int = 4) -> Image.Image:
     The crop is what validation and test see; training sees crops of the same size around it.
 
     Args:
-        images: Usable ones.
+        images: Images that can be used.
         columns: Images a row.
     """
     height = _TOP + _SIDE + 10 + (_LINES * _LINE + 6 if any(image.captions for image in images) else 0)

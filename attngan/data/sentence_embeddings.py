@@ -68,7 +68,7 @@ class ImageEmbeddings:
     """The embeddings of the captions of many images.
 
     Args:
-        file: Where they are.
+        file: The file of the embeddings.
         images: Each image's place in the file.
         captions: Each used caption's number among its image's own, of all images one after the other.
         first: Where each image's captions start in `captions`.
@@ -92,7 +92,7 @@ def open_embeddings_of(
     """The embeddings of every split.
 
     Args:
-        splits: Their names.
+        splits: Names of the splits.
         root: The data set.
         pattern: The files' path within it, or their absolute path; ``{split}`` stands for the split's name.
         scratch: Where the content of pickles is kept.
@@ -165,7 +165,7 @@ def places_in_file(
     Args:
         file: The split's embeddings.
         root: The data set.
-        split: Which one.
+        split: Name of the split.
         images: The split's images as the source gives them.
         used: How many captions of an image are used.
         findings: Takes the images whose captions and embeddings are not the same number.

@@ -29,7 +29,7 @@ class StreamOrder:
     Args:
         images_of_shards: How many images of each shard are used.
         batch_size: Images a batch on one device.
-        seed: Of the order.
+        seed: Seed of the order.
         rank: Which of the devices this is.
         world: How many devices there are.
         buffer: How many images a device keeps to draw the next one from at random.
@@ -101,7 +101,7 @@ class StreamedBatches(IterableDataset):
         stream: The shards.
         order: Shared with the loader; read when a pass starts.
         part: Which of the parts that the lanes are dealt to this one is.
-        parts: How many there are.
+        parts: How many parts there are.
     """
 
     def __init__(
@@ -167,8 +167,8 @@ class StreamLoader:
 
     Args:
         dataset: The split.
-        stream: Its shards.
-        order: Of the lanes.
+        stream: Shards of the split.
+        order: Order of the lanes.
         workers: Processes that load; 0 loads in this one.
     """
 

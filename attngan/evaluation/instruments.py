@@ -81,7 +81,7 @@ def choose_metrics(
 
     Args:
         asked: What the user named; None for the usual ones.
-        usual: Of the protocol, or of the command.
+        usual: What the protocol or the command uses.
         wishes: A CLIP model or a colour probe among them asks for its scores.
         text: Whether the images have captions at all.
 

@@ -59,7 +59,7 @@ def measure(
 
     Args:
         tools: Those instruments.
-        naming: Of the scores.
+        naming: How the scores are named.
         said: What they said of the images.
         captions: Position of each image's caption in the split, where it is known.
         real: The split.

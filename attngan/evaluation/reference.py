@@ -139,7 +139,7 @@ def look_at_reference(
         looks: Observers.
         networks: What identifies them.
         batch: Images in a last batch smaller than this are dropped.
-        folder: Of the cache.
+        folder: Folder of the cache.
         progress: Told the number of images looked at.
         stale: Told why the cache is refused.
         device: Where the observers are.

@@ -72,7 +72,7 @@ def write_report(
     """Writes the page.
 
     Args:
-        path: Of the HTML file.
+        path: The HTML file.
         result: What scores.json holds.
         measured: Scores and what they saw of single images.
         real: The split.

@@ -27,7 +27,7 @@ class Split:
 
     Args:
         images: As the data set yields them.
-        fingerprint: Of the image files and their preparation.
+        fingerprint: Changes with the image files and their preparation.
         crops: Centre crops of all real images from a position on, in batches.
         description: For the JSON.
         random_crop: Position and seed to a random crop, flipped or not, height x width x 3; None where the images come
@@ -35,7 +35,7 @@ class Split:
         cache: Folder for what is computed of the real images.
         embedded: Positions of the captions that have precomputed sentence embeddings.
         embeddings: Those of some positions, one a row; None where there are no such embeddings.
-        embeddings_sha256: Of all of them.
+        embeddings_sha256: SHA-256 of the file of all embeddings.
     """
 
     images: list[CaptionedImage]
@@ -184,7 +184,7 @@ class DrawnImages:
         split: Its captions are used equally often, to within one, in an order that the seed decides; a generator that
             reads no text uses none.
         count: How many are drawn.
-        seed: Of noise and order.
+        seed: Seed of noise and order.
         truncation: Factor of noise that is cut off at plus or minus 2; None for plain normal noise.
         folder: Where to write them as PNG; None to keep none.
         images_per_caption: So many images of each caption, one after the other; ``count`` counts captions then.

@@ -86,8 +86,8 @@ def fid_scores(
 
     Args:
         name: Metric to the score's name.
-        features: Of the drawn images.
-        statistics: Of the real images.
+        features: Features of the drawn images.
+        statistics: Statistics of the real images.
         real: Features of the real images, where they are at hand.
         infinity: Also extrapolate to endlessly many drawn images.
         seed: Decides halves and extrapolation.
@@ -163,7 +163,7 @@ def caption_scores(
     """R-precision of drawn images; beside it that of the real ones, and that of the drawn ones with shuffled captions.
 
     Args:
-        name: Of the score.
+        name: Name of the score.
         split: Captions and classes.
         known: Positions of the captions that the scorer can read.
         embeddings: Their places in the joint embedding.
@@ -212,7 +212,7 @@ def colour_scores(
     """Colour truth of drawn images; beside it that of the real ones, and that of the drawn ones with other captions.
 
     Args:
-        name: Of the score.
+        name: Name of the score.
         split: Captions, owners and classes.
         drawn: Colours that the probe saw in the drawn images.
         captions: Position of each drawn image's caption in the split.

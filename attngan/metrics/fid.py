@@ -79,8 +79,8 @@ def fid_infinity(
     The bias of the reference's own number of images stays.
 
     Args:
-        features: Of the drawn images.
-        reference: Of the real images.
+        features: Features of the drawn images.
+        reference: Features of the real images.
         points: Numbers of images between half and all of them, evenly spaced in 1 / n.
         seed: Decides which images each point takes.
 

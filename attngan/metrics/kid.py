@@ -29,8 +29,8 @@ def kid(
     seed (its own is 2020), drawn by numpy's frozen generator.
 
     Args:
-        features: Of the drawn images.
-        reference: Of the real images.
+        features: Features of the drawn images.
+        reference: Features of the real images.
         subsets: How many subsets.
         subset_size: Images of either side in a subset; half of the smaller side where that has no more than these: all
             of it in every subset would leave no spread to tell an error from.

@@ -34,7 +34,7 @@ class ConcatFusion(Fusion):
     Args:
         width: Channels of the features.
         condition_dim: Length of the condition.
-        activation: Of the joint convolution.
+        activation: Activation after the joint convolution.
     """
 
     attends = False

@@ -102,7 +102,7 @@ def train_probe(
         batch_size: Images in a step.
         more_birds: Birds of random colours to draw for training, in memory only.
         bf16: Whether to compute in bfloat16, about twice as fast on processors that have instructions for it.
-        seed: Of weights, order, augmentation and the birds of random colours.
+        seed: Seed of weights, order, augmentation and the birds of random colours.
         progress: Whether to show a progress bar.
 
     Returns:
@@ -275,7 +275,7 @@ def captions_of_other_classes(captions: Sequence[Sequence[str]], classes: Sequen
     Args:
         captions: The captions of each image.
         classes: The class of each image; at least two different ones.
-        seed: Of the choice.
+        seed: Seed of the choice.
     """
     if len(set(classes)) < 2:
         raise InputError("captions of other classes need images of at least two classes")

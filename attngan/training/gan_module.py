@@ -68,7 +68,7 @@ class GANModule(LightningModule):
         wrong_pairs: Which captions stand as wrong ones: "other class", or "published" (the next one of the batch,
             sorted by length, whatever its class).
         r1: Weight of the gradient penalty on real images (Mescheder et al. 2018), 0 as published.
-        r1_every: That penalty is computed at every so many steps, with so many times the weight.
+        r1_every: The R1 penalty is computed at every so many steps, with so many times the weight.
         augment: Largest shift of the images that the discriminators see, as a part of their side: the same kind for
             real and generated ones (Zhao et al. 2020), 0 as published.
         compile: Compile the networks with torch.compile: a slow start, then faster steps. The discriminators are left

@@ -43,7 +43,7 @@ class ShardStream:
 
     Args:
         root: Folder or address that they lie in.
-        files: Their names, in order.
+        files: Names of the shards, in order.
         starts: Position in the split of each shard's first image, and the number of images.
     """
 

@@ -10,7 +10,7 @@ class Budget(Callback):
     """Ends the training after so many minutes or images; the checkpoint is written as at any end.
 
     Args:
-        minutes: Of training, those before an interruption included; None for no limit.
+        minutes: Minutes of training, those before an interruption included; None for no limit.
         images: Training images, counted over epochs; None for no limit.
     """
 
