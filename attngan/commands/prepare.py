@@ -166,7 +166,7 @@ class _Words:
 
     vocabulary: Vocabulary
     lengths: dict[str, list[int]]
-    unknown: Counter
+    unknown: Counter[str]
     test_words: int
 
     @classmethod

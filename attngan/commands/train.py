@@ -1,5 +1,6 @@
 """``attngan pretrain`` and ``attngan train``: a YAML recipe to a finished run. A YAML key is a constructor argument."""
 
+import importlib.util
 import json
 import logging
 import sys
@@ -8,13 +9,14 @@ from pathlib import Path
 from typing import Any, Literal
 
 import torch
+from lightning_fabric.utilities.exceptions import MisconfigurationException
 from pytorch_lightning import LightningModule
 from pytorch_lightning.cli import LightningArgumentParser, LightningCLI
 
 from attngan.checkpoint import open_checkpoint
 from attngan.commands.renamed_keys import refuse_renamed_keys
 from attngan.data.datamodule import TextImageDataModule
-from attngan.errors import FileInTheWayError, InputError, MissingFileError
+from attngan.errors import FileInTheWayError, InputError, MissingFileError, MissingPackageError
 from attngan.training.callbacks import Budget, KeepLast, ProgressLines, RandomState, RunCheckpoints, RunProgressBar
 from attngan.training.damsm_module import DAMSMModule
 from attngan.training.gan_module import GANModule
@@ -86,7 +88,10 @@ class RecipeCLI(LightningCLI):
         kwargs["logger"] = self._logger()
         bar = RunProgressBar() if self.config.trainer.enable_progress_bar else ProgressLines()
         self.trainer_defaults["callbacks"] = [bar, RandomState()]
-        return super().instantiate_trainer(**kwargs)
+        try:
+            return super().instantiate_trainer(**kwargs)
+        except (MisconfigurationException, ValueError) as error:  # nothing but what `trainer:` says is at work here
+            raise InputError(f"trainer: {error}") from error
 
     def _logger(self) -> Any:
         name = self.config.logger
@@ -95,6 +100,8 @@ class RecipeCLI(LightningCLI):
         if name == "wandb":
             from pytorch_lightning.loggers import WandbLogger
 
+            if importlib.util.find_spec("wandb") is None:
+                raise MissingPackageError("--logger wandb needs an extra: pip install 'attngan[wandb]'")
             return WandbLogger(name=self.run_dir.name, save_dir=str(self.run_dir))
         from pytorch_lightning.loggers import TensorBoardLogger
 

@@ -10,8 +10,8 @@ from typing import Any, Literal
 import numpy as np
 import torch
 from jaxtyping import Float, Int, UInt8
+from lightning_utilities.core.rank_zero import rank_zero_warn
 from pytorch_lightning import LightningDataModule
-from pytorch_lightning.utilities.rank_zero import rank_zero_warn
 from torch import Tensor
 
 from attngan.data.dataset import CaptionedImageDataset, EncodedCaptions, image_pyramid

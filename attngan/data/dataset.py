@@ -54,10 +54,11 @@ class EncodedCaptions:
     def caption(self, image: int, number: int) -> list[int]:
         """The word ids of one of the image's captions."""
         caption = self.first[image] + number
-        return self.ids[self.starts[caption] : self.starts[caption + 1]].tolist()
+        ids: list[int] = self.ids[self.starts[caption] : self.starts[caption + 1]].tolist()
+        return ids
 
 
-class CaptionedImageDataset(Dataset):
+class CaptionedImageDataset(Dataset[ImageBatch]):
     """The images of one split as batches of augmented uint8 crops with one caption each.
 
     Args:

@@ -67,7 +67,7 @@ class ImageCache:
     @property
     def fingerprint(self) -> str:
         """What the cache was made of."""
-        return self.header["fingerprint"]
+        return str(self.header["fingerprint"])
 
     def __len__(self) -> int:
         return len(self.table)

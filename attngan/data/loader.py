@@ -10,7 +10,7 @@ from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 import torch
-from pytorch_lightning.utilities.rank_zero import rank_zero_warn
+from lightning_utilities.core.rank_zero import rank_zero_warn
 from torch.utils.data import DataLoader, Dataset
 
 from attngan.data.dataset import CaptionedImageDataset
@@ -176,7 +176,7 @@ class EpochLoader:
             )
 
 
-def torch_loader(dataset: Dataset, workers: int, order: EpochOrder | None = None) -> DataLoader:
+def torch_loader(dataset: Dataset[ImageBatch], workers: int, order: EpochOrder | None = None) -> DataLoader[ImageBatch]:
     """A torch loader whose items are whole batches already.
 
     Args:

@@ -42,7 +42,7 @@ class _Dtype:
             raise pickle.UnpicklingError(f"an array of {spec!r} is not admitted, only numbers and text")
         self.value = dtype
 
-    def __setstate__(self, state: tuple) -> None:
+    def __setstate__(self, state: tuple[Any, ...]) -> None:
         self.value = self.value.newbyteorder(state[1])  # the rest of the state is what would be dangerous
 
 
@@ -52,7 +52,7 @@ class _Array:
     def __init__(self, *_reconstruct_arguments: Any) -> None:
         self.value = np.zeros(0)
 
-    def __setstate__(self, state: tuple) -> None:
+    def __setstate__(self, state: tuple[Any, ...]) -> None:
         _version, shape, dtype, is_fortran, raw = state
         flat = np.frombuffer(_bytes(raw), dtype.value)
         self.value = flat.reshape(shape, order="F" if is_fortran else "C").copy()

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from pytorch_lightning.utilities.rank_zero import rank_zero_only
+from lightning_utilities.core.rank_zero import rank_zero_only
 
 from attngan.data.findings import Findings
 from attngan.data.image_cache import ImageCache, cache_folder, cache_path, open_or_build

@@ -93,7 +93,7 @@ class StreamOrder:
         return rounds[: self._length]
 
 
-class StreamedBatches(IterableDataset):
+class StreamedBatches(IterableDataset[ImageBatch]):
     """The batches of some of this device's lanes, in the order of the turns.
 
     Args:
@@ -176,7 +176,7 @@ class StreamLoader:
         self.order = order
         parts = max(1, min(workers, order.lanes))
         batches = [StreamedBatches(dataset, stream, order, part, parts) for part in range(parts)]
-        self.parts: list[DataLoader] = [torch_loader(own, min(workers, 1)) for own in batches]
+        self.parts: list[DataLoader[ImageBatch]] = [torch_loader(own, min(workers, 1)) for own in batches]
         self._iterator: Any = None  # no worker outlives its epoch, so there is none that a trainer has to stop
 
     def __iter__(self) -> Iterator[ImageBatch]:

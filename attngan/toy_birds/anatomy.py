@@ -233,7 +233,9 @@ def _head(
 
     def at(*points: Point) -> Points:
         x, y = np.array(points).T * radius
-        return middle + np.stack([x * math.cos(nod) - y * math.sin(nod), x * math.sin(nod) + y * math.cos(nod)], 1)
+        turned = np.stack([x * math.cos(nod) - y * math.sin(nod), x * math.sin(nod) + y * math.cos(nod)], 1)
+        of_bird: Points = middle + turned
+        return of_bird
 
     long = {"short": 0.50, "medium": 0.75, "long": 1.10}[bird.bill_length] * dice.uniform(0.93, 1.07)
     tip, half = (

@@ -40,7 +40,7 @@ def read_coco(
     path = _annotation_file(root, split, year)
     entries, annotations = _parse(path)
     with collecting(findings) as findings:
-        images_by_id: dict[Any, dict] = {}
+        images_by_id: dict[Any, dict[str, Any]] = {}
         for entry in entries:
             if entry["id"] in images_by_id:
                 findings.add_bad("duplicate id", f"{path}: image id {entry['id']} ({entry['file_name']}) given twice")
@@ -81,7 +81,7 @@ def _annotation_file(root: Path, split: str, year: int | None) -> Path:
     return found[0]
 
 
-def _parse(path: Path) -> tuple[list[dict], list[dict]]:
+def _parse(path: Path) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
     try:
         content = json.loads(path.read_text(encoding="utf-8-sig"))
         entries, annotations = content["images"], content["annotations"]
@@ -98,7 +98,7 @@ def _parse(path: Path) -> tuple[list[dict], list[dict]]:
 
 
 def _captions_by_image(
-    path: Path, annotations: list[dict], images: dict[Any, dict], findings: Findings
+    path: Path, annotations: list[dict[str, Any]], images: dict[Any, dict[str, Any]], findings: Findings
 ) -> dict[Any, list[str]]:
     captions: dict[Any, list[str]] = defaultdict(list)
     seen: set[Any] = set()
@@ -117,7 +117,7 @@ def _captions_by_image(
     return captions
 
 
-def _image_folder(root: Path, path: Path, entries: list[dict]) -> Path:
+def _image_folder(root: Path, path: Path, entries: list[dict[str, Any]]) -> Path:
     """Where the split's images lie: ``train2017/`` or ``images/train2017/`` if such a folder is there.
 
     Else ``images/`` or whichever folder holds most of them. One folder, never several: another split may have files of

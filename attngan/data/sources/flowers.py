@@ -170,7 +170,7 @@ def _whole_numbers(path: Path, key: str) -> np.ndarray:
             raise ValueError(f"{key} holds other things than whole numbers")
     except Exception as error:  # a damaged file can make the reader raise anything
         raise InputError(f"{path}: not a MATLAB file with {key}: {error}") from error
-    return values.astype(np.int64)
+    return np.asarray(values, dtype=np.int64)
 
 
 def _stem(number: int) -> str:

@@ -42,7 +42,7 @@ class _Entry:
     label: Any = None
     box: tuple[float, float, float, float] | None = None
     split: str | None = None
-    rows: set[tuple] = field(default_factory=set)
+    rows: set[tuple[object, ...]] = field(default_factory=set)
 
 
 def read_folder(
