@@ -18,6 +18,7 @@ ROOMS = [
     "device.py",
     "records.py",
     "pictures.py",
+    "pages",
     "metrics",
     "text",
     "data",

@@ -15,8 +15,9 @@ from jaxtyping import Float, UInt8
 from torch import Tensor
 
 from attngan.checkpoint import file_sha256
+from attngan.errors import InputError
 from attngan.evaluation.image_files import ImageFiles, caption_in_name, drawn_name, write_images
-from attngan.pictures import to_uint8
+from attngan.pixels import centre_crop, to_uint8
 from attngan.records import CaptionedImage
 from attngan.sampling import Sampler
 
@@ -99,7 +100,7 @@ def split_of(data: Any, split: str) -> Split:
 
     def crops(start: int) -> Iterator[Tensor]:
         pixels = dataset.all_pixels(start)
-        while batch := [_centre(image, size) for image in itertools.islice(pixels, 64)]:
+        while batch := [centre_crop(image, size) for image in itertools.islice(pixels, 64)]:
             yield torch.from_numpy(np.stack(batch)).permute(0, 3, 1, 2)
 
     def random_crop(index: int, seed: tuple[int, ...]) -> np.ndarray:
@@ -125,11 +126,6 @@ def split_of(data: Any, split: str) -> Split:
         embeddings if places else None,
         file_sha256(dataset.embeddings.file.mapped) if places else None,
     )
-
-
-def _centre(pixels: np.ndarray, size: int) -> np.ndarray:
-    top, left = ((side - size) // 2 for side in pixels.shape[:2])
-    return pixels[top : top + size, left : left + size]
 
 
 def _fingerprint(dataset: Any, size: int) -> str:
@@ -165,7 +161,7 @@ def _embedded_captions(dataset: Any) -> dict[int, tuple[int, int]]:
 
 
 @runtime_checkable
-class Subject(Protocol):
+class ScoredImages(Protocol):
     """Images to be scored, each of which may have a caption of the split (its position there)."""
 
     captions: list[int] | None
@@ -190,7 +186,7 @@ class DrawnImages:
         images_per_caption: So many images of each caption, one after the other; ``count`` counts captions then.
 
     Raises:
-        ValueError: The generator can read none of the captions, or ``folder`` holds other images.
+        InputError: The generator can read none of the captions, or ``folder`` holds other images.
     """
 
     def __init__(
@@ -265,14 +261,14 @@ def _readable(sampler: Sampler, split: Split) -> list[int]:
         return []
     if sampler.reads == "embeddings":
         if split.embeddings is None:
-            raise ValueError(
+            raise InputError(
                 "this generator reads precomputed sentence embeddings: give their file with --text_embeddings, as in "
                 "training (data.text_embeddings)"
             )
         return list(split.embedded)
     known = [i for i, text in enumerate(split.captions) if sampler.knows(text)]
     if not known:
-        raise ValueError("the generator's vocabulary knows no word of any caption of the data set")
+        raise InputError("the generator's vocabulary knows no word of any caption of the data set")
     return known
 
 
@@ -281,7 +277,7 @@ def _claim(folder: Path, description: dict[str, Any]) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     note, told = folder / "drawn.json", json.dumps(description, indent=1)
     if note.is_file() and note.read_text(encoding="utf-8") != told:
-        raise ValueError(f"{folder} holds images of another drawing (see {note}): name another --out, or remove them")
+        raise InputError(f"{folder} holds images of another drawing (see {note}): name another --out, or remove them")
     note.write_text(told, encoding="utf-8")
 
 

@@ -8,6 +8,9 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from attngan.errors import InputError
+from attngan.metrics.declaration import Measurement, TooFewImagesError, Value, metric
+
 
 class GaussianStatistics(NamedTuple):
     """Mean and covariance (divided by n - 1) of features, in float64, and how many they are of."""
@@ -28,13 +31,13 @@ def gaussian_statistics(features: Float[Tensor, "images features"], chunk: int =
     """Mean and covariance, in two passes (a one-pass sum of squares loses digits).
 
     Raises:
-        ValueError: Fewer than two images, or features that are not finite.
+        InputError: Fewer than two images, or features that are not finite.
     """
     count = len(features)
     if count < 2:
-        raise ValueError(f"a covariance needs at least two images, got {count}")
+        raise TooFewImagesError(f"a covariance needs at least two images, got {count}")
     if not torch.isfinite(features).all():
-        raise ValueError("features are not finite")
+        raise InputError("features are not finite")
     parts = range(0, count, chunk)
     mean = torch.stack([features[i : i + chunk].double().sum(0) for i in parts]).sum(0) / count
     covariance = features.new_zeros(features.shape[1], features.shape[1], dtype=torch.float64)
@@ -51,24 +54,25 @@ def fid(a: GaussianStatistics, b: GaussianStatistics) -> float:
     covariances (fewer images than features), where a matrix square root needs an epsilon on the diagonal.
 
     Raises:
-        ValueError: Features of different length.
+        InputError: Features of different length.
     """
     if a.mean.shape != b.mean.shape:
-        raise ValueError(f"features of length {len(a.mean)} and of length {len(b.mean)} cannot be compared")
+        raise InputError(f"features of length {len(a.mean)} and of length {len(b.mean)} cannot be compared")
     return _fid(a, _root(a.covariance), b, _root(b.covariance))
 
 
 def _fid(a: GaussianStatistics, a_root: Tensor, b: GaussianStatistics, b_root: Tensor) -> float:
     overlap = torch.linalg.svdvals(a_root.T @ b_root).sum()
     traces = a.covariance.trace() + b.covariance.trace()
-    return ((a.mean - b.mean).square().sum() + traces - 2 * overlap).item()
+    return float((a.mean - b.mean).square().sum() + traces - 2 * overlap)
 
 
 def _root(covariance: Tensor) -> Tensor:
     """F with F F^T = covariance, only as many columns as it has rank."""
     values, vectors = torch.linalg.eigh(covariance)
     kept = values > values[-1].clamp_min(0) * len(values) * torch.finfo(torch.float64).eps
-    return vectors[:, kept] * values[kept].sqrt()
+    root: Tensor = vectors[:, kept] * values[kept].sqrt()
+    return root
 
 
 def fid_infinity(
@@ -85,11 +89,11 @@ def fid_infinity(
         seed: Decides which images each point takes.
 
     Raises:
-        ValueError: Fewer than 100 images.
+        InputError: Fewer than 100 images.
     """
     count = len(features)
     if count < 100:
-        raise ValueError(f"an extrapolation of FID needs at least 100 images, got {count}")
+        raise TooFewImagesError(f"an extrapolation of FID needs at least 100 images, got {count}")
     inverse = np.linspace(1 / count, 2 / count, points)
     root = _root(reference.covariance)
     rng = np.random.default_rng(seed)
@@ -101,3 +105,33 @@ def fid_infinity(
     (slope, intercept), covariance = np.polyfit(inverse, values, 1, cov=True)
     del slope
     return FIDInfinity(float(intercept), float(np.sqrt(covariance[1, 1])))
+
+
+@metric(
+    "fid",
+    label="FID",
+    better="smaller",
+    needs={"reference"},
+    beside=("halves",),
+    help="Fréchet Inception Distance to the real images",
+)
+def fid_score(features: Float[Tensor, "images features"], statistics: GaussianStatistics) -> float:
+    """FID of images to the Gaussian of the real ones."""
+    return fid(gaussian_statistics(features), statistics)
+
+
+@metric(
+    "fid_infinity",
+    label="FID at infinity",
+    better="smaller",
+    needs={"reference"},
+    implies=("fid",),
+    help="FID extrapolated to endlessly many images",
+)
+def fid_infinity_score(
+    features: Float[Tensor, "images features"], statistics: GaussianStatistics, seed: int
+) -> Measurement:
+    """FID without the bias of the number of drawn images."""
+    limit = fid_infinity(features, statistics, seed=seed)
+    over = "10 numbers of images (standard error)"
+    return Measurement([Value("fid_infinity", limit.value, limit.error, over)])
