@@ -9,6 +9,8 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from attngan.errors import MissingFileError
+
 #: Of the generator that ships: the file in ``checkpoints/``, the only weights there; beside it lies its card.
 SHIPPED = "cub_64.safetensors"
 #: How names of checkpoints end: ours, exported ones, and published files (which are refused with what to do).
@@ -25,7 +27,7 @@ def recipe(name: str) -> Path:
     """The path of a recipe, e.g. ``toy/damsm.yaml``.
 
     Raises:
-        FileNotFoundError: It is nowhere; says where it was looked for.
+        MissingFileError: It is nowhere; says where it was looked for.
     """
     return _find(Path("configs") / name, f"no recipe {name}")
 
@@ -34,7 +36,7 @@ def shipped_generator() -> Path:
     """The generator that draws where no checkpoint is named.
 
     Raises:
-        FileNotFoundError: It is nowhere; says where it was looked for, and what to do without it.
+        MissingFileError: It is nowhere; says where it was looked for, and what to do without it.
     """
     return _find(
         Path("checkpoints") / SHIPPED,
@@ -64,4 +66,4 @@ def _find(place: Path, missing: str) -> Path:
     for folder in folders:
         if (folder / place).is_file():
             return folder / place
-    raise FileNotFoundError(f"{missing} in {' or '.join(str((folder / place).parent) for folder in folders)}")
+    raise MissingFileError(f"{missing} in {' or '.join(str((folder / place).parent) for folder in folders)}")

@@ -8,7 +8,9 @@ import torch
 from attngan.training.precision import MeasuredPrecision, fastest_precision
 
 
-@pytest.mark.parametrize(("float32", "bf16", "chosen"), [(10, 5, "bf16-mixed"), (5, 10, "32-true"), (10, 9.8, "32-true")])
+@pytest.mark.parametrize(
+    ("float32", "bf16", "chosen"), [(10, 5, "bf16-mixed"), (5, 10, "32-true"), (10, 9.8, "32-true")]
+)
 def test_bfloat16_is_chosen_where_it_is_clearly_faster(float32, bf16, chosen):
     measured = MeasuredPrecision(float32, bf16)
     assert measured.trainer == chosen
