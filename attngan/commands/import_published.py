@@ -1,40 +1,51 @@
-"""Files of the published AttnGAN code as one checkpoint of attngan: to sample, evaluate and train with."""
+"""Files of the published code of the family as one checkpoint of attngan: to sample, evaluate and train with."""
 
 from pathlib import Path
 from typing import Any
 
 import torch
+from torch import nn
 
 from attngan.checkpoint import ENTRY, write_safetensors
 from attngan.data.published_pickles import published_vocabulary
 from attngan.networks.attention import PaddingMask
 from attngan.networks.damsm import DAMSM
 from attngan.networks.description import describe
+from attngan.networks.generator import Generator
 from attngan.networks.published import (
-    load_published_generator,
+    PublishedNetwork,
+    in_file,
     load_published_image_encoder,
     load_published_text_encoder,
+    published_generator,
+    read_published,
 )
+from attngan.networks.text_encoder import TextEncoder
+from attngan.text.vocabulary import Vocabulary
 
 
 def import_published(
     generator: Path,
-    text_encoder: Path,
-    captions_pickle: Path,
     out: Path,
+    text_encoder: Path | None = None,
+    captions_pickle: Path | None = None,
     image_encoder: Path | None = None,
     word_limit: int = 25,
     padding_mask: PaddingMask = "own",
 ) -> None:
     """Writes published files as one checkpoint that `attngan sample`, `evaluate` and `export` read.
 
-    The published files are read as weights only, and the pickle by a reader that runs none of its code.
+    Reads generators of AttnGAN, AttnDCGAN, DM-GAN, DF-GAN, StackGAN (both stages) and StackGAN++, and says which it
+    found. The files are read as weights only, and the pickle by a reader that runs none of its code.
 
     Args:
-        generator: netG_epoch_*.pth, of AttnGAN or AttnDCGAN; the published code saves the moving average.
-        text_encoder: text_encoder*.pth, which the generator was trained with.
-        captions_pickle: The captions.pickle of the published metadata: its vocabulary is the text encoder's.
+        generator: The generator's file, as the authors' code saves it (netG_*.pth, state_epoch_*.pth); that of AttnGAN
+            holds the moving average. Names before which torch.compile or DataParallel
+            put theirs are understood, and weights that lie within entries "state_dict", "model" or "netG".
         out: File to write: .ckpt or .safetensors.
+        text_encoder: text_encoder*.pth, which the generator was trained with. Leave it out for a generator that reads
+            precomputed sentence embeddings (StackGAN, StackGAN++) or no text.
+        captions_pickle: The captions.pickle of the published metadata: its vocabulary is the text encoder's.
         image_encoder: image_encoder*.pth, the text encoder's other half. With it the file also stands for the DAMSM:
             for R-precision (evaluate --scorer) and for training another generator (--model.damsm).
         word_limit: Captions are cut after so many words: 25 for CUB, 20 for COCO.
@@ -47,31 +58,37 @@ def import_published(
     """
     if out.suffix not in (".ckpt", ".safetensors"):
         raise ValueError(f"{out}: the checkpoint's name ends in .ckpt or .safetensors")
-    for path in (generator, text_encoder, captions_pickle, *([] if image_encoder is None else [image_encoder])):
-        if not path.is_file():
+    for path in (generator, text_encoder, captions_pickle, image_encoder):
+        if path is not None and not path.is_file():
             raise FileNotFoundError(f"there is no {path.resolve()}")
-    network, encoder = load_published_generator(generator, padding_mask), load_published_text_encoder(text_encoder)
-    if encoder.embed_dim != network.embed_dim:
-        raise ValueError(
-            f"{generator} reads sentences of {network.embed_dim} numbers, {text_encoder} gives {encoder.embed_dim}: "
-            "they do not belong together"
+    if (text_encoder is None) != (captions_pickle is None):
+        given, lacks = (
+            ("captions_pickle", "text_encoder") if text_encoder is None else ("text_encoder", "captions_pickle")
         )
-    vocabulary, rows = published_vocabulary(captions_pickle), encoder.embedding.num_embeddings
-    if len(vocabulary) != rows:
-        raise ValueError(
-            f"{captions_pickle} has {len(vocabulary):,} words, {text_encoder} {rows:,}: they do not belong together"
-        )
-    damsm: dict[str, Any] = {"text_encoder": describe(encoder), "vocabulary": vocabulary.to_dict()}
-    parts: dict[str, torch.nn.Module] = {"ema.generator": network, "damsm.text_encoder": encoder}
-    if image_encoder is not None:
-        images = load_published_image_encoder(image_encoder)
-        if images.embed_dim != encoder.embed_dim:
-            raise ValueError(
-                f"{image_encoder} gives features of {images.embed_dim} numbers, {text_encoder} of "
-                f"{encoder.embed_dim}: they do not belong together"
-            )
-        damsm = DAMSM(encoder, images, vocabulary).describe()
-        parts["damsm.image_encoder"] = images
+        raise ValueError(f"{given} is of no use without {lacks}: give both, or neither")
+    if image_encoder is not None and text_encoder is None:
+        raise ValueError("image_encoder is the other half of text_encoder: give both, or neither")
+    published = read_published(generator)
+    with in_file(generator):
+        kind, network = published_generator(published, padding_mask)
+    print(f"{generator} is {told(kind, network)}")
+    if network.attends and text_encoder is None:
+        raise ValueError(f"{generator} attends to words: name its text_encoder and captions_pickle as well")
+    damsm: dict[str, Any] | None = None
+    parts: dict[str, nn.Module] = {"ema.generator": network}
+    if text_encoder is not None and captions_pickle is not None:
+        encoder, vocabulary = _text_side(text_encoder, captions_pickle, generator, network)
+        damsm = {"text_encoder": describe(encoder), "vocabulary": vocabulary.to_dict()}
+        parts["damsm.text_encoder"] = encoder
+        if image_encoder is not None:
+            images = load_published_image_encoder(image_encoder)
+            if images.embed_dim != encoder.embed_dim:
+                raise ValueError(
+                    f"{image_encoder} gives features of {images.embed_dim} numbers, {text_encoder} of "
+                    f"{encoder.embed_dim}: they do not belong together"
+                )
+            damsm = DAMSM(encoder, images, vocabulary).describe()
+            parts["damsm.image_encoder"] = images
     state = {f"{prefix}.{name}": value for prefix, part in parts.items() for name, value in part.state_dict().items()}
     description = {
         "kind": "generator",
@@ -87,3 +104,30 @@ def import_published(
     else:
         torch.save({ENTRY: description, "state_dict": state}, out)
     print(f"written: {out} ({out.stat().st_size / 1e6:.1f} MB)")
+
+
+def told(kind: PublishedNetwork, network: Generator) -> str:
+    """Which generator it is, in words: as its names and shapes tell."""
+    reads = "no text" if network.embed_dim is None else f"sentences of {network.embed_dim} numbers"
+    sides = " and ".join(map(str, network.image_sizes))
+    return f"{kind.title}'s generator: it reads {reads} and draws {sides} px"
+
+
+def _text_side(
+    text_encoder: Path, captions_pickle: Path, generator: Path, network: Generator
+) -> tuple[TextEncoder, Vocabulary]:
+    """The text encoder and its vocabulary; they must fit the generator and each other."""
+    if network.embed_dim is None:
+        raise ValueError(f"{generator} reads no text: leave text_encoder and captions_pickle out")
+    encoder = load_published_text_encoder(text_encoder)
+    if encoder.embed_dim != network.embed_dim:
+        raise ValueError(
+            f"{generator} reads sentences of {network.embed_dim} numbers, {text_encoder} gives {encoder.embed_dim}: "
+            "they do not belong together"
+        )
+    vocabulary, rows = published_vocabulary(captions_pickle), encoder.embedding.num_embeddings
+    if len(vocabulary) != rows:
+        raise ValueError(
+            f"{captions_pickle} has {len(vocabulary):,} words, {text_encoder} {rows:,}: they do not belong together"
+        )
+    return encoder, vocabulary
