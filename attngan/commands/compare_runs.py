@@ -159,8 +159,8 @@ def _note(run: Run, plan: Plan) -> dict[str, Any]:
         "seed": plan.seed,
         "precision": plan.precision,
         "first stage": file_sha256(run.first_stage) if run.first_stage else None,
-        # where step sizes fall towards the end, a longer run is not the shorter one gone on
-        "images": run.images if (recipe.get("model") or {}).get("learning_rate_fall") else None,
+        # where learning rates fall towards the end, a longer run is not the shorter one gone on
+        "images": run.images if ((recipe.get("model") or {}).get("rates") or {}).get("fall") else None,
     }
     note = run.folder / NOTE
     if not note.is_file():

@@ -12,6 +12,7 @@ from pytorch_lightning import LightningModule
 from pytorch_lightning.cli import LightningArgumentParser, LightningCLI
 
 from attngan.checkpoint import ENTRY, read_checkpoint
+from attngan.commands.renamed_keys import refuse_renamed_keys
 from attngan.data.datamodule import TextImageDataModule
 from attngan.training.callbacks import Budget, KeepLast, ProgressLines, RandomState, RunCheckpoints, RunProgressBar
 from attngan.training.damsm_module import DAMSMModule
@@ -163,7 +164,10 @@ def _recipe(command: str, model_class: type[LightningModule], arguments: list[st
     _quieten()
     if "--config" not in arguments and RESUME not in " ".join(arguments) and not {"-h", "--help"} & set(arguments):
         raise ValueError(f"name a recipe: attngan {command} --config configs/NAME.yaml (see configs/ for them)")
-    return RecipeCLI(command, model_class, _with_resume(command, arguments))
+    arguments = _with_resume(command, arguments)
+    if model_class is GANModule:
+        refuse_renamed_keys(arguments)
+    return RecipeCLI(command, model_class, arguments)
 
 
 def _quieten() -> None:
