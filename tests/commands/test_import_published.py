@@ -13,7 +13,7 @@ from attngan.networks.damsm import DAMSM
 from attngan.networks.published import load_published_generator, load_published_text_encoder
 from attngan.records import GeneratorNoise, TextFeatures
 from attngan.sampling import Sampler
-from tests.golden_family import RECIPES, GoldenRun, noise_of, text_of
+from tests.golden_family import GoldenRun, noise_of, text_of
 from tests.networks.comparison import assert_close, tensors
 from tests.networks.test_published import discriminator, generator, image_encoder, projections, text_encoder  # noqa: F401 - a fixture
 
@@ -126,7 +126,7 @@ RECOGNISED = {
 
 
 @pytest.mark.golden
-@pytest.mark.parametrize("variant", RECIPES)
+@pytest.mark.parametrize("variant", RECOGNISED)
 def test_every_generator_of_the_family_is_recognised_and_draws(golden, golden_notes, files, capsys, variant):
     run = GoldenRun(variant, golden, golden_notes)
     published = {f"module.{n.removeprefix('G.')}": t for n, t in run.state.items() if n.startswith("G.")}

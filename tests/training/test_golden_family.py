@@ -5,6 +5,7 @@ behind torch's, and iterates in eval mode too.
 """
 
 from itertools import pairwise
+from typing import NamedTuple
 
 import pytest
 import torch
@@ -15,14 +16,25 @@ from attngan.losses.matching import matching_loss
 from attngan.losses.regularizers import color_consistency, kl_divergence, matching_aware_gradient_penalty
 from attngan.networks.stackgan import StackGANStage2Generator
 from attngan.records import GeneratedImages, TextFeatures
-from tests.golden_family import RECIPES, GoldenRun, Translated, double, noise_of, real_images, text_of
+from tests.golden_family import (
+    RECIPES,
+    GoldenRun,
+    Trained,
+    Translated,
+    double,
+    noise_of,
+    real_images,
+    text_of,
+    train_golden,
+)
 from tests.networks.comparison import assert_close
 
 pytestmark = pytest.mark.golden
 
 EXACT = 1e-10
 STORED_IN_FLOAT32 = 1e-6
-VARIANTS = list(RECIPES)
+#: AttnGAN's forward is compared in tests/networks.
+VARIANTS = [variant for variant in RECIPES if variant != "attngan"]
 
 
 @pytest.fixture(params=VARIANTS)
@@ -231,3 +243,137 @@ def test_dfgans_penalty_and_its_gradients(golden, golden_notes):
         total, norm = expected[name].tolist()
         assert float(gradient.sum()) == pytest.approx(total, abs=EXACT * norm)
         assert float(gradient.norm()) == pytest.approx(norm, rel=EXACT)
+
+
+# --- three training steps ---------------------------------------------------------------------------------------------
+
+RUNS = {
+    **{variant: (variant, "steps") for variant in RECIPES},
+    "stackgan_stage2_stage1_eval": ("stackgan_stage2", "steps_stage1_eval"),
+}
+PENALISED = "dfgan"
+
+
+class Tolerances(NamedTuple):
+    """Relative ones, of README_family.md."""
+
+    losses: float = 1e-8
+    gradients: float = 1e-8
+    weights: float = 1e-6
+    elements: float = 1e-6
+
+
+def tolerances(variant: str, network: int = 0, step: int = 0) -> Tolerances:
+    if variant == PENALISED:
+        return Tolerances(1e-10, 1e-10, 1e-8, 1e-8)
+    if variant != "dmgan":
+        return Tolerances()
+    of_weights = (1e-6, 1e-6) if network == 0 else (1e-5, 1e-4)
+    return Tolerances(1e-8 if step == 0 else 1e-6, 1e-5, *of_weights)
+
+
+@pytest.fixture(scope="module", params=RUNS)
+def trained(request, golden, golden_notes, tmp_path_factory) -> tuple[str, Trained]:
+    variant, part = RUNS[request.param]
+    with pytest.MonkeyPatch.context() as patch:
+        if (variant, part) == ("stackgan_stage2", "steps"):
+            # the published trainer leaves stage I in training mode; ours does not, and that is all that differs
+            patch.setattr(StackGANStage2Generator, "train", torch.nn.Module.train)
+        run = GoldenRun(variant, golden, golden_notes)
+        return variant, train_golden(run, part, tmp_path_factory.mktemp(variant), patch)
+
+
+def test_losses_are_the_published_ones_at_each_step(trained):
+    variant, t = trained
+    losses, io = t.recorder.losses, t.io
+    expected = {}
+    for stage, side in enumerate(t.module.generator.image_sizes):
+        of_stage = io.get(f"loss64_errD{stage}", io.get("loss64_errD"))
+        expected[f"discriminator_{side}/loss"] = of_stage
+        if "loss64_MA_GP" in io:
+            expected[f"discriminator_{side}/loss"] = of_stage - io["loss64_MA_GP"]
+            expected[f"discriminator_{side}/gradient_penalty"] = io["loss64_MA_GP"] / t.arguments["gradient_penalty"]
+    weight = t.arguments.get("kl", 1.0)
+    kl = io["loss64_kl_weighted"] / weight if "loss64_kl_weighted" in io else io.get("loss64_kl")
+    whole = io["loss64_errG"]
+    if kl is not None:
+        expected["generator/kl"] = kl
+        if variant.startswith("stackgan_"):  # there errG is without it
+            whole = whole + weight * kl
+    expected["generator/loss"] = whole
+    for name, values in expected.items():
+        for step, value in enumerate(values.tolist()):
+            assert losses[step][name] == pytest.approx(value, rel=tolerances(variant, step=step).losses), (name, step)
+
+
+def test_gradients_are_the_published_ones_at_each_update(trained):
+    variant, t = trained
+    of_discriminators = t.io["grad_norm_D64"].reshape(len(t.io["grad_norm_G64"]), -1)
+    norms = [t.io["grad_norm_G64"], *of_discriminators.T]
+    for number, (network, expected) in enumerate(zip(t.networks, norms, strict=True)):
+        tolerance = tolerances(variant).gradients
+        assert t.recorder.gradient_norms[number] == pytest.approx(expected.tolist(), rel=tolerance), number
+        if not any(name.startswith("grad0.") for name in t.io):
+            continue  # of AttnGAN's first files
+        prefix = "generator." if number == 0 else f"discriminators.stages.{number - 1}."
+        first = {name.removeprefix(prefix): g for name, g in t.recorder.first_gradients[number].items()}
+        ours = network.published(first, {name.removeprefix("grad0.") for name in t.io})
+        own = tuple(f"grad0.{prefix}" for prefix in ([network.prefix] if network.prefix else ["C.", "D."]))
+        assert {f"grad0.{name}" for name in ours} == {name for name in t.io if name.startswith(own)}
+        for name, gradient in ours.items():
+            total, norm = t.io[f"grad0.{name}"].tolist()
+            # a gradient that is 0 but for rounding is measured by the network's
+            near = tolerance * max(norm, 1e-4 * float(expected[0]))
+            assert float(gradient.sum()) == pytest.approx(total, abs=near), name
+            assert float(gradient.norm()) == pytest.approx(norm, abs=near), name
+
+
+def test_learning_rates_are_the_published_ones(trained):
+    _, t = trained
+    expected = t.io["lr"].tolist() if "lr" in t.io else [t.arguments["rates"].generator] * len(t.io["z"])
+    assert t.recorder.learning_rates == pytest.approx(expected, rel=1e-12)
+
+
+def assert_sum_and_norm(tensor: Tensor, expected: Tensor, tolerance: float, name: str) -> None:
+    total, norm = expected.tolist()
+    assert float(tensor.norm()) == pytest.approx(norm, rel=tolerance), name
+    # a sum may cancel to nothing: it is as exact as its terms
+    assert float(tensor.sum()) == pytest.approx(total, abs=tolerance * float(tensor.abs().sum())), name
+
+
+def test_weights_end_as_the_published_ones(trained):
+    variant, t = trained
+    for number, network in enumerate(t.networks):
+        tolerance = tolerances(variant, network=number)
+        known = {name.removeprefix("final64.") for name in t.io}
+        state = {n: v for n, v in network.network.state_dict().items() if not n.endswith("num_batches_tracked")}
+        ours = network.published(state, known)
+        own = tuple(f"final64.{prefix}" for prefix in ([network.prefix] if network.prefix else ["C.", "D."]))
+        assert {f"final64.{name}" for name in ours} == {name for name in t.io if name.startswith(own)}
+        for name, weight in ours.items():
+            if name.endswith(("weight_u", "weight_v")):
+                assert_sum_and_norm(weight, t.io[f"final64.{name}"], 1e-2, name)
+            elif "running" in name:
+                # of discriminators they depend on the order in which heads are asked, and nothing reads them
+                if number == 0:
+                    assert_sum_and_norm(weight, t.io[f"final64.{name}"], tolerance.weights, name)
+            else:
+                assert_sum_and_norm(weight, t.io[f"final64.{name}"], tolerance.weights, name)
+                first = t.io.get(f"first64.{name}", weight.flatten()[:0])
+                near = tolerance.elements * float(weight.abs().max())
+                assert weight.flatten()[: len(first)].tolist() == pytest.approx(first.tolist(), abs=near), name
+
+
+def test_the_moving_average_ends_as_the_published_one(trained):
+    variant, t = trained
+    average, live = t.module.ema.generator, t.module.generator
+    expected = {name.removeprefix("ema64."): v for name, v in t.io.items() if name.startswith("ema64.")}
+    if not expected:  # none is published: it is the generator itself
+        assert all(torch.equal(a, b) for a, b in zip(average.parameters(), live.parameters(), strict=True))
+        return
+    ours = t.networks[0].published(dict(average.named_parameters()), set(t.io) | {f"G.{name}" for name in expected})
+    assert {name.removeprefix("G.") for name in ours} == expected.keys()
+    for name, weight in ours.items():
+        assert_sum_and_norm(weight, expected[name.removeprefix("G.")], tolerances(variant).weights, name)
+    for a, b in zip(average.buffers(), live.buffers(), strict=True):
+        assert torch.equal(a, b)
