@@ -1,16 +1,11 @@
 """Files of the published code of the family as one checkpoint of attngan: to sample, evaluate and train with."""
 
 from pathlib import Path
-from typing import Any
 
-import torch
-from torch import nn
-
-from attngan.checkpoint import ENTRY, write_safetensors
+from attngan.checkpoint import CaptionReader, write_generator
 from attngan.data.published_pickles import published_vocabulary
 from attngan.networks.attention import PaddingMask
 from attngan.networks.damsm import DAMSM
-from attngan.networks.description import describe
 from attngan.networks.generator import Generator
 from attngan.networks.published import (
     PublishedNetwork,
@@ -20,8 +15,6 @@ from attngan.networks.published import (
     published_generator,
     read_published,
 )
-from attngan.networks.text_encoder import TextEncoder
-from attngan.text.vocabulary import Vocabulary
 
 
 def import_published(
@@ -74,35 +67,19 @@ def import_published(
     print(f"{generator} is {told(kind, network)}")
     if network.attends and text_encoder is None:
         raise ValueError(f"{generator} attends to words: name its text_encoder and captions_pickle as well")
-    damsm: dict[str, Any] | None = None
-    parts: dict[str, nn.Module] = {"ema.generator": network}
+    text: DAMSM | CaptionReader | None = None
     if text_encoder is not None and captions_pickle is not None:
-        encoder, vocabulary = _text_side(text_encoder, captions_pickle, generator, network)
-        damsm = {"text_encoder": describe(encoder), "vocabulary": vocabulary.to_dict()}
-        parts["damsm.text_encoder"] = encoder
+        text = _caption_reader(text_encoder, captions_pickle, generator, network)
         if image_encoder is not None:
             images = load_published_image_encoder(image_encoder)
-            if images.embed_dim != encoder.embed_dim:
+            if images.embed_dim != text.text_encoder.embed_dim:
                 raise ValueError(
                     f"{image_encoder} gives features of {images.embed_dim} numbers, {text_encoder} of "
-                    f"{encoder.embed_dim}: they do not belong together"
+                    f"{text.text_encoder.embed_dim}: they do not belong together"
                 )
-            damsm = DAMSM(encoder, images, vocabulary).describe()
-            parts["damsm.image_encoder"] = images
-    state = {f"{prefix}.{name}": value for prefix, part in parts.items() for name, value in part.state_dict().items()}
-    description = {
-        "kind": "generator",
-        "steps": 0,  # published files do not say
-        "images_seen": 0,
-        "generator": describe(network),
-        "damsm": damsm,
-        "word_limit": word_limit,
-    }
-    out.parent.mkdir(parents=True, exist_ok=True)
-    if out.suffix == ".safetensors":
-        write_safetensors(out, description, state)
-    else:
-        torch.save({ENTRY: description, "state_dict": state}, out)
+            text = DAMSM(text.text_encoder, images, text.vocabulary)
+    # published files do not say how long they were trained
+    write_generator(out, network, text, None if text is None else word_limit)
     print(f"written: {out} ({out.stat().st_size / 1e6:.1f} MB)")
 
 
@@ -113,9 +90,7 @@ def told(kind: PublishedNetwork, network: Generator) -> str:
     return f"{kind.title}'s generator: it reads {reads} and draws {sides} px"
 
 
-def _text_side(
-    text_encoder: Path, captions_pickle: Path, generator: Path, network: Generator
-) -> tuple[TextEncoder, Vocabulary]:
+def _caption_reader(text_encoder: Path, captions_pickle: Path, generator: Path, network: Generator) -> CaptionReader:
     """The text encoder and its vocabulary; they must fit the generator and each other."""
     if network.embed_dim is None:
         raise ValueError(f"{generator} reads no text: leave text_encoder and captions_pickle out")
@@ -130,4 +105,4 @@ def _text_side(
         raise ValueError(
             f"{captions_pickle} has {len(vocabulary):,} words, {text_encoder} {rows:,}: they do not belong together"
         )
-    return encoder, vocabulary
+    return CaptionReader(encoder, vocabulary)

@@ -16,7 +16,7 @@ from pytorch_lightning.core.optimizer import LightningOptimizer
 from torch import Tensor
 from torch.optim import Adam, Optimizer
 
-from attngan.checkpoint import ENTRY, load_damsm
+from attngan.checkpoint import ENTRY, WORD_LIMIT, Entry, load_damsm
 from attngan.losses.adversarial import ADVERSARIAL, WRONG_PAIRS, Adversarial, Verdict, WrongPairsRule
 from attngan.losses.matching import MatchingLoss, matching_loss
 from attngan.losses.precision import at_least_float32
@@ -31,7 +31,7 @@ from attngan.networks.description import describe
 from attngan.networks.discriminators import Discriminators
 from attngan.networks.generator import Generator
 from attngan.records import GeneratedImages, TextFeatures, TextImageBatch
-from attngan.sampling import WORD_LIMIT, Sampler
+from attngan.sampling import Sampler
 from attngan.training.augmentation import binomial_blur, same_augmentation
 from attngan.training.callbacks import share_done
 from attngan.training.finite import check_finite
@@ -169,19 +169,19 @@ class GANModule(LightningModule):
     # --- checkpoint -------------------------------------------------------------------------------------------
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        checkpoint[ENTRY] = {
-            "kind": "gan",
-            "steps": self.steps,
-            "images_seen": self.images_seen,
-            "generator": describe(self.generator),
-            "discriminators": describe(self.discriminators),
-            "damsm": None if self.damsm is None else self.damsm.describe(),
-            "word_limit": self.word_limit,
-        }
+        checkpoint[ENTRY] = Entry(
+            "gan",
+            describe(self.generator),
+            describe(self.discriminators),
+            None if self.damsm is None else self.damsm.describe(),
+            self.word_limit,
+            self.steps,
+            self.images_seen,
+        ).as_dict()
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        self.steps = checkpoint[ENTRY]["steps"]
-        self.images_seen = checkpoint[ENTRY]["images_seen"]
+        entry = Entry.of(checkpoint)
+        self.steps, self.images_seen = entry.steps, entry.images_seen
 
     def configure_optimizers(self) -> list[Optimizer]:
         """One for the generator, then one for each discriminator."""
