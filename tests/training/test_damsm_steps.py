@@ -40,14 +40,13 @@ class Batches(LightningDataModule):
 
 
 class Watch(Callback):
-    """Puts weights in at the start; keeps the losses of each step, the gradients before they are clipped, the learning rates."""
+    """Puts weights in at the start; keeps losses, gradients before they are clipped, and their norm."""
 
     def __init__(self, start: Any = None) -> None:
         self.start = start
         self.losses: list[dict[str, float]] = []
         self.gradients: list[dict[str, Tensor]] = []
         self.norms: list[float] = []
-        self.rates: list[float] = []
         self.initial: DAMSM | None = None
 
     def on_fit_start(self, trainer, pl_module) -> None:
@@ -60,7 +59,6 @@ class Watch(Callback):
 
     def on_before_optimizer_step(self, trainer, pl_module, optimizer) -> None:
         self.gradients.append({n: p.grad.clone() for n, p in pl_module.damsm.named_parameters() if p.grad is not None})
-        self.rates.append(optimizer.param_groups[0]["lr"])
 
     def on_train_batch_end(self, trainer, pl_module, *_) -> None:
         self.losses.append({name: float(value) for name, value in trainer.callback_metrics.items()})
