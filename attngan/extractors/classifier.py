@@ -68,4 +68,5 @@ def load_classifier(path: Path | str) -> ImageClassifier:
 def accuracy(classifier: ImageClassifier, images: Float[Tensor, "n 3 height width"], classes: Tensor) -> float:
     """Percent of images in [-1, 1] whose most likely class is theirs."""
     with torch.inference_mode():
-        return float(100 * (classifier(images).argmax(1) == classes).double().mean())
+        right: Tensor = classifier(images).argmax(1) == classes
+    return 100 * float(right.double().mean())

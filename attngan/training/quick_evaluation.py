@@ -5,13 +5,14 @@ import math
 from collections.abc import Iterable, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import torch
 from pytorch_lightning import Callback, LightningModule, Trainer
 from pytorch_lightning.utilities import rank_zero_info
 
 from attngan.checkpoint import CaptionReader, write_generator
+from attngan.data.datamodule import TextImageDataModule
 from attngan.evaluation.display import write_whole
 from attngan.evaluation.feature_pass import collect_outputs
 from attngan.evaluation.image_sets import ImageSet, reference_sets
@@ -22,7 +23,6 @@ from attngan.evaluation.protocols import PROTOCOLS, departures
 from attngan.evaluation.reference import Reference, real_crops, reference_outputs
 from attngan.evaluation.scored_images import DrawnImages, Split, split_of
 from attngan.extractors.named import load_extractor
-from attngan.training.data_of import data_of
 from attngan.training.gan_module import GANModule
 
 HISTORY = "history.json"
@@ -106,7 +106,8 @@ class QuickEvaluation(Callback):
         spec = self.extractor or protocol.extractor
         network = load_extractor(spec, device=module.device)
         networks = Networks(network)
-        split = split_of(data_of(trainer), "validation")
+        data = cast(TextImageDataModule, trainer.datamodule)  # type: ignore[attr-defined]  # set at the start
+        split = split_of(data, "validation")
         count = self.count or protocol.images
         missed = departures(protocol, network, count, "validation", None, protocol.splits, protocol.seed)
         naming = Naming(count, None if missed else protocol)
