@@ -11,6 +11,8 @@ import unicodedata
 from functools import lru_cache
 from typing import Literal, get_args
 
+from attngan.errors import InputError
+
 TokenizerName = Literal["words", "published"]
 
 # Accents proper, and what glues emoji together. Other combining marks (Indic vowel signs, Japanese voicing) are letters
@@ -27,12 +29,12 @@ class Tokenizer:
         name: ``"words"`` (lower-cased words, accents folded) or ``"published"`` (what the published vocabularies need).
 
     Raises:
-        ValueError: For another name.
+        InputError: For another name.
     """
 
     def __init__(self, name: TokenizerName = "words") -> None:
         if name not in get_args(TokenizerName):
-            raise ValueError(f"there is no tokenizer {name!r}: choose one of {', '.join(get_args(TokenizerName))}")
+            raise InputError(f"there is no tokenizer {name!r}: choose one of {', '.join(get_args(TokenizerName))}")
         self.name: TokenizerName = name
 
     def __call__(self, caption: str) -> list[str]:

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from attngan import described_weights
+from attngan.errors import InputError, MissingFileError
 from attngan.toy_birds.captions import COLOURS, PARTS
 
 _ENTRY = "attngan"
@@ -81,12 +82,12 @@ class ColourProbe(nn.Module):
         """Reads what :meth:`save` wrote; in eval mode, frozen.
 
         Raises:
-            FileNotFoundError: There is no such file.
-            ValueError: It is not a colour probe.
+            MissingFileError: There is no such file.
+            InputError: It is not a colour probe.
         """
         description = _description(path)
         if description is None:
-            raise ValueError(f"{path} is no colour probe (a .safetensors file that train_probe's result was saved to)")
+            raise InputError(f"{path} is no colour probe (a .safetensors file that train_probe's result was saved to)")
         state = described_weights.read_weights(path)
         probe = cls(description["class_names"], state["class_head.colours"], description["width"], description["size"])
         described_weights.load_weights(probe, state, str(path))
@@ -103,7 +104,7 @@ def is_colour_probe(path: Path | str) -> bool:
 
 def _description(path: Path | str) -> dict[str, Any] | None:
     if not Path(path).is_file():
-        raise FileNotFoundError(f"no colour probe at {Path(path).resolve()}")
+        raise MissingFileError(f"no colour probe at {Path(path).resolve()}")
     try:
         description = described_weights.read_description(path, _ENTRY)
     except ValueError:
