@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from attngan.losses.precision import at_least_float32
-from attngan.networks.attention import region_attention
+from attngan.networks.attention import region_contexts, region_weights
 from attngan.records import ImageFeatures, TextFeatures
 
 
@@ -41,10 +41,18 @@ def word_scores(
     ``log sum_t exp(gamma2 cos(c_t, e_t))`` over the caption's true words; as published a sum, so longer captions
     score higher, and without the paper's exponent 1 / gamma2.
     """
-    contexts, _ = region_attention(regions, words, padding, gamma1)
-    dots = torch.einsum("iecw,cew->icw", contexts, words)
+    scores, weights = region_weights(regions, words, padding, gamma1)
+    # a context is weights @ regions, so its products follow from those already made: c . e = weights . scores
+    dots = (weights * scores).sum(3)
+    if regions.shape[2] < regions.shape[1]:  # and |c|^2 = weights' (regions' regions) weights, if that is less work
+        images, captions, length, places = weights.shape
+        rows = weights.reshape(images, -1, places)
+        squares = (torch.matmul(rows, torch.matmul(regions.mT, regions)) * rows).sum(2).view(images, captions, length)
+        norms = squares.clamp(min=torch.finfo(squares.dtype).tiny).sqrt()  # the root of 0 has no gradient
+    else:
+        norms = region_contexts(regions, weights).norm(dim=3)
     # the product of the norms is clamped, not each of them: a zero vector scores 0
-    cosine = dots / (contexts.norm(dim=1) * words.norm(dim=1)).clamp(min=1e-8)
+    cosine = dots / (norms * words.norm(dim=1)).clamp(min=1e-8)
     return (gamma2 * cosine).masked_fill(padding, -torch.inf).logsumexp(2)
 
 

@@ -43,6 +43,9 @@ class DAMSMModule(LightningModule):
         adam: "kept", or "reset" at each epoch, as the published code did.
         keep_features: Folder for the frozen trunk's features, computed once for the centre crop and its mirror image;
             None to run the trunk at each step on the augmented crop.
+        kept_image_size: Size of the images whose features are kept. "trunk": prepared from the files at the trunk's
+            input size. "data": prepared at data.image_size and enlarged by the trunk, which is how it sees the pictures
+            of a generator of that size.
     """
 
     kept: dict[str, KeptFeatures]
@@ -64,6 +67,7 @@ class DAMSMModule(LightningModule):
         text_gradient_clip: float = 0.25,
         adam: Literal["kept", "reset"] = "kept",
         keep_features: Path | None = None,
+        kept_image_size: Literal["trunk", "data"] = "trunk",
     ) -> None:
         super().__init__()
         self.image_encoder = ImageEncoder(image_trunk or ConvTrunk(), embed_dim)
@@ -81,6 +85,7 @@ class DAMSMModule(LightningModule):
         self.text_gradient_clip = text_gradient_clip
         self.reset_adam = adam == "reset"
         self.features_folder = keep_features
+        self.kept_image_size = kept_image_size
         self.kept = {}
         self.images_seen = 0
         self._validation: list[Tensor] = []
@@ -133,8 +138,11 @@ class DAMSMModule(LightningModule):
         trunk, folder = self.damsm.image_encoder.trunk, self.features_folder
         assert folder is not None
         images = data.split(split)
-        name = f"{split}-{trunk_fingerprint(trunk, images.fingerprint)}"
-        batches = data.full_images(split, trunk.input_size)
+        size, source = trunk.input_size, images.fingerprint
+        if self.kept_image_size == "data":
+            size, source = data.image_size, f"{source} of {data.image_size} px"
+        name = f"{split}-{trunk_fingerprint(trunk, source)}"
+        batches = data.full_images(split, size)
         return keep_features(trunk, batches, len(images), folder / name)
 
     def on_train_epoch_start(self) -> None:

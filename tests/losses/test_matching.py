@@ -104,15 +104,43 @@ def test_sentence_loss_equals_the_published_one(golden, golden_notes, classes):
     assert_close(sentence.grad, g["grad_rnn_code"], by_row=True)
 
 
+@pytest.mark.parametrize("regions", [6, 3])  # more than embed, and fewer: there the contexts' norms are by Gram matrix
 @pytest.mark.parametrize("length_of_regions", [1.0, 1e-4])
-def test_word_scores_are_the_formula(length_of_regions):
-    image, text = batch_of([5, 3, 1])
+def test_word_scores_are_the_formula(length_of_regions, regions):
+    image, text = batch_of([5, 3, 1], regions=regions)
     image = image._replace(regions=length_of_regions * image.regions)
     scores = word_scores(image.regions, text.words, text.padding, gamma1=3.0, gamma2=2.0)
     for i in range(3):
         for j, length in enumerate([5, 3, 1]):
             expected = word_score(image.regions[i], text.words[j, :, :length], 3.0, 2.0)
             assert scores[i, j].item() == pytest.approx(expected, rel=1e-4, abs=1e-5)
+
+
+@pytest.mark.parametrize("regions", [300, 36])  # more than embed, and fewer
+def test_word_scores_are_those_of_the_contexts_with_equal_gradients(regions):
+    image, text = batch_of([18, 11, 5, 1], embed=64, regions=regions, words=18)
+    upstream, results = torch.randn(4, 4), []
+
+    def by_contexts(places: Tensor, words: Tensor) -> Tensor:
+        contexts, _ = region_attention(places, words, text.padding, 4.0)
+        cosines = torch.nn.functional.cosine_similarity(contexts, words[None].transpose(1, 2), dim=1)
+        return (5.0 * cosines).masked_fill(text.padding, -torch.inf).logsumexp(2)
+
+    for scores_of in (by_contexts, lambda places, words: word_scores(places, words, text.padding)):
+        places, words = image.regions.clone().requires_grad_(), text.words.clone().requires_grad_()
+        scores = scores_of(places, words)
+        (scores * upstream).sum().backward()
+        results.append((scores, places.grad, words.grad))
+    for theirs, ours in zip(*results, strict=True):
+        assert (ours - theirs).abs().max() <= 1e-5 * theirs.abs().max()
+
+
+def test_regions_of_zero_have_a_score_and_a_gradient():
+    image, text = batch_of([5, 3], regions=3)
+    regions = torch.zeros_like(image.regions).requires_grad_()
+    scores = word_scores(regions, text.words, text.padding)
+    scores.sum().backward()
+    assert scores.isfinite().all() and regions.grad.isfinite().all()
 
 
 @pytest.mark.parametrize("classes", [None, [4, 2, 4, 9]])

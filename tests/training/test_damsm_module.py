@@ -11,10 +11,11 @@ from torch import nn
 
 from attngan.checkpoint import ENTRY, load_damsm, read_checkpoint
 from attngan.cli import main
+from attngan.data.datamodule import TextImageDataModule
 from attngan.networks.image_trunks import ImageTrunk
 from attngan.records import TrunkFeatures
 from attngan.training.damsm_module import DAMSMModule
-from attngan.training.kept_features import keep_features, trunk_fingerprint
+from attngan.training.kept_features import KeptFeatures, keep_features, trunk_fingerprint
 from tests.conftest import REPOSITORY
 from tests.tiny import CAPTIONS, damsm_recipe, write_recipe
 
@@ -209,6 +210,21 @@ def test_training_with_kept_features_runs_the_trunk_once(toy_root, tmp_path, mon
     assert_same_weights(last(tmp_path / "first"), last(tmp_path / "second"))
     damsm = load_damsm(tmp_path / "second" / "checkpoints" / "last.ckpt")
     assert damsm.image_encoder(torch.zeros(1, 3, 16, 16)).pooled.isfinite().all()
+
+
+@pytest.mark.parametrize("kept_image_size", ["trunk", "data"])
+def test_features_are_kept_of_images_of_the_trunks_size_or_of_the_datas(kept_image_size, toy_root, tmp_path):
+    trunk = {"class_path": f"{__name__}.FrozenTrunk", "init_args": {"input_size": 32}}
+    model = {"image_trunk": trunk, "keep_features": str(tmp_path / "kept"), "kept_image_size": kept_image_size}
+    assert pretrain(toy_root, tmp_path / "run", "--trainer.limit_test_batches", "0", model=model) == 0
+    (folder,) = (tmp_path / "kept").glob("train-*")
+    data = TextImageDataModule(**damsm_recipe(toy_root, tmp_path)["data"])
+    data.setup()
+    side = {"trunk": 32, "data": data.image_size}[kept_image_size]
+    assert data.image_size < 32
+    seen = FrozenTrunk(32)(next(data.full_images("train", side)).float() / 127.5 - 1)
+    kept = KeptFeatures(folder).rows(torch.arange(len(seen.pooled)), torch.zeros(len(seen.pooled), dtype=torch.bool))
+    assert torch.allclose(kept.regions, seen.regions, rtol=0.02, atol=0.02 * float(seen.regions.abs().max()))
 
 
 # --- recipes ----------------------------------------------------------------------------------------------------------
