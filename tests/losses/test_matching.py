@@ -162,6 +162,41 @@ def test_matching_loss_is_the_formula(classes):
     assert loss.total.item() == pytest.approx(sum(expected), rel=1e-4)
 
 
+@pytest.mark.parametrize("classes", [None, [4, 2, 4, 4, 9]])
+def test_words_are_compared_within_groups(classes):
+    """Groups of 2, 2 and 1 items, each a mean over its items; the sentence's terms are of the whole batch."""
+    lengths = [5, 3, 1, 2, 4]
+    image, text = batch_of(lengths)
+    numbers = None if classes is None else torch.tensor(classes)
+    loss = matching_loss(image, text, numbers, 3.0, 2.0, 6.0, words_within=2)
+    to_caption = to_image = 0.0
+    for group in ([0, 1], [2, 3], [4]):
+        rows = [
+            [6 * word_score(image.regions[i], text.words[j, :, : lengths[j]], 3.0, 2.0) for j in group] for i in group
+        ]
+        skipped = [[classes is not None and i != j and classes[i] == classes[j] for j in group] for i in group]
+        to_caption += loss_of(rows, skipped) * len(group) / 5
+        to_image += loss_of(transposed(rows), transposed(skipped)) * len(group) / 5
+    assert [loss.words_to_caption.item(), loss.words_to_image.item()] == pytest.approx([to_caption, to_image], rel=1e-4)
+    whole = matching_loss(image, text, numbers, 3.0, 2.0, 6.0)
+    assert loss[2:] == whole[2:]
+    torch.testing.assert_close(matching_loss(image, text, numbers, 3.0, 2.0, 6.0, words_within=5), whole)
+
+
+def test_captions_without_words_have_no_words_terms():
+    image, text = batch_of([5, 3, 1])
+    loss = matching_loss(image, TextFeatures.of_sentences(text.sentence))
+    assert loss[:2] == (0, 0)
+    assert loss[2:] == matching_loss(image, text)[2:]
+
+
+def test_the_weighted_loss_is_the_formula():
+    loss = matching_loss(*batch_of([5, 3, 1]))
+    a, b, c, d = (term.item() for term in loss)
+    assert loss.weighted(words=3.0, sentence=0.5).item() == pytest.approx(3 * (a + b) + 0.5 * (c + d))
+    assert loss.weighted(1.0, 1.0).item() == pytest.approx(loss.total.item())
+
+
 def test_padding_has_no_part_in_the_loss():
     image, text = batch_of([5, 3, 1])
     loss = matching_loss(image, text)

@@ -83,6 +83,40 @@ def test_both_encoders_are_trained(straight, toy_root, tmp_path):
         assert not torch.equal(untrained[f"damsm.{part}.weight"], trained[f"damsm.{part}.weight"]), part
 
 
+def test_without_words_weight_only_the_sentence_is_trained(toy_root, tmp_path):
+    assert pretrain(toy_root, tmp_path / "still", model={"learning_rate": 0.0}) == 0
+    assert pretrain(toy_root, tmp_path / "run", model={"words_weight": 0.0}) == 0
+    untrained, trained = last(tmp_path / "still")["state_dict"], last(tmp_path / "run")["state_dict"]
+    regions, pooled = (f"damsm.image_encoder.{kind}_projection.weight" for kind in ("region", "pooled"))
+    assert torch.equal(untrained[regions], trained[regions])
+    assert not torch.equal(untrained[pooled], trained[pooled])
+
+
+def test_weight_decay_is_the_formula(toy_root, tmp_path):
+    """Of a loss without any weight there is no gradient: each of the 4 steps takes rate times decay off a matrix."""
+    nothing = {"words_weight": 0.0, "sentence_weight": 0.0, "learning_rate": 0.01, "weight_decay": 0.5}
+    assert pretrain(toy_root, tmp_path / "still", model={"learning_rate": 0.0}) == 0
+    assert pretrain(toy_root, tmp_path / "run", model=nothing) == 0
+    untrained, trained = last(tmp_path / "still")["state_dict"], last(tmp_path / "run")["state_dict"]
+    for part in ("text_encoder.embedding.weight", "image_encoder.pooled_projection.weight"):
+        torch.testing.assert_close(trained[f"damsm.{part}"], untrained[f"damsm.{part}"] * (1 - 0.01 * 0.5) ** 4)
+    bias = "damsm.image_encoder.pooled_projection.bias"
+    assert torch.equal(trained[bias], untrained[bias])
+
+
+def test_the_rate_falls_by_the_formula(toy_root, tmp_path, monkeypatch):
+    rates = []
+    monkeypatch.setattr(
+        DAMSMModule,
+        "on_before_optimizer_step",
+        lambda module, optimizer: rates.append(optimizer.param_groups[0]["lr"]),
+    )
+    model = {"learning_rate": 1.0, "learning_rate_decay": 0.5, "learning_rate_fall": 0.5}
+    assert pretrain(toy_root, tmp_path / "run", trainer={"max_epochs": 2}, model=model) == 0
+    # 8 steps: the second half of them falls, by a quarter each, and the second epoch has half the rate
+    assert rates == pytest.approx([1, 1, 1, 1, 0.5, 0.5 * 0.75, 0.5 * 0.5, 0.5 * 0.25])
+
+
 def test_retrieval_is_printed_for_both_splits(toy_root, tmp_path, capsys):
     assert pretrain(toy_root, tmp_path / "run") == 0
     printed = capsys.readouterr().out
