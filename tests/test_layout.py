@@ -18,6 +18,7 @@ ROOMS = [
     "data",
     "networks",
     "losses",
+    "described_weights.py",
     "checkpoint.py",
     "sampling.py",
     "toy_birds",

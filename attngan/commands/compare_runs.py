@@ -11,7 +11,7 @@ from typing import Any
 import torch
 import yaml
 
-from attngan.checkpoint import ENTRY, file_sha256, read_checkpoint
+from attngan.checkpoint import Entry, file_sha256, open_checkpoint
 from attngan.commands.recipe_files import recipe as recipe_file
 from attngan.networks.description import build
 
@@ -143,9 +143,8 @@ def trained(run: Run, plan: Plan) -> Trained:
         finally:  # also of a training that was stopped: the time of its rest is added to this
             kept["seconds"] += time.monotonic() - begun
             note.write_text(json.dumps(kept, indent=1))
-    contents = read_checkpoint(run.checkpoint)
-    entry = contents[ENTRY]
-    return Trained(entry["steps"], entry["images_seen"], kept["seconds"], _parameters(entry))
+    entry = open_checkpoint(run.checkpoint).entry
+    return Trained(entry.steps, entry.images_seen, kept["seconds"], _parameters(entry))
 
 
 def _note(run: Run, plan: Plan) -> dict[str, Any]:
@@ -159,8 +158,8 @@ def _note(run: Run, plan: Plan) -> dict[str, Any]:
         "seed": plan.seed,
         "precision": plan.precision,
         "first stage": file_sha256(run.first_stage) if run.first_stage else None,
-        # where step sizes fall towards the end, a longer run is not the shorter one gone on
-        "images": run.images if (recipe.get("model") or {}).get("learning_rate_fall") else None,
+        # where learning rates fall towards the end, a longer run is not the shorter one gone on
+        "images": run.images if ((recipe.get("model") or {}).get("rates") or {}).get("fall") else None,
     }
     note = run.folder / NOTE
     if not note.is_file():
@@ -177,7 +176,7 @@ def _note(run: Run, plan: Plan) -> dict[str, Any]:
 
 
 def _images_seen(checkpoint: Path) -> int:
-    return int(read_checkpoint(checkpoint)[ENTRY]["images_seen"]) if checkpoint.is_file() else 0
+    return open_checkpoint(checkpoint).entry.images_seen if checkpoint.is_file() else 0
 
 
 def _arguments(run: Run, plan: Plan, resume: bool) -> list[str]:
@@ -212,8 +211,9 @@ def first_stage_keys(part: Any, key: str = "") -> Iterator[str]:
         yield from first_stage_keys(value, f"{key}.{name}" if key else name)
 
 
-def _parameters(entry: dict[str, Any]) -> dict[str, int]:
+def _parameters(entry: Entry) -> dict[str, int]:
     """How many numbers generator and discriminators learn, or have learnt."""
+    described = {"generator": entry.generator, "discriminators": entry.discriminators}
     with torch.random.fork_rng(devices=[]):
-        networks = {name: build(entry[name]) for name in ("generator", "discriminators")}
+        networks = {name: build(description) for name, description in described.items() if description is not None}
     return {name: sum(p.numel() for p in network.parameters()) for name, network in networks.items()}

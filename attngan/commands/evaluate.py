@@ -33,6 +33,8 @@ from attngan.evaluation.scored_images import DrawnImages, GivenImages, Split, Su
 from attngan.evaluation.scores import DIFFERENT, HALVES, REAL, SHUFFLED, UNTRAINED, Score
 from attngan.extractors.extractor import Precision, Resize
 from attngan.metrics.diversity import diversity
+from attngan.networks.description import build, describe
+from attngan.networks.generator import Generator
 from attngan.sampling import Sampler
 
 
@@ -303,12 +305,10 @@ def _untrained(
     """The same scores of a generator of the same design that has learnt nothing."""
     if sampler is None:
         raise ValueError("--untrained needs --checkpoint: a folder of images has no untrained generator")
-    from attngan.networks.description import build, describe
-
     assert real is not None
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        fresh = build(describe(sampler.generator))
+        fresh = build(describe(sampler.generator), Generator)
     of_text = sampler.text_encoder, sampler.vocabulary
     newborn = Sampler(fresh, *of_text, f"untrained, as {sampler.sha256}", sampler.word_limit).to(sampler.device)
     subject = DrawnImages(newborn, real, total, seed, truncation)

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from attngan.checkpoint import ENTRY, part, read_checkpoint, write_safetensors
+from attngan.checkpoint import open_checkpoint, write_generator
 
 
 def export(checkpoint: Path, out: Path) -> None:
@@ -16,22 +16,7 @@ def export(checkpoint: Path, out: Path) -> None:
     """
     if out.suffix != ".safetensors":
         raise ValueError(f"{out}: an exported generator's name ends in .safetensors")
-    contents = read_checkpoint(checkpoint)
-    entry = contents[ENTRY]
-    if "generator" not in entry:
-        raise ValueError(f"{checkpoint} holds no generator, it is a {entry.get('kind')} checkpoint")
-    state = contents["state_dict"]
-    kept = {
-        f"{prefix}.{name}": value
-        for prefix in ("ema.generator", "damsm.text_encoder")  # without text there is no text encoder
-        for name, value in part(state, prefix).items()
-    }
-    description = {
-        "kind": "generator",
-        "generator": entry["generator"],
-        "damsm": entry["damsm"] and {name: entry["damsm"][name] for name in ("text_encoder", "vocabulary")},
-        "word_limit": entry.get("word_limit"),
-    }
-    counts = {name: entry[name] for name in ("steps", "images_seen")}
-    write_safetensors(out, description | counts, kept)
+    source = open_checkpoint(checkpoint)
+    entry = source.entry
+    write_generator(out, source.generator(), source.caption_reader(), entry.word_limit, entry.steps, entry.images_seen)
     print(f"written: {out} ({out.stat().st_size / 1e6:.1f} MB)")

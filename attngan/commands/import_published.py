@@ -1,15 +1,11 @@
 """Files of the published AttnGAN code as one checkpoint of attngan: to sample, evaluate and train with."""
 
 from pathlib import Path
-from typing import Any
 
-import torch
-
-from attngan.checkpoint import ENTRY, write_safetensors
+from attngan.checkpoint import CaptionReader, write_generator
 from attngan.data.published_pickles import published_vocabulary
 from attngan.networks.attention import PaddingMask
 from attngan.networks.damsm import DAMSM
-from attngan.networks.description import describe
 from attngan.networks.published import (
     load_published_generator,
     load_published_image_encoder,
@@ -61,8 +57,7 @@ def import_published(
         raise ValueError(
             f"{captions_pickle} has {len(vocabulary):,} words, {text_encoder} {rows:,}: they do not belong together"
         )
-    damsm: dict[str, Any] = {"text_encoder": describe(encoder), "vocabulary": vocabulary.to_dict()}
-    parts: dict[str, torch.nn.Module] = {"ema.generator": network, "damsm.text_encoder": encoder}
+    text: DAMSM | CaptionReader = CaptionReader(encoder, vocabulary)
     if image_encoder is not None:
         images = load_published_image_encoder(image_encoder)
         if images.embed_dim != encoder.embed_dim:
@@ -70,20 +65,6 @@ def import_published(
                 f"{image_encoder} gives features of {images.embed_dim} numbers, {text_encoder} of "
                 f"{encoder.embed_dim}: they do not belong together"
             )
-        damsm = DAMSM(encoder, images, vocabulary).describe()
-        parts["damsm.image_encoder"] = images
-    state = {f"{prefix}.{name}": value for prefix, part in parts.items() for name, value in part.state_dict().items()}
-    description = {
-        "kind": "generator",
-        "steps": 0,  # published files do not say
-        "images_seen": 0,
-        "generator": describe(network),
-        "damsm": damsm,
-        "word_limit": word_limit,
-    }
-    out.parent.mkdir(parents=True, exist_ok=True)
-    if out.suffix == ".safetensors":
-        write_safetensors(out, description, state)
-    else:
-        torch.save({ENTRY: description, "state_dict": state}, out)
+        text = DAMSM(encoder, images, vocabulary)
+    write_generator(out, network, text, word_limit)  # published files do not say how long they were trained
     print(f"written: {out} ({out.stat().st_size / 1e6:.1f} MB)")

@@ -11,7 +11,8 @@ import torch
 from pytorch_lightning import LightningModule
 from pytorch_lightning.cli import LightningArgumentParser, LightningCLI
 
-from attngan.checkpoint import ENTRY, read_checkpoint
+from attngan.checkpoint import open_checkpoint
+from attngan.commands.renamed_keys import refuse_renamed_keys
 from attngan.data.datamodule import TextImageDataModule
 from attngan.training.callbacks import Budget, KeepLast, ProgressLines, RandomState, RunCheckpoints, RunProgressBar
 from attngan.training.damsm_module import DAMSMModule
@@ -132,10 +133,10 @@ def _with_resume(command: str, arguments: list[str]) -> list[str]:
         if not (run / "config.yaml").is_file():
             raise FileNotFoundError(f"{run} has no config.yaml: name the recipe with --config")
         start = ["--config", str(run / "config.yaml"), *start, "--run_dir", str(run)]
-    entry = read_checkpoint(checkpoint)[ENTRY]
-    if entry.get("generator") and entry.get("damsm"):
+    entry = open_checkpoint(checkpoint).entry
+    if entry.generator and entry.damsm:
         start += ["--model.damsm", str(checkpoint)]  # the checkpoint holds its DAMSM: the file it came from may be gone
-    stage1 = ((entry.get("generator") or {}).get("init_args") or {}).get("stage1")
+    stage1 = entry.generator and entry.generator["init_args"].get("stage1")
     if stage1:  # likewise StackGAN's first stage
         start += ["--model.generator.init_args.stage1", json.dumps(stage1)]
     return start + rest
@@ -163,7 +164,10 @@ def _recipe(command: str, model_class: type[LightningModule], arguments: list[st
     _quieten()
     if "--config" not in arguments and RESUME not in " ".join(arguments) and not {"-h", "--help"} & set(arguments):
         raise ValueError(f"name a recipe: attngan {command} --config configs/NAME.yaml (see configs/ for them)")
-    return RecipeCLI(command, model_class, _with_resume(command, arguments))
+    arguments = _with_resume(command, arguments)
+    if model_class is GANModule:
+        refuse_renamed_keys(arguments)
+    return RecipeCLI(command, model_class, arguments)
 
 
 def _quieten() -> None:

@@ -6,9 +6,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
+from attngan.checkpoint import Checkpoint
 from attngan.evaluation.feature_pass import Observer
 from attngan.evaluation.protocols import CLASSIFIER, Protocol
-from attngan.evaluation.scored_images import Subject
+from attngan.evaluation.scored_images import DrawnImages, Subject
 from attngan.evaluation.scorers import ClipJudge, ColourWitness, Judge, Scorer, Witness, extractor_observer
 from attngan.extractors.named import EXTRACTORS, FeatureExtractor, Precision, Resize, load_extractor
 
@@ -148,6 +149,8 @@ def choose_scorer(
             stacklevel=3,
         )
         path = checkpoint
+    if path == checkpoint and isinstance(subject, DrawnImages) and isinstance(subject.sampler.source, Checkpoint):
+        return Scorer(subject.sampler.source, device, word_limit)  # it is open already
     return Scorer(path, device, word_limit)
 
 

@@ -8,10 +8,10 @@ import torch
 from jaxtyping import Float, UInt8
 from torch import Tensor
 
-from attngan.checkpoint import ENTRY, file_sha256, read_checkpoint
+from attngan.checkpoint import Checkpoint, file_sha256, open_checkpoint
 from attngan.evaluation.feature_pass import Observer
 from attngan.extractors.named import FeatureExtractor, state_sha256
-from attngan.sampling import WORD_LIMIT, Sampler
+from attngan.sampling import Sampler
 from attngan.toy_birds.colour_probe import ColourProbe
 
 
@@ -49,20 +49,21 @@ class Scorer:
     """A DAMSM that judges which caption belongs to an image.
 
     Args:
-        path: Its checkpoint, or that of a generator that was trained with it.
+        checkpoint: Its checkpoint, or that of a generator that was trained with it; the file, or opened already.
         device: Where it runs.
         word_limit: Words of a caption that it reads, those that the generator reads; None: as its checkpoint says.
     """
 
     row = "damsm"
 
-    def __init__(self, path: Path, device: torch.device | str = "cpu", word_limit: int | None = None) -> None:
-        from attngan.checkpoint import load_damsm
-
-        self.damsm = load_damsm(path).to(device)
-        self.path = path
-        self.word_limit = word_limit or read_checkpoint(path)[ENTRY].get("word_limit") or WORD_LIMIT
-        self.sha256 = file_sha256(path)
+    def __init__(
+        self, checkpoint: Path | Checkpoint, device: torch.device | str = "cpu", word_limit: int | None = None
+    ) -> None:
+        opened = checkpoint if isinstance(checkpoint, Checkpoint) else open_checkpoint(checkpoint)
+        self.damsm = opened.damsm().to(device)
+        self.path = opened.path
+        self.word_limit = word_limit or opened.word_limit
+        self.sha256 = opened.sha256
         # Of the weights alone: the same for a DAMSM and for the checkpoint of a generator trained with it.
         self.weights_sha256 = state_sha256(self.damsm.state_dict())
         self.name = f"damsm-{self.weights_sha256[:8]}"

@@ -1,6 +1,5 @@
 """A classifier of a data set's own classes, as the CUB Inception Score needs one; kept as one safetensors file."""
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -8,6 +7,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from attngan import described_weights
 from attngan.networks.description import build, describe
 from attngan.networks.image_trunks import ImageTrunk
 
@@ -40,32 +40,13 @@ class ImageClassifier(nn.Module):
 
     def save(self, path: Path | str) -> None:
         """Writes weights, architecture, class names and facts into one safetensors file."""
-        from safetensors.torch import save_file
-
         header = {
             "trunk": describe(self.trunk),
             "class_names": self.class_names,
             "name": self.name,
             "facts": self.facts,
         }
-        tensors = {key: value.detach().cpu().contiguous() for key, value in self.state_dict().items()}
-        # One entry only: safetensors writes several in an order that changes from run to run, and with it the SHA-256.
-        save_file(tensors, str(path), {KIND: json.dumps(header)})
-
-
-def safetensors_metadata(path: Path | str) -> dict[str, str]:
-    """The strings in a safetensors file's header.
-
-    Raises:
-        ValueError: Not a safetensors file.
-    """
-    from safetensors import SafetensorError, safe_open
-
-    try:
-        with safe_open(str(path), "pt") as file:
-            return dict(file.metadata() or {})
-    except SafetensorError as error:
-        raise ValueError(f"{path} is not a whole safetensors file ({error})") from error
+        described_weights.write(path, KIND, header, self.state_dict())
 
 
 def load_classifier(path: Path | str) -> ImageClassifier:
@@ -74,14 +55,12 @@ def load_classifier(path: Path | str) -> ImageClassifier:
     Raises:
         ValueError: The file holds something else.
     """
-    from safetensors.torch import load_file
-
-    metadata = safetensors_metadata(path)
-    if KIND not in metadata:
+    header = described_weights.read_description(path, KIND)
+    if header is None:
         raise ValueError(f"{path} holds no image classifier: make one with `attngan finetune-classifier`")
-    header = json.loads(metadata[KIND])
-    classifier = ImageClassifier(build(header["trunk"]), tuple(header["class_names"]), header["name"], header["facts"])
-    classifier.load_state_dict(load_file(str(path)))
+    trunk = build(header["trunk"], ImageTrunk)
+    classifier = ImageClassifier(trunk, tuple(header["class_names"]), header["name"], header["facts"])
+    described_weights.load_weights(classifier, described_weights.read_weights(path), str(path))
     return classifier.eval().requires_grad_(False)
 
 

@@ -93,8 +93,8 @@ class DAMSM(nn.Module):
             )
         gammas = description["gammas"]
         return cls(
-            build(description["text_encoder"]),
-            build(description["image_encoder"]),
+            build(description["text_encoder"], TextEncoder),
+            build(description["image_encoder"], ImageEncoder),
             Vocabulary.from_dict(description["vocabulary"]),
             (gammas[0], gammas[1], gammas[2]),
         )

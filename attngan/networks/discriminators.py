@@ -11,12 +11,26 @@ from attngan.networks.blocks import Init, Norm, conv3x3, critic_block, doublings
 from attngan.networks.description import Described
 
 
-class Discriminators(Described):
-    """Base of all discriminators: one stage for each image that the generator draws, smallest first.
+class DiscriminatorStage(Described):
+    """Base of what judges one image of the generator: features of images, and logits of them by one or two heads."""
 
-    A stage makes ``features`` of images when called; ``judge_pair(features, sentence)`` and ``judge_image(features)``
-    give logits of them, or None where it has no such head.
-    """
+    def forward(self, images: Float[Tensor, "batch 3 side side"]) -> Float[Tensor, "batch channels *places"]:
+        """Features of images in [-1, 1], for the heads."""
+        raise NotImplementedError(f"{type(self).__name__} sees nothing: give it a forward method")
+
+    def judge_pair(
+        self, features: Float[Tensor, "batch channels *places"], sentence: Float[Tensor, "batch embed"]
+    ) -> Float[Tensor, " batch"] | None:
+        """Logits: does the image show what the sentence says? None where there is no such head."""
+        return None
+
+    def judge_image(self, features: Float[Tensor, "batch channels *places"]) -> Float[Tensor, " batch"] | None:
+        """Logits: is the image a real one? None where there is no such head."""
+        return None
+
+
+class Discriminators(Described):
+    """Base of all discriminators: one stage for each image that the generator draws, smallest first."""
 
     #: Sides of the images in pixels.
     resolutions: tuple[int, ...]
@@ -24,8 +38,14 @@ class Discriminators(Described):
     embed_dim: int | None
     stages: nn.ModuleList
 
+    def stage(self, number: int) -> DiscriminatorStage:
+        """The discriminator of the generator's image of this number, counted from 0."""
+        stage = self.stages[number]
+        assert isinstance(stage, DiscriminatorStage), f"{type(stage).__name__} is no DiscriminatorStage"
+        return stage
 
-class StageDiscriminator(Described):
+
+class StageDiscriminator(DiscriminatorStage):
     """Image to 4 x 4 features; one or two heads on them (Zhang et al. 2018; Xu et al. 2018).
 
     Args:

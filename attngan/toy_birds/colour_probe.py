@@ -1,7 +1,6 @@
 """The colour probe: a small network that tells the colour of each part of a generated bird; one file describes it."""
 
 import hashlib
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -11,8 +10,10 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from attngan import described_weights
 from attngan.toy_birds.captions import COLOURS, PARTS
 
+_ENTRY = "attngan"
 _KIND = "colour probe of generated birds"
 
 
@@ -61,7 +62,8 @@ class ColourProbe(nn.Module):
     @property
     def sha256(self) -> str:
         """Of the file that :meth:`save` writes."""
-        return hashlib.sha256(self._as_bytes()).hexdigest()
+        content = described_weights.to_bytes(_ENTRY, self._described(), self.state_dict())
+        return hashlib.sha256(content).hexdigest()
 
     def forward(self, images: Float[Tensor, "batch 3 height width"]) -> ProbeOutput:
         """Colours and classes of images in [-1, 1] of any size."""
@@ -72,9 +74,7 @@ class ColourProbe(nn.Module):
 
     def save(self, path: Path | str) -> None:
         """Writes a .safetensors file that describes itself."""
-        path = Path(path)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(self._as_bytes())
+        described_weights.write(path, _ENTRY, self._described(), self.state_dict())
 
     @classmethod
     def load(cls, path: Path | str) -> "ColourProbe":
@@ -87,20 +87,13 @@ class ColourProbe(nn.Module):
         description = _description(path)
         if description is None:
             raise ValueError(f"{path} is no colour probe (a .safetensors file that train_probe's result was saved to)")
-        from safetensors.torch import load_file
-
-        state = load_file(path)
+        state = described_weights.read_weights(path)
         probe = cls(description["class_names"], state["class_head.colours"], description["width"], description["size"])
-        probe.load_state_dict(state)
+        described_weights.load_weights(probe, state, str(path))
         return probe.eval().requires_grad_(False)
 
-    def _as_bytes(self) -> bytes:
-        from safetensors.torch import save
-
-        description = {"kind": _KIND, "class_names": self.class_names, "width": self.width, "size": self.size}
-        state = {name: value.detach().cpu().contiguous() for name, value in self.state_dict().items()}
-        # One entry only: safetensors writes several in an order that changes from run to run, and with it the SHA-256.
-        return save(state, metadata={"attngan": json.dumps(description)})
+    def _described(self) -> dict[str, Any]:
+        return {"kind": _KIND, "class_names": self.class_names, "width": self.width, "size": self.size}
 
 
 def is_colour_probe(path: Path | str) -> bool:
@@ -109,16 +102,13 @@ def is_colour_probe(path: Path | str) -> bool:
 
 
 def _description(path: Path | str) -> dict[str, Any] | None:
-    from safetensors import SafetensorError, safe_open
-
     if not Path(path).is_file():
         raise FileNotFoundError(f"no colour probe at {Path(path).resolve()}")
     try:
-        with safe_open(path, framework="pt") as file:
-            description = json.loads((file.metadata() or {}).get("attngan", "{}"))
-    except (SafetensorError, ValueError):
+        description = described_weights.read_description(path, _ENTRY)
+    except ValueError:
         return None
-    return description if isinstance(description, dict) and description.get("kind") == _KIND else None
+    return description if description is not None and description.get("kind") == _KIND else None
 
 
 def _convolution(channels: int, out_channels: int, stride: int = 1) -> nn.Sequential:

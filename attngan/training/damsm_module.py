@@ -7,7 +7,7 @@ import torch
 from pytorch_lightning import LightningModule
 from torch import Tensor, nn
 
-from attngan.checkpoint import ENTRY
+from attngan.checkpoint import ENTRY, Entry
 from attngan.losses.matching import MatchingLoss, matching_loss
 from attngan.metrics.r_precision import CaptionPool, r_precision, text_ids
 from attngan.metrics.retrieval import recall_at
@@ -122,15 +122,16 @@ class DAMSMModule(LightningModule):
             del self.image_encoder  # one owner, one name in the checkpoint
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        checkpoint[ENTRY] = {"kind": "damsm", "images_seen": self.images_seen, "damsm": self.damsm.describe()}
+        entry = Entry("damsm", damsm=self.damsm.describe(), images_seen=self.images_seen)
+        checkpoint[ENTRY] = entry.as_dict()
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        stored = DAMSM.build(checkpoint[ENTRY]["damsm"]).vocabulary
-        if stored != self.damsm.vocabulary:
+        entry = Entry.of(checkpoint)
+        if entry.vocabulary is not None and entry.vocabulary != self.damsm.vocabulary:
             raise ValueError(
-                f"the checkpoint's vocabulary is not the data's: {self.damsm.vocabulary.difference(stored)}"
+                f"the checkpoint's vocabulary is not the data's: {self.damsm.vocabulary.difference(entry.vocabulary)}"
             )
-        self.images_seen = checkpoint[ENTRY]["images_seen"]
+        self.images_seen = entry.images_seen
 
     def configure_optimizers(self) -> Any:
         trained = [p for p in self.damsm.parameters() if p.requires_grad]

@@ -6,18 +6,37 @@ import warnings
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import torch
 from pytorch_lightning import Callback, LightningModule, Trainer
 from pytorch_lightning.utilities import rank_zero_info
 
-from attngan.checkpoint import write_safetensors
+from attngan.checkpoint import CaptionReader, write_generator
+from attngan.evaluation.display import write_whole
+from attngan.evaluation.feature_pass import observe
+from attngan.evaluation.instruments import Instruments
+from attngan.evaluation.measuring import Naming, measure
 from attngan.evaluation.protocols import PROTOCOLS, departures
+from attngan.evaluation.reference import Reference, look_at_reference, real_crops
+from attngan.evaluation.scored_images import DrawnImages, Split, split_of
+from attngan.evaluation.scores import larger_is_better
+from attngan.extractors.named import load_extractor
+from attngan.training.data_of import data_of
+from attngan.training.gan_module import GANModule
 
 #: The metrics whose best generator is kept.
 KEPT = ("is", "fid", "kid", "precision", "recall")
 HISTORY = "history.json"
+
+
+class _Prepared(NamedTuple):
+    """What stays the same from one evaluation to the next."""
+
+    tools: Instruments
+    split: Split
+    naming: Naming
+    compared: Reference
 
 
 class QuickEvaluation(Callback):
@@ -51,7 +70,7 @@ class QuickEvaluation(Callback):
         self.count = count
         self.batch_size = batch_size
         self.history: list[dict[str, Any]] = []
-        self._ready: tuple[Any, ...] | None = None
+        self._prepared: _Prepared | None = None
 
     # --- what goes into the run's checkpoint ------------------------------------------------------------------
 
@@ -80,19 +99,14 @@ class QuickEvaluation(Callback):
 
     # --- how --------------------------------------------------------------------------------------------------
 
-    def _prepare(self, trainer: Trainer, module: Any) -> tuple[Any, ...]:
-        if self._ready is not None:
-            return self._ready
-        from attngan.evaluation.measuring import Instruments, Naming
-        from attngan.evaluation.reference import look_at_reference, real_crops
-        from attngan.evaluation.scored_images import split_of
-        from attngan.extractors.named import load_extractor
-
+    def _prepare(self, trainer: Trainer, module: LightningModule) -> _Prepared:
+        if self._prepared is not None:
+            return self._prepared
         protocol = PROTOCOLS["quick"]
         spec = self.extractor or protocol.extractor
         network = load_extractor(spec, device=module.device)
         tools = Instruments(frozenset(self.metrics), network, splits=protocol.splits, seed=protocol.seed)
-        split = split_of(trainer.datamodule, "validation")  # type: ignore[attr-defined]
+        split = split_of(data_of(trainer), "validation")
         count = self.count or protocol.images
         missed = departures(protocol, network, count, "validation", None, tools.splits, tools.seed)
         naming = Naming(count, None if missed else protocol)
@@ -104,21 +118,18 @@ class QuickEvaluation(Callback):
         stale = partial(warnings.warn, stacklevel=2)
         device = str(module.device)
         compared = look_at_reference(crops, looks, networks, None, place, lambda done: None, stale, device)
-        self._ready = tools, split, naming, compared
-        return self._ready
+        self._prepared = _Prepared(tools, split, naming, compared)
+        return self._prepared
 
-    def _evaluate(self, trainer: Trainer, module: Any) -> None:
+    def _evaluate(self, trainer: Trainer, module: LightningModule) -> None:
         if trainer.is_global_zero:
             # forked: neither the training's noise nor its precision is touched
             with torch.random.fork_rng(), torch.autocast(module.device.type, enabled=False):
                 self._score(trainer, module)
         trainer.strategy.barrier()
 
-    def _score(self, trainer: Trainer, module: Any) -> None:
-        from attngan.evaluation.feature_pass import observe
-        from attngan.evaluation.measuring import measure
-        from attngan.evaluation.scored_images import DrawnImages
-
+    def _score(self, trainer: Trainer, module: LightningModule) -> None:
+        assert isinstance(module, GANModule), "the quick evaluation draws with a generator"
         tools, split, naming, compared = self._prepare(trainer, module)
         subject = DrawnImages(module.sampler(), split, naming.images, tools.seed)
         batches = partial(subject.batches, batch_size=self.batch_size)
@@ -127,8 +138,8 @@ class QuickEvaluation(Callback):
         scores = {score.name: score.value for score in measured.scores}
         record = {
             "epoch": trainer.current_epoch + 1,
-            "steps": int(module.steps),
-            "images_seen": int(module.images_seen),
+            "steps": module.steps,
+            "images_seen": module.images_seen,
             "scores": scores,
         }
         self.history.append(record)
@@ -140,20 +151,18 @@ class QuickEvaluation(Callback):
         told = ", ".join(f"{name} {value:.2f}" for name, value in drawn.items())
         rank_zero_info(f"epoch {record['epoch']}: {told}")
 
-    def _keep_best(self, module: Any, scores: dict[str, float]) -> None:
+    def _keep_best(self, module: GANModule, scores: dict[str, float]) -> None:
         for name, value in scores.items():
             metric = name.partition("_")[0]
             if "_of_" in name or metric not in KEPT or math.isnan(value):
                 continue
-            if best_of(self.history, name)["steps"] == int(module.steps):
-                write_generator(self.folder / f"best_{metric}.safetensors", module)
+            if best_of(self.history, name)["steps"] == module.steps:
+                _write_averaged(self.folder / f"best_{metric}.safetensors", module)
 
-    def _write(self, tools: Any) -> None:
-        from attngan.evaluation.display import write_whole
-
+    def _write(self, tools: Instruments) -> None:
         names = [name for name in self.history[-1]["scores"] if name.partition("_")[0] in KEPT]
         summary = {
-            "extractor": tools.extractor.description(),
+            "extractor": tools.extractor and tools.extractor.description(),
             "best": {name: best_of(self.history, name) for name in names if "_of_" not in name},
             "last": self.history[-1],
             "history": self.history,
@@ -163,30 +172,14 @@ class QuickEvaluation(Callback):
 
 def best_of(history: Sequence[dict[str, Any]], name: str) -> dict[str, Any]:
     """Value, epoch and steps of the best score of this name; the earliest where several are equal."""
-    from attngan.evaluation.scores import larger_is_better
-
     sign = 1 if larger_is_better(name) else -1
     having = [record for record in history if name in record["scores"] and not math.isnan(record["scores"][name])]
     best = max(having, key=lambda record: sign * record["scores"][name])
     return {"value": best["scores"][name], "epoch": best["epoch"], "steps": best["steps"]}
 
 
-def write_generator(path: Path, module: Any) -> None:
+def _write_averaged(path: Path, module: GANModule) -> None:
     """The averaged generator, text encoder and vocabulary: what sampling needs, and nothing else."""
-    from attngan.networks.description import describe
-
-    description = {
-        "kind": "generator",
-        "steps": int(module.steps),
-        "images_seen": int(module.images_seen),
-        "generator": describe(module.ema.generator),
-        "damsm": None if module.damsm is None else module.damsm.describe(),
-        "word_limit": module.word_limit,
-    }
-    parts = {"ema.generator": module.ema.generator}
-    if module.damsm is not None:
-        parts["damsm.text_encoder"] = module.damsm.text_encoder
-    state = {f"{prefix}.{key}": value for prefix, part in parts.items() for key, value in part.state_dict().items()}
-    fresh = path.with_suffix(".writing")
-    write_safetensors(fresh, description, state)
-    fresh.replace(path)
+    damsm = module.damsm
+    text = None if damsm is None else CaptionReader(damsm.text_encoder, damsm.vocabulary)
+    write_generator(path, module.ema.generator, text, module.word_limit, module.steps, module.images_seen)

@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 import torch
 
-from attngan.checkpoint import load_damsm, write_safetensors
+from attngan import described_weights
+from attngan.checkpoint import ENTRY, Entry, load_damsm
 from attngan.networks.damsm import DAMSM
 from attngan.networks.image_encoder import ImageEncoder
 from attngan.networks.image_trunks import ConvTrunk
@@ -69,7 +70,7 @@ def write_damsm(path, vocabulary, seed=0):
     text = TextEncoder(len(vocabulary), embed_dim=16, word_dim=8)
     damsm = DAMSM(text, ImageEncoder(ConvTrunk(32, 4), 16), vocabulary)
     state = {f"damsm.{name}": value for name, value in damsm.state_dict().items()}
-    write_safetensors(path, {"kind": "damsm", "damsm": damsm.describe()}, state)
+    described_weights.write(path, ENTRY, Entry("damsm", damsm=damsm.describe()).as_dict(), state)
     return path
 
 

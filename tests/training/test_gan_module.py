@@ -10,6 +10,7 @@ from pytorch_lightning import LightningModule, Trainer
 
 from attngan.checkpoint import ENTRY, read_checkpoint
 from attngan.cli import main
+from attngan.losses.regularizers import R1
 from attngan.networks.discriminators import DiscriminatorPyramid
 from attngan.networks.multistage import AttnGANGenerator, StackGANPlusPlusGenerator
 from attngan.records import CaptionBatch, TextImageBatch
@@ -19,6 +20,8 @@ from attngan.training import gan_module
 from attngan.training.augmentation import binomial_blur
 from attngan.training.callbacks import Budget
 from attngan.training.gan_module import GANModule
+from attngan.training.generator_ema import EMA
+from attngan.training.rates import Rates
 from tests.tiny import CAPTIONS, EMBED, SIDES, gan, gan_recipe, write_damsm, write_recipe
 
 
@@ -239,11 +242,11 @@ def test_discriminators_give_the_generator_no_gradient(stepping, batch):
 
 @pytest.mark.parametrize("precision", [None, torch.bfloat16])
 def test_the_generator_meets_the_updated_discriminators(stepping, batch, monkeypatch, precision):
-    module = stepping(learning_rate_discriminator=0.5)  # an update that nobody can miss
+    module = stepping(rates=Rates(discriminator=0.5))  # an update that nobody can miss
     seen = {}
     objective = module._generator_objective
 
-    def compare(fake, text, sentence, batch):
+    def compare(batch, fake, text, sentence):
         before = torch.is_autocast_enabled("cpu")
         discriminator = module.discriminators.stages[-1].eval()
         seen["as_used"] = discriminator.judge_pair(discriminator(fake.images[-1]), text.sentence).float()
@@ -251,7 +254,7 @@ def test_the_generator_meets_the_updated_discriminators(stepping, batch, monkeyp
         seen["now"] = discriminator.judge_pair(discriminator(fake.images[-1]), text.sentence).float()
         assert before == (precision is not None)
         discriminator.train()
-        return objective(fake, text, sentence, batch)
+        return objective(batch, fake, text, sentence)
 
     monkeypatch.setattr(module, "_generator_objective", compare)
     old = [p.clone() for p in module.discriminators.parameters()]
@@ -276,7 +279,7 @@ def test_the_frozen_damsm_stays_in_eval_mode(stepping, batch):
 
 
 def test_the_penalty_on_real_images_comes_at_every_so_many_steps(stepping, batch, monkeypatch):
-    module = stepping(r1=1.0, r1_every=2)
+    module = stepping(r1=R1(1.0, every=2))
     terms = []
     monkeypatch.setattr(module, "_log", lambda logged: terms.append(set(logged)))
     for _ in range(3):
@@ -286,7 +289,7 @@ def test_the_penalty_on_real_images_comes_at_every_so_many_steps(stepping, batch
 
 def test_without_a_matching_weight_the_damsm_scores_nothing(stepping, batch, monkeypatch):
     module = stepping(matching=0.0)
-    monkeypatch.setattr(module.damsm, "loss", lambda *_: pytest.fail("asked for a score"))
+    monkeypatch.setattr(module, "_matching_loss", lambda *_: pytest.fail("asked for a score"))
     module.training_step(batch, 0)
 
 
@@ -378,7 +381,7 @@ def rates_of(root, run, damsm, monkeypatch, model, *options, epochs=3):
 
 
 def test_step_sizes_are_halved_after_so_many_epochs(toy_root, tiny_damsm, tmp_path, monkeypatch):
-    halved = {"learning_rate_halved_every": 1, "learning_rate_generator": 1e-3}
+    halved = {"rates": {"halved_every": 1, "generator": 1e-3}}
     rates = rates_of(toy_root, tmp_path / "run", tiny_damsm, monkeypatch, halved)
     assert rates == [1e-3] * 4 + [5e-4] * 4 + [2.5e-4] * 4
 
@@ -388,7 +391,7 @@ def test_a_run_stopped_at_an_epochs_last_batch_is_halved_all_the_same(toy_root, 
         if module.steps == 3:  # heard at the end of the next batch, the epoch's last one
             os.kill(os.getpid(), signal.SIGTERM)
 
-    halved = {"learning_rate_halved_every": 1, "learning_rate_generator": 1e-3}
+    halved = {"rates": {"halved_every": 1, "generator": 1e-3}}
     run = tmp_path / "run"
     with monkeypatch.context() as patch:
         patch.setattr(GANModule, "on_train_batch_end", stop_me)
@@ -412,7 +415,7 @@ def test_step_sizes_fall_over_the_last_part_of_a_run(toy_root, tiny_damsm, tmp_p
         rates.append([group["lr"] for o in module._optimizers() for group in o.param_groups])
 
     monkeypatch.setattr(GANModule, "on_train_batch_end", look)
-    changed = {"learning_rate_fall": 0.5, "learning_rate_generator": 1e-3, "learning_rate_discriminator": 1e-4}
+    changed = {"rates": {"fall": 0.5, "generator": 1e-3, "discriminator": 1e-4}}
     assert train(toy_root, tmp_path / "run", tiny_damsm, model=changed, trainer={"max_epochs": 2}) == 0
     # eight steps; each begins with 0/8, 1/8 ... 7/8 of the run done
     shares = [1, 1, 1, 1, 1, 0.75, 0.5, 0.25]
@@ -449,13 +452,13 @@ def test_the_damsm_sees_a_blurred_image_where_asked(stepping, batch, monkeypatch
 
 
 def test_with_a_decay_of_zero_the_average_is_the_generator(stepping, batch):
-    module = stepping(ema_decay=0.0)
+    module = stepping(ema=EMA(decay=0.0))
     module.training_step(batch, 0)
     for average, live in zip(module.ema.parameters(), module.generator.parameters(), strict=True):
         assert torch.equal(average, live)
 
 
-@pytest.mark.parametrize(("penalty", "compiled"), [({}, 3), ({"gradient_penalty": 2.0}, 1), ({"r1": 1.0}, 1)])
+@pytest.mark.parametrize(("penalty", "compiled"), [({}, 3), ({"gradient_penalty": 2.0}, 1), ({"r1": R1(1.0)}, 1)])
 def test_discriminators_under_a_penalty_are_not_compiled(stepping, batch, monkeypatch, penalty, compiled):
     called = []
     monkeypatch.setattr(torch.nn.Module, "compile", lambda self, *_, **__: called.append(self))
