@@ -16,9 +16,9 @@ from attngan.networks.image_encoder import ImageEncoder
 from attngan.networks.image_trunks import ConvTrunk, ImageTrunk
 from attngan.networks.text_encoder import TextEncoder
 from attngan.records import CaptionBatch, ImageFeatures, TextFeatures, TextImageBatch
+from attngan.training.callbacks import share_done
 from attngan.training.finite import check_finite
 from attngan.training.kept_features import KeptFeatures, keep_features, trunk_fingerprint
-from attngan.training.callbacks import share_done
 
 
 class DAMSMModule(LightningModule):
@@ -140,7 +140,7 @@ class DAMSMModule(LightningModule):
                 {"params": [p for p in trained if p.ndim > 1], "weight_decay": self.weight_decay},
                 {"params": [p for p in trained if p.ndim <= 1], "weight_decay": 0.0},
             ]
-            optimizer = torch.optim.AdamW(groups, self.learning_rate, self.betas)
+            optimizer: torch.optim.Optimizer = torch.optim.AdamW(groups, self.learning_rate, self.betas)
         else:
             optimizer = torch.optim.Adam(trained, self.learning_rate, self.betas)
         schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda epoch: self._decayed(epoch))
@@ -150,7 +150,9 @@ class DAMSMModule(LightningModule):
         return max(self.learning_rate_decay**epoch, 0.1)
 
     def on_train_batch_start(self, batch: TextImageBatch, batch_index: int) -> None:
-        if self.learning_rate_fall:  # from the place in the run alone, so that a resumed run goes on as if never stopped
+        if (
+            self.learning_rate_fall
+        ):  # from the place in the run alone, so that a resumed run goes on as if never stopped
             left = (1 - (share_done(self.trainer, self) or 0.0)) / self.learning_rate_fall
             for group in self.optimizers().optimizer.param_groups:  # type: ignore[union-attr]
                 group["lr"] = self.learning_rate * self._decayed(self.current_epoch) * min(1.0, max(0.02, left))
@@ -167,6 +169,10 @@ class DAMSMModule(LightningModule):
             for split in ("train", "validation"):
                 self.kept[split] = self._keep(split)
 
+    def on_test_start(self) -> None:
+        if self.features_folder is not None:
+            self.kept["test"] = self._keep("test")
+
     def _keep(self, split: str) -> KeptFeatures:
         data: Any = self.trainer.datamodule  # type: ignore[attr-defined]
         trunk, folder = self.damsm.image_encoder.trunk, self.features_folder
@@ -175,9 +181,9 @@ class DAMSMModule(LightningModule):
         size, source = trunk.input_size, images.fingerprint
         if self.kept_image_size == "data":
             size, source = data.image_size, f"{source} of {data.image_size} px"
-        name = f"{split}-{trunk_fingerprint(trunk, source)}"
-        batches = data.full_images(split, size)
-        return keep_features(trunk, batches, len(images), folder / name)
+        # not named after the split: where validation is the test split, its features are kept once
+        name = trunk_fingerprint(trunk, source)
+        return keep_features(trunk, data.full_images(split, size), len(images), folder / name)
 
     def on_train_epoch_start(self) -> None:
         if self.reset_adam:

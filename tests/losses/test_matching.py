@@ -140,7 +140,8 @@ def test_regions_of_zero_have_a_score_and_a_gradient():
     regions = torch.zeros_like(image.regions).requires_grad_()
     scores = word_scores(regions, text.words, text.padding)
     scores.sum().backward()
-    assert scores.isfinite().all() and regions.grad.isfinite().all()
+    assert scores.isfinite().all()
+    assert regions.grad.isfinite().all()
 
 
 @pytest.mark.parametrize("classes", [None, [4, 2, 4, 9]])

@@ -250,15 +250,25 @@ def test_training_with_kept_features_runs_the_trunk_once(toy_root, tmp_path, mon
 def test_features_are_kept_of_images_of_the_trunks_size_or_of_the_datas(kept_image_size, toy_root, tmp_path):
     trunk = {"class_path": f"{__name__}.FrozenTrunk", "init_args": {"input_size": 32}}
     model = {"image_trunk": trunk, "keep_features": str(tmp_path / "kept"), "kept_image_size": kept_image_size}
-    assert pretrain(toy_root, tmp_path / "run", "--trainer.limit_test_batches", "0", model=model) == 0
-    (folder,) = (tmp_path / "kept").glob("train-*")
+    assert pretrain(toy_root, tmp_path / "run", model=model) == 0
     data = TextImageDataModule(**damsm_recipe(toy_root, tmp_path)["data"])
     data.setup()
     side = {"trunk": 32, "data": data.image_size}[kept_image_size]
     assert data.image_size < 32
-    seen = FrozenTrunk(32)(next(data.full_images("train", side)).float() / 127.5 - 1)
-    kept = KeptFeatures(folder).rows(torch.arange(len(seen.pooled)), torch.zeros(len(seen.pooled), dtype=torch.bool))
-    assert torch.allclose(kept.regions, seen.regions, rtol=0.02, atol=0.02 * float(seen.regions.abs().max()))
+    folders = {len(KeptFeatures(folder).pooled): folder for folder in (tmp_path / "kept").iterdir()}
+    for split in ("train", "validation", "test"):
+        seen = FrozenTrunk(32)(torch.cat(list(data.full_images(split, side))).float() / 127.5 - 1)
+        count = len(seen.pooled)
+        kept = KeptFeatures(folders[count]).rows(torch.arange(count), torch.zeros(count, dtype=torch.bool))
+        assert torch.allclose(kept.regions, seen.regions, rtol=0.02, atol=0.02 * float(seen.regions.abs().max()))
+
+
+def test_features_of_the_test_split_are_kept_once_where_it_is_the_validation(toy_root, tmp_path):
+    trunk = {"class_path": f"{__name__}.FrozenTrunk", "init_args": {"input_size": 16}}
+    model = {"image_trunk": trunk, "keep_features": str(tmp_path / "kept")}
+    option = ["--data.validation", "published", "--checkpoints.best_by", "null"]
+    assert pretrain(toy_root, tmp_path / "run", *option, model=model) == 0
+    assert len(list((tmp_path / "kept").iterdir())) == 2
 
 
 # --- recipes ----------------------------------------------------------------------------------------------------------
