@@ -192,7 +192,8 @@ class Sampler:
             raise ValueError(f"this generator reads {self.reads}: there are none to draw")
         generator = self.generator
         noise = sample_noise(noise_numbers, generator.noise_dim, generator.condition_noise_dim, seed, truncation)
-        return generator(GeneratorNoise(*(part.to(self.device) for part in noise)), text)
+        images: GeneratedImages = generator(GeneratorNoise(*(part.to(self.device) for part in noise)), text)
+        return images
 
 
 class Drawn(NamedTuple):

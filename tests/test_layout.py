@@ -13,6 +13,7 @@ ROOMS = [
     "allocator.py",
     "records.py",
     "pictures.py",
+    "pages",
     "metrics",
     "text",
     "data",

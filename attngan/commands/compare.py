@@ -4,6 +4,7 @@ import json
 import os
 import platform
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -12,11 +13,14 @@ import yaml
 from PIL import Image
 
 from attngan.checkpoint import file_sha256
-from attngan.commands.compare_runs import Contestant, Plan, Trained, contestants, default_recipes, trained
+from attngan.commands.compare_runs import ComparedRecipe, Plan, Trained, compared_recipes, default_recipes, trained
 from attngan.commands.evaluate import evaluate
-from attngan.evaluation.display import pivot, shown, write_whole
+from attngan.evaluation.display import write_whole
+from attngan.evaluation.image_sets import HALVES, REAL, UNTRAINED
+from attngan.evaluation.measuring import ScoreEntry
+from attngan.evaluation.metric_table import in_order, kind_named, title_of
 from attngan.evaluation.scored_images import read_split
-from attngan.evaluation.scores import HALVES, REAL, UNTRAINED, larger_is_better
+from attngan.evaluation.table import pivot, shown
 from attngan.pictures import caption_grid
 from attngan.sampling import Sampler
 from attngan.training.finite import NonFiniteLossError
@@ -78,21 +82,10 @@ def compare(
     """
     if not damsm.is_file():
         raise FileNotFoundError(f"no DAMSM checkpoint at {damsm.resolve()}")
-    entries = contestants(configs or default_recipes())
+    entries = compared_recipes(configs or default_recipes())
     plan = Plan(data, damsm, images, out, source, seed, device, precision)
-    metrics = ["is", "fid", "kid", *(["precision_recall"] if precision_recall else [])]
-    rows = []
-    for position, entry in enumerate(entries):
-        if progress:
-            print(f"\n[{position + 1}/{len(entries)}] {entry.name}", flush=True)
-        try:
-            runs = [trained(run, plan) for run in entry.runs(plan)]
-        except NonFiniteLossError as error:  # the others are compared all the same, and the table tells of this one
-            rows.append({"name": entry.name, "failed": str(error)})
-            continue
-        untrained = all("failed" in row for row in rows)  # one suffices: none has learnt anything
-        scores = _scores(entry, plan, metrics, extractor, scorer, colour_probe, count, untrained, progress)
-        rows.append(_row(entry, runs, scores))
+    scoring = Scoring(extractor, scorer, colour_probe, count, precision_recall, progress)
+    rows = _rows(entries, plan, scoring)
     result = {
         "rows": rows,
         "images": images,
@@ -116,22 +109,42 @@ def compare(
 # --- scores -----------------------------------------------------------------------------------------------------------
 
 
-def _scores(
-    entry: Contestant,
-    plan: Plan,
-    metrics: list[str],
-    extractor: str,
-    scorer: Path | None,
-    colour_probe: Path | None,
-    count: int,
-    untrained: bool,
-    progress: bool,
-) -> dict[str, dict[str, Any]]:
+@dataclass(frozen=True)
+class Scoring:
+    """How all of them are scored: the arguments of `compare` of these names."""
+
+    extractor: str
+    scorer: Path | None
+    colour_probe: Path | None
+    count: int
+    precision_recall: bool
+    progress: bool
+
+
+def _rows(entries: Sequence[ComparedRecipe], plan: Plan, scoring: Scoring) -> list[dict[str, Any]]:
+    """Each entry trained and scored; one whose training diverged is told of instead."""
+    rows: list[dict[str, Any]] = []
+    for position, entry in enumerate(entries):
+        if scoring.progress:
+            print(f"\n[{position + 1}/{len(entries)}] {entry.name}", flush=True)
+        try:
+            runs = [trained(run, plan) for run in entry.runs(plan)]
+        except NonFiniteLossError as error:  # the others are compared all the same, and the table tells of this one
+            rows.append({"name": entry.name, "failed": str(error)})
+            continue
+        untrained = all("failed" in row for row in rows)  # one suffices: none has learnt anything
+        rows.append(_row(entry, runs, _scores(entry, plan, scoring, untrained)))
+    return rows
+
+
+def _scores(entry: ComparedRecipe, plan: Plan, scoring: Scoring, untrained: bool) -> dict[str, ScoreEntry]:
     """Those of the averaged generator, of an untrained one and of real images."""
     checkpoint = entry.checkpoint(plan)
     reads = Sampler.load(checkpoint, "cpu").reads
-    judged = reads == "captions" or (reads == "embeddings" and scorer is not None)
-    wanted: list[Any] = [*metrics, *(["r_precision"] if judged else [])]
+    judged = reads == "captions" or (reads == "embeddings" and scoring.scorer is not None)
+    metrics = ["is", "fid", "kid"]
+    metrics += ["precision_recall"] if scoring.precision_recall else []
+    metrics += ["r_precision"] if judged else []
     data = (yaml.safe_load(entry.recipes[-1].read_text(encoding="utf-8")).get("data")) or {}
     result = evaluate(
         checkpoint=checkpoint,
@@ -139,23 +152,22 @@ def _scores(
         source=plan.source or data.get("source", "cub"),
         skip_bad=bool(data.get("skip_bad", False)),
         text_embeddings=data.get("text_embeddings"),
-        metrics=wanted,
-        count=count,
+        metrics=metrics,
+        count=scoring.count,
         seed=plan.seed,
-        extractor=extractor,
-        scorer=scorer,
-        colour_probe=None if reads == "nothing" else colour_probe,
+        extractor=scoring.extractor,
+        scorer=scoring.scorer,
+        colour_probe=None if reads == "nothing" else scoring.colour_probe,
         untrained=untrained,
         out=plan.out / entry.recipes[-1].stem / "evaluation",
         report=True,
         device=plan.device,
-        progress=progress,
+        progress=scoring.progress,
     )
-    scores: dict[str, dict[str, Any]] = result["scores"]
-    return scores
+    return result["scores"]
 
 
-def _row(entry: Contestant, runs: list[Trained], scores: dict[str, dict[str, Any]]) -> dict[str, Any]:
+def _row(entry: ComparedRecipe, runs: list[Trained], scores: dict[str, ScoreEntry]) -> dict[str, Any]:
     images, seconds = sum(run.images for run in runs), sum(run.seconds for run in runs)
     return {
         "name": entry.name,
@@ -179,48 +191,68 @@ def markdown(result: dict[str, Any]) -> str:
     """The table: a recipe a row, then an untrained generator and real images; the best value of a column in bold."""
     rows = [row for row in result["rows"] if "failed" not in row]
     names = list(dict.fromkeys(name for row in rows for name in row["scores"]))
-    head = ["", "G", "D", "steps", "images", "minutes", "images/s", *names]
-    lines = []
-    for row in rows:
-        counts = [f"{row['parameters'][part] / 1e6:.2f} M" for part in ("generator", "discriminators")]
-        rate = row["images_per_second"]
-        cost = [f"{row['steps']:,}", f"{row['images']:,}", f"{row['seconds'] / 60:.1f}", f"{rate:.1f}" if rate else ""]
-        scores = [shown(row["scores"].get(name, {}).get("")) or "no text" for name in names]
-        best = [row["name"] in best_rows(rows, name) for name in names]
-        marked = [f"**{text}**" if is_best else text for text, is_best in zip(scores, best, strict=True)]
-        lines.append([row["name"], *counts, *cost, *marked])
-    for title, suffixes in (("untrained", (UNTRAINED,)), ("real images", (REAL, HALVES))):
-        first = [
-            next((row["scores"][name][s] for row in rows for s in suffixes if s in row["scores"].get(name, {})), None)
-            for name in names
-        ]
-        owner = f" {rows[0]['name']}" if title == "untrained" and rows else ""
-        lines.append([title + owner, *[""] * 6, *map(shown, first)])
-    lines += [
-        [row["name"], f"stopped: {row['failed']}", *[""] * (len(head) - 2)] for row in result["rows"] if "failed" in row
-    ]
+    head = ["", "G", "D", "steps", "images", "minutes", "images/s", *(f"{title_of(n)}<br>`{n}`" for n in names)]
+    lines = [_line(row, rows, names) for row in rows]
+    lines.append(_compared_with(f"untrained {rows[0]['name']}" if rows else "untrained", (UNTRAINED,), rows, names))
+    lines.append(_compared_with("real images", (REAL, HALVES), rows, names))
+    for row in result["rows"]:
+        if "failed" in row:
+            lines.append([row["name"], f"stopped: {row['failed']}", *[""] * (len(head) - 2)])
     table = [head, ["---"] * len(head), *lines]
-    facts = [
+    return "\n".join(f"| {' | '.join(line)} |" for line in table) + "\n\n" + "\n".join(_facts(result)) + "\n"
+
+
+def _line(row: dict[str, Any], rows: Sequence[dict[str, Any]], names: Sequence[str]) -> list[str]:
+    """A recipe: its size, what it cost, its scores."""
+    counts = [f"{row['parameters'][part] / 1e6:.2f} M" for part in ("generator", "discriminators")]
+    rate = row["images_per_second"]
+    cost = [f"{row['steps']:,}", f"{row['images']:,}", f"{row['seconds'] / 60:.1f}", f"{rate:.1f}" if rate else ""]
+    scores = []
+    for name in names:
+        text = shown(row["scores"].get(name, {}).get("")) or "no text"
+        scores.append(f"**{text}**" if row["name"] in best_rows(rows, name) else text)
+    return [row["name"], *counts, *cost, *scores]
+
+
+def _compared_with(
+    title: str, suffixes: Sequence[str], rows: Sequence[dict[str, Any]], names: Sequence[str]
+) -> list[str]:
+    """The first score of each name that is of these sets of images."""
+    found = []
+    for name in names:
+        of_rows = [row["scores"].get(name, {}) for row in rows]
+        found.append(next((shown(scores[s]) for scores in of_rows for s in suffixes if s in scores), ""))
+    return [title, *[""] * 6, *found]
+
+
+def _facts(result: dict[str, Any]) -> list[str]:
+    halves = [kind.label for metric in in_order() if "halves" in metric.beside for kind in metric.kinds.values()]
+    return [
         f"{result['images']:,} training images each, seed {result['seed']}, data {result['data']}, DAMSM "
         f"{result['damsm']['sha256'][:8]}, {result['machine']}, trained in "
         f"{result.get('precision') or 'the precision of the recipes'}.",
-        "Of real images: FID, KID, precision, recall, density and coverage are those of two halves of the test split.",
+        f"Of real images: {', '.join(halves)} are those of two halves of the test split.",
     ]
-    return "\n".join(f"| {' | '.join(line)} |" for line in table) + "\n\n" + "\n".join(facts) + "\n"
 
 
 def best_rows(rows: Sequence[dict[str, Any]], name: str) -> list[str]:
-    """Names of the rows with the best value of a score; several where they are equal, none where all are."""
+    """Names of the rows with the best value of a score; several where they are equal, none where all are.
+
+    None either where neither a larger nor a smaller value is better.
+    """
+    kind = kind_named(name)
+    if kind is None or kind[1].better is None:
+        return []
     values = {row["name"]: row["scores"][name][""]["value"] for row in rows if "" in row["scores"].get(name, {})}
     finite = {row: value for row, value in values.items() if value == value}
     if not finite:
         return []
-    best = (max if larger_is_better(name) else min)(finite.values())
+    best = (max if kind[1].better == "larger" else min)(finite.values())
     found = [row for row, value in finite.items() if value == best]
     return found if len(found) < max(2, len(finite)) else []
 
 
-def _picture(entries: Sequence[Contestant], plan: Plan, columns: int) -> Image.Image:
+def _picture(entries: Sequence[ComparedRecipe], plan: Plan, columns: int) -> Image.Image:
     """Captions in columns, beneath them a real image of each, then a row a recipe; a column shares its noise."""
     samplers = {entry.name: Sampler.load(entry.checkpoint(plan), plan.device) for entry in entries}
     data = (yaml.safe_load(entries[0].recipes[-1].read_text(encoding="utf-8")).get("data")) or {}

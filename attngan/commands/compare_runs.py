@@ -31,7 +31,7 @@ NOTE = "compared.json"
 
 
 @dataclass(frozen=True)
-class Contestant:
+class ComparedRecipe:
     """One row: a recipe, or the two stages of one, and the folder names of their runs."""
 
     name: str
@@ -84,7 +84,7 @@ def default_recipes() -> list[Path]:
     return sorted(path for path in folder.glob("*.yaml") if path.stem != "damsm")
 
 
-def contestants(recipes: Sequence[Path]) -> list[Contestant]:
+def compared_recipes(recipes: Sequence[Path]) -> list[ComparedRecipe]:
     """Recipes as rows, the two stages of one together, in the order of the family's papers.
 
     Raises:
@@ -106,9 +106,9 @@ def contestants(recipes: Sequence[Path]) -> list[Contestant]:
             short = name.removesuffix(SECOND)
             if short + FIRST not in by_name:
                 raise ValueError(f"{path} builds on a first stage: give {short}{FIRST}.yaml as well")
-            rows.append(Contestant(short, (by_name[short + FIRST], path)))
+            rows.append(ComparedRecipe(short, (by_name[short + FIRST], path)))
         else:
-            rows.append(Contestant(name, (path,)))
+            rows.append(ComparedRecipe(name, (path,)))
     order = {name: position for position, name in enumerate(FAMILY)}
     return sorted(rows, key=lambda row: (order.get(row.name, len(order)), row.name))
 

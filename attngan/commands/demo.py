@@ -7,6 +7,7 @@ from typing import Any
 
 from attngan.commands.demo_page import write_page
 from attngan.commands.recipe_files import recipe
+from attngan.evaluation.measuring import ScoreEntry
 
 RECIPES = ("damsm", "attngan")
 PRETRAINING_SHARE = 0.18  # of the time, for the DAMSM; the generator has what is left
@@ -85,7 +86,7 @@ def _draw_birds(out: Path, smoke: bool, seed: int) -> Path:
 
 
 def _train_probe(out: Path, data: Path, smoke: bool, seed: int, facts: dict[str, Any]) -> Path:
-    from attngan.toy_birds.colour_truth import train_probe
+    from attngan.toy_birds.probe_training import train_probe
 
     probe, accuracy = train_probe(data, epochs=1 if smoke else 6, more_birds=0 if smoke else 2000, seed=seed, bf16=True)
     facts["probe"] = accuracy.percentages()
@@ -98,13 +99,9 @@ def _train_probe(out: Path, data: Path, smoke: bool, seed: int, facts: dict[str,
     return path
 
 
-def _score(out: Path, data: Path, probe: Path, smoke: bool, seed: int, facts: dict[str, Any]) -> dict[str, Any]:
-    """Inception Score and R-precision by `attngan evaluate`; colour truth, real and mismatched beside it."""
-    import torch
-
+def _score(out: Path, data: Path, probe: Path, smoke: bool, seed: int, facts: dict[str, Any]) -> dict[str, ScoreEntry]:
+    """Inception Score and R-precision by `attngan evaluate`; colour truth, real and mismatched, goes into the facts."""
     from attngan.commands.evaluate import evaluate
-    from attngan.sampling import Sampler
-    from attngan.toy_birds.colour_truth import ColourProbe, captions_of_other_classes, colour_truth
 
     checkpoint = out / "attngan" / "checkpoints" / "last.ckpt"
     count = 40 if smoke else 1000
@@ -118,8 +115,24 @@ def _score(out: Path, data: Path, probe: Path, smoke: bool, seed: int, facts: di
         out=out / "evaluation",
         progress=True,
     )
-    seen = ColourProbe.load(probe)
-    sampler = Sampler.load(checkpoint)
+    facts["colour_truth"] = truth = _colour_truth(checkpoint, data, probe, count, seed)
+    truth["real"], truth["real_with_other_captions"] = facts["probe"]["new_classes"], facts["probe"]["mismatched"]
+    print(
+        f"colour truth: {truth['samples']:.1f} % of {truth['named']} colours named by test captions "
+        f"(real birds {truth['real']:.1f} %, other birds' captions {truth['samples_with_other_captions']:.1f} %)"
+    )
+    return result["scores"]
+
+
+def _colour_truth(checkpoint: Path, data: Path, probe: Path, count: int, seed: int) -> dict[str, Any]:
+    """Of samples of test captions: with their own captions, by part, and with those of other birds."""
+    import torch
+
+    from attngan.sampling import Sampler
+    from attngan.toy_birds.colour_probe import ColourProbe
+    from attngan.toy_birds.colour_truth import captions_of_other_classes, colour_truth
+
+    seen, sampler = ColourProbe.load(probe), Sampler.load(checkpoint)
     captions, classes = test_captions(data)
     rows = range(0, len(captions), max(1, len(captions) // count))
     chosen = [captions[row][row % len(captions[row])] for row in rows]
@@ -129,20 +142,12 @@ def _score(out: Path, data: Path, probe: Path, smoke: bool, seed: int, facts: di
     ]
     drawn = colour_truth(seen, torch.cat(parts), chosen)
     others = captions_of_other_classes([captions[row] for row in rows], [classes[row] for row in rows], seed)
-    mismatched = colour_truth(seen, torch.cat(parts), others)
-    facts["colour_truth"] = {
+    return {
         "samples": drawn.percent,
         "samples_by_part": drawn.percent_of,
         "named": sum(drawn.named.values()),
-        "real": facts["probe"]["new_classes"],
-        "samples_with_other_captions": mismatched.percent,
-        "real_with_other_captions": facts["probe"]["mismatched"],
+        "samples_with_other_captions": colour_truth(seen, torch.cat(parts), others).percent,
     }
-    print(
-        f"colour truth: {drawn.percent:.1f} % of {sum(drawn.named.values())} colours named by test captions "
-        f"(real birds {facts['colour_truth']['real']:.1f} %, other birds' captions {mismatched.percent:.1f} %)"
-    )
-    return result["scores"]
 
 
 def test_captions(data: Path) -> tuple[list[tuple[str, ...]], list[int]]:

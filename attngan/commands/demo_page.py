@@ -1,31 +1,36 @@
 """The demo's page: one HTML file with everything in it, to be opened in a browser or sent to someone."""
 
-import base64
-import html
-import io
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from jaxtyping import Float
+from matplotlib.axes import Axes
 from PIL import Image
 from torch import Tensor
 
+from attngan.evaluation.display import write_whole
+from attngan.evaluation.image_sets import TITLES
+from attngan.evaluation.measuring import ScoreEntry
+from attngan.evaluation.metric_table import title_of
+from attngan.evaluation.table import pivot, shown
+from attngan.pages.page import Cell, Figure, Page, Row, Section, Table, picture, plot
 from attngan.pictures import attention_picture, caption_grid, stack
-from attngan.records import CaptionedImage
+from attngan.records import CaptionedImage, GeneratedImages
 from attngan.sampling import Sampler
 
-STYLE = """
-body {font: 16px/1.5 system-ui, sans-serif; max-width: 1000px; margin: 2em auto; padding: 0 1em; color: #222}
-h1 {margin-bottom: 0} h2 {margin-top: 2em} img {max-width: 100%; height: auto}
-table {border-collapse: collapse; margin: 1em 0} 
-td, th {border-bottom: 1px solid #ddd; padding: .35em .9em; text-align: left}
-td.number {text-align: right; font-variant-numeric: tabular-nums} .note {color: #666}
-"""
+SAMPLES = 6  # pictures of each caption
+#: Title of a plot to the values that it shows.
+GAN_CURVES = {
+    "generator": ("generator_32/loss", "generator_64/loss"),
+    "discriminators": ("discriminator_32/loss", "discriminator_64/loss"),
+    "matching": ("matching/words_to_caption", "matching/sentence_to_caption"),
+}
+DAMSM_CURVES = {"DAMSM loss": ("train/loss_step", "validation/loss"), "recall at 1, %": ("validation/r1",)}
 
 
-def write_page(out: Path, data: Path, facts: dict[str, Any], scores: dict[str, Any]) -> Path:
+def write_page(out: Path, data: Path, facts: Mapping[str, Any], scores: Mapping[str, ScoreEntry]) -> Path:
     """Draws samples and attention maps, plots the losses, and writes ``index.html`` (and ``samples.png``).
 
     Args:
@@ -33,52 +38,64 @@ def write_page(out: Path, data: Path, facts: dict[str, Any], scores: dict[str, A
         data: The generated birds.
         facts: What the demo measured, colour truth among it.
         scores: Those of `attngan evaluate`, by name.
+
+    Returns:
+        The page's path.
     """
     sampler = Sampler.load(out / "attngan" / "checkpoints" / "last.ckpt")
-    shown = _captions_to_show(data)
-    captions = [text for text, _ in shown]
-    columns = [sampler.draw(captions, [number] * len(captions), facts["seed"]) for number in range(6)]
-    real = [_centre_crop(image, sampler.resolution) for _, image in shown]
-    rows = [(text, [*(drawn.images[-1][i].cpu() for drawn in columns), real[i]]) for i, text in enumerate(captions)]
-    samples = caption_grid(rows, header=["drawn", *[""] * 5, "a real bird of this caption"])
+    birds = _captions_to_show(data)
+    captions = [bird.caption for bird in birds]
+    columns = [sampler.draw(captions, [number] * len(captions), facts["seed"]) for number in range(SAMPLES)]
+    samples = _samples(sampler, birds, columns)
     samples.save(out / "samples.png")
-    attention = [
-        attention_picture(columns[0].images[-1][i], sampler.words(text), columns[0].attention[-1][i])
-        for i, text in enumerate(captions[:4])
-    ]
     sections = [
-        f"<h1>attngan demo</h1><p class=note>{_how(facts)}</p>",
-        "<h2>Samples</h2><p>Test captions, whose combinations of colours no training bird has, and six pictures of "
-        "each; a column shares its noise. On the right a real test bird that the caption was written for.</p>"
-        + _picture(samples),
-        "<h2>Attention</h2><p>Where each word acted when the last stage was drawn; the words with the largest mean "
-        "weight are marked.</p>" + _picture(stack(attention)),
-        "<h2>Colour truth</h2>" + _colour_table(facts["colour_truth"]),
-        "<h2>Scores</h2>" + _score_table(scores),
-        "<h2>Losses</h2>" + _picture(_curves(out / "attngan", _GAN_CURVES)) + _picture(_curves(out / "damsm", _DAMSM)),
-        "<h2>While it learnt</h2>" + _progress(out / "attngan" / "pictures"),
+        _colour_truth(facts["colour_truth"]),
+        Section(
+            "Samples",
+            f"Test captions, whose combinations of colours no training bird has, and {SAMPLES} pictures of each; a "
+            "column shares its noise. On the right a real test bird that the caption was written for.",
+            pictures=[picture(samples)],
+        ),
+        Section(
+            "Attention",
+            "Where each word acted when the last stage was drawn; the words with the largest mean weight are marked.",
+            pictures=[picture(_attention(sampler, captions[:4], columns[0]))],
+        ),
+        _scores(scores),
+        Section("Losses", pictures=[_curves(out / "attngan", GAN_CURVES), _curves(out / "damsm", DAMSM_CURVES)]),
+        _progress(out / "attngan" / "pictures"),
     ]
     page = out / "index.html"
-    head = f"<meta charset=utf-8><title>attngan demo</title><style>{STYLE}</style>"
-    page.write_text(f"<!doctype html><html lang=en><head>{head}</head><body>{''.join(sections)}</body></html>")
+    write_whole(page, Page("attngan demo", _how(facts), sections).html())
     return page
 
 
-def _captions_to_show(data: Path, count: int = 10) -> list[tuple[str, CaptionedImage]]:
+class _Bird(NamedTuple):
+    caption: str
+    image: CaptionedImage
+
+
+def _captions_to_show(data: Path, count: int = 10) -> list[_Bird]:
+    """Test birds spread over all, each with the caption that names most colours: there is most to see."""
     from attngan.data.sources.cub import read_cub
-    from attngan.toy_birds.dataset import named_colours
+    from attngan.toy_birds.captions import named_colours
 
     images = read_cub(data, "test")
-    chosen = []
-    for number in range(count):
-        image = images[number * len(images) // count]
-        # the caption that names most colours: there is most to see
-        chosen.append((max(image.captions, key=lambda text: len(named_colours(text))), image))
-    return chosen
+    chosen = [images[number * len(images) // count] for number in range(count)]
+    return [_Bird(max(image.captions, key=lambda text: len(named_colours(text))), image) for image in chosen]
+
+
+def _samples(sampler: Sampler, birds: Sequence[_Bird], columns: Sequence[GeneratedImages]) -> Image.Image:
+    """A caption a row: the pictures drawn of it, and the real bird."""
+    rows = []
+    for i, bird in enumerate(birds):
+        drawn = [column.images[-1][i].cpu() for column in columns]
+        rows.append((bird.caption, [*drawn, _centre_crop(bird.image, sampler.resolution)]))
+    return caption_grid(rows, header=["drawn", *[""] * (len(columns) - 1), "a real bird of this caption"])
 
 
 def _centre_crop(image: CaptionedImage, side: int) -> Float[Tensor, "3 side side"]:
-    """What an evaluation sees of a real image."""
+    """What an evaluation sees of a real image, in [-1, 1]."""
     from attngan.data.images import load_pixels, shorter_side
 
     pixels = load_pixels(image.path, image.box, shorter_side(side))
@@ -87,19 +104,22 @@ def _centre_crop(image: CaptionedImage, side: int) -> Float[Tensor, "3 side side
     return crop.permute(2, 0, 1).float().div(127.5).sub(1)
 
 
-def _how(facts: dict[str, Any]) -> str:
-    how = f"Generated birds, DAMSM, two-stage AttnGAN (32 and 64 px), {facts['took_minutes']:.1f} minutes, seed "
-    how += str(facts["seed"])
-    return how + (". A smoke test: it was hardly trained, the pictures show nothing." if facts["smoke"] else ".")
+def _attention(sampler: Sampler, captions: Sequence[str], drawn: GeneratedImages) -> Image.Image:
+    return stack(
+        [
+            attention_picture(drawn.images[-1][i], sampler.words(text), drawn.attention[-1][i])
+            for i, text in enumerate(captions)
+        ]
+    )
 
 
-def _picture(image: Image.Image) -> str:
-    buffer = io.BytesIO()
-    image.save(buffer, "PNG")
-    return f'<img src="data:image/png;base64,{base64.b64encode(buffer.getvalue()).decode()}">'
+def _how(facts: Mapping[str, Any]) -> str:
+    how = "Generated birds, a DAMSM that matches captions with images, and a two-stage AttnGAN (32 and 64 px): "
+    how += f"{facts['took_minutes']:.1f} minutes, seed {facts['seed']}."
+    return how + (" A smoke test: it was hardly trained, the pictures show nothing." if facts["smoke"] else "")
 
 
-def _colour_table(truth: dict[str, Any]) -> str:
+def _colour_truth(truth: Mapping[str, Any]) -> Section:
     parts = ", ".join(f"{part} {value:.0f} %" for part, value in truth["samples_by_part"].items())
     lines = [
         ("samples and their captions", truth["samples"]),
@@ -107,74 +127,58 @@ def _colour_table(truth: dict[str, Any]) -> str:
         ("samples and captions of other birds", truth["samples_with_other_captions"]),
         ("real test birds and captions of other birds", truth["real_with_other_captions"]),
     ]
-    rows = "".join(f"<tr><td>{name}</td><td class=number>{value:.1f} %</td></tr>" for name, value in lines)
-    return (
-        f"<p>A small classifier trained on real birds looks for the colours that captions name "
-        f"({truth['named']} of them). By part: {parts}.</p><table>{rows}</table>"
+    note = (
+        "Does the picture show what the caption says? A small classifier trained on real birds looks for the colours "
+        f"that captions name ({truth['named']} of them). By part: {parts}."
     )
+    rows = [Row(label, [Cell(f"{value:.1f} %", main=not i)]) for i, (label, value) in enumerate(lines)]
+    return Section("Colour truth", note, table=Table(["", "colours seen"], rows))
 
 
-def _score_table(scores: dict[str, Any]) -> str:
-    rows = []
-    for name, score in scores.items():
-        spread = f" ± {score['std']:.2f}" if "std" in score else ""
-        rows.append(f"<tr><td>{html.escape(name)}</td><td class=number>{score['value']:.2f}{spread}</td></tr>")
+def _scores(scores: Mapping[str, ScoreEntry]) -> Section:
+    suffixes, rows = pivot(scores)
     note = (
         "The Inception Score looks through the colour probe, so it is comparable with nothing but itself. R-precision "
         "(1 of 100 captions) is judged by the DAMSM that also trained the generator, which flatters it."
     )
-    return f"<table>{''.join(rows)}</table><p class=note>{note}</p>"
+    lines = [
+        Row(title_of(name), [Cell(shown(row.get(suffix)), main=not suffix) for suffix in suffixes], name)
+        for name, row in rows.items()
+    ]
+    return Section("Scores", note, table=Table(["score", *(TITLES[suffix] for suffix in suffixes)], lines))
 
 
-_GAN_CURVES: dict[str, Sequence[str]] = {
-    "generator": ["generator_32/loss", "generator_64/loss"],
-    "discriminators": ["discriminator_32/loss", "discriminator_64/loss"],
-    "matching": ["matching/words_to_caption", "matching/sentence_to_caption"],
-}
-_DAMSM: dict[str, Sequence[str]] = {
-    "DAMSM loss": ["train/loss_step", "validation/loss"],
-    "recall at 1, %": ["validation/r1"],
-}
-
-
-def _curves(run: Path, plots: dict[str, Sequence[str]]) -> Image.Image:
-    """Logged values against steps, one plot a group."""
-    import matplotlib
-
-    matplotlib.use("Agg")
-    from matplotlib import pyplot
+def _curves(run: Path, plots: Mapping[str, Sequence[str]]) -> Figure:
+    """Logged values against steps, one panel a group."""
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
     events = EventAccumulator(str(run), size_guidance={"scalars": 0})
     events.Reload()
     known = events.Tags()["scalars"]
-    figure, axes = pyplot.subplots(1, len(plots), figsize=(10, 2.8), squeeze=False)
-    for axis, (title, names) in zip(axes[0], plots.items(), strict=True):
-        for name in names:
-            if name in known:
-                points = events.Scalars(name)
-                axis.plot([p.step for p in points], [p.value for p in points], label=name, linewidth=1)
-        axis.set_title(title, fontsize=10)
-        axis.set_xlabel("steps", fontsize=8)
-        if axis.lines:
-            axis.legend(fontsize=7)
-    figure.tight_layout()
-    buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", dpi=100)
-    pyplot.close(figure)
-    return Image.open(buffer)
+
+    def draw(panels: Sequence[Axes]) -> None:
+        for panel, (title, names) in zip(panels, plots.items(), strict=True):
+            for name in names:
+                if name in known:
+                    points = events.Scalars(name)
+                    panel.plot([p.step for p in points], [p.value for p in points], label=name, linewidth=1)
+            panel.set_title(title, fontsize=10)
+            panel.set_xlabel("steps", fontsize=8)
+            if panel.lines:
+                panel.legend(fontsize=7, frameon=False)
+
+    return plot(draw, len(plots), 2.8)
 
 
-def _progress(folder: Path, count: int = 4) -> str:
+def _progress(folder: Path, count: int = 4) -> Section:
     """A few of the pictures drawn during training, first to last."""
-    pictures = sorted(folder.glob("samples_*.png"))
-    if not pictures:
-        return "<p>Too short a run for pictures.</p>"
-    chosen = [pictures[round(i * (len(pictures) - 1) / max(1, count - 1))] for i in range(min(count, len(pictures)))]
-    shown = []
+    title, found = "While it learnt", sorted(folder.glob("samples_*.png"))
+    if not found:
+        return Section(title, "Too short a run for pictures.")
+    chosen = [found[round(i * (len(found) - 1) / max(1, count - 1))] for i in range(min(count, len(found)))]
+    pictures = []
     for path in dict.fromkeys(chosen):
         with Image.open(path) as image:
-            shown.append(
-                f"<h3>step {int(path.stem.partition('_')[2])}</h3>{_picture(image.crop((0, 0, image.width, 320)))}"
-            )
-    return "".join(shown)
+            step = int(path.stem.partition("_")[2])
+            pictures.append(picture(image.crop((0, 0, image.width, min(image.height, 320))), f"step {step:,}"))
+    return Section(title, pictures=pictures)

@@ -84,7 +84,7 @@ def finetune_classifier(
         job = _Job(classifier, real, classes, parts, batch_size, seed, device, progress)
         if trunk != "conv":
             _train_head(job, head_epochs)
-        best = _accuracy(job)
+        of_head = _accuracy(job)
         facts = {
             "dataset": str(data),
             "split": split,
@@ -93,24 +93,11 @@ def finetune_classifier(
             "image_size": image_size,
             "images": len(parts.training),
             "held_out_images": len(parts.held_out),
-            "accuracy_of_head_alone": None if trunk == "conv" else best,
+            "accuracy_of_head_alone": None if trunk == "conv" else of_head,
             "accuracy_is_of": "the epoch that was best on the held-out images themselves",
             "seed": seed,
         }
-        Path(out).parent.mkdir(parents=True, exist_ok=True)
-        for epoch in _train_all(job, epochs, learning_rate):
-            reached = _accuracy(job)
-            if progress:
-                print(f"epoch {epoch + 1} of {epochs}: {reached:.1f} % of {len(parts.held_out)} held-out images right")
-            if reached >= best:
-                best = reached
-                classifier.facts = facts | {"accuracy": best, "epochs": epoch + 1}
-                classifier.save(out)
-        if "accuracy" not in classifier.facts:  # fine-tuning never helped, or was not asked for
-            if epochs > 0 and trunk != "conv":
-                classifier.load_state_dict(job.after_head)
-            classifier.facts = facts | {"accuracy": best, "epochs": 0}
-            classifier.save(out)
+        best = _keep_best(job, epochs, learning_rate, of_head, facts, out)
     if progress:
         print(f"{out} ({file_sha256(out)[:16]}): {label}, {best:.1f} % of {len(parts.held_out)} held-out images right")
     return classifier.eval()
@@ -214,7 +201,7 @@ def _train_all(job: _Job, epochs: int, learning_rate: float) -> Iterator[int]:
     pretrained = trunk.frozen
     job.after_head = {key: value.clone() for key, value in classifier.state_dict().items()}
     trunk.frozen = False
-    classifier.requires_grad_(True).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    classifier.requires_grad_(True).to(memory_format=torch.channels_last)
     rate = learning_rate if pretrained else 1e-3
     optimizer = torch.optim.AdamW(classifier.parameters(), rate, weight_decay=1e-2)
     steps = max(1, -(-len(job.parts.training) // job.batch_size)) * epochs
@@ -237,6 +224,28 @@ def _train_all(job: _Job, epochs: int, learning_rate: float) -> Iterator[int]:
                 schedule.step()
                 step(position * job.batch_size + len(batch))
         yield epoch
+
+
+def _keep_best(
+    job: _Job, epochs: int, learning_rate: float, of_head: float, facts: dict[str, object], out: Path
+) -> float:
+    """Fine-tunes, keeps the epoch that is best on held-out images, or the head alone; returns its accuracy."""
+    classifier, best, held_out = job.classifier, of_head, len(job.parts.held_out)
+    Path(out).parent.mkdir(parents=True, exist_ok=True)
+    for epoch in _train_all(job, epochs, learning_rate):
+        reached = _accuracy(job)
+        if job.progress:
+            print(f"epoch {epoch + 1} of {epochs}: {reached:.1f} % of {held_out} held-out images right")
+        if reached >= best:
+            best = reached
+            classifier.facts = facts | {"accuracy": best, "epochs": epoch + 1}
+            classifier.save(out)
+    if "accuracy" not in classifier.facts:  # fine-tuning never helped, or was not asked for
+        if epochs > 0 and facts["trunk"] != "conv":
+            classifier.load_state_dict(job.after_head)
+        classifier.facts = facts | {"accuracy": best, "epochs": 0}
+        classifier.save(out)
+    return best
 
 
 def _accuracy(job: _Job) -> float:

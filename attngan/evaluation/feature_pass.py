@@ -1,4 +1,4 @@
-"""One pass over images: each batch is shown to every observer, and what they say is kept, not the images.
+"""One pass over images: each batch goes through every network, and the outputs are kept, not the images.
 
 With a folder the pass can be interrupted and goes on where it stopped, as long as everything that decides the numbers
 is the same.
@@ -6,7 +6,7 @@ is the same.
 
 import json
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -16,16 +16,16 @@ import torch
 from jaxtyping import UInt8
 from torch import Tensor
 
-#: Shown a batch of images, says named rows about it.
-Observer = Callable[[UInt8[Tensor, "batch 3 height width"]], dict[str, Tensor]]
+#: A batch of images to named outputs, one row an image.
+OutputFunction = Callable[[UInt8[Tensor, "batch 3 height width"]], dict[str, Tensor]]
 
 STATE = "pass.json"
 SECONDS_BETWEEN_SAVES = 5.0
 
 
-def observe(
+def collect_outputs(
     batches: Callable[[int], Iterator[Tensor]],
-    observers: list[Observer],
+    networks: Sequence[OutputFunction],
     count: int,
     folder: Path | None = None,
     key: Mapping[str, Any] | None = None,
@@ -33,17 +33,17 @@ def observe(
     device: torch.device | str = "cpu",
     stale: Callable[[str], None] = lambda reason: None,
 ) -> dict[str, Tensor]:
-    """Shows ``count`` images to all observers and returns their rows, float32, in the images' order.
+    """Puts ``count`` images through all networks; returns their outputs, float32, one row an image in order.
 
     Args:
         batches: Called with a position, yields batches of uint8 images from there on.
-        observers: Each says rows of one or more names, the same names for every batch.
-        count: Images to look at; more than that are not drawn.
-        folder: Keeps what was said, so that the pass can go on after an interruption; None for memory alone.
+        networks: Each gives outputs of one or more names, the same names for every batch.
+        count: Images to put through; more than that are not drawn.
+        folder: Keeps the outputs, so that the pass can go on after an interruption; None for memory alone.
         key: All that decides the rows (checkpoint, seed, extractor ...). A folder that was filled under another key is
             started anew.
-        progress: Called with the number of images looked at.
-        device: Where the observers want their batches.
+        progress: Called with the number of images done.
+        device: Where the networks want their batches.
         stale: Told what changed when kept rows are refused.
 
     Raises:
@@ -56,10 +56,10 @@ def observe(
             if rows.done < count:
                 for batch in batches(rows.done):
                     batch = batch[: count - rows.done]
-                    said: dict[str, Tensor] = {}
-                    for observer in observers:
-                        said |= observer(batch.to(device))
-                    rows.add(said)
+                    outputs: dict[str, Tensor] = {}
+                    for network in networks:
+                        outputs |= network(batch.to(device))
+                    rows.add(outputs)
                     progress(rows.done)
                     if rows.done == count:
                         break
@@ -124,10 +124,10 @@ class _Rows:
         assert self.folder is not None
         return self.folder / f"{name}.f32"
 
-    def add(self, said: dict[str, Tensor]) -> None:
-        size = {len(value) for value in said.values()}
-        assert len(size) == 1, "observers must say one row an image"
-        for name, value in said.items():
+    def add(self, outputs: dict[str, Tensor]) -> None:
+        size = {len(value) for value in outputs.values()}
+        assert len(size) == 1, "networks must give one row an image"
+        for name, value in outputs.items():
             if name not in self.arrays:
                 shape = (self.count, value.shape[1])
                 self.arrays[name] = (

@@ -165,7 +165,7 @@ def _embedded_captions(dataset: Any) -> dict[int, tuple[int, int]]:
 
 
 @runtime_checkable
-class Subject(Protocol):
+class ScoredImages(Protocol):
     """Images to be scored, each of which may have a caption of the split (its position there)."""
 
     captions: list[int] | None

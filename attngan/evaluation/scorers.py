@@ -1,4 +1,4 @@
-"""Networks that look at each image once, in the one pass over all of them."""
+"""The networks of an evaluation: the feature extractor, and those that compare images with captions."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -8,48 +8,49 @@ import torch
 from jaxtyping import Float, UInt8
 from torch import Tensor
 
-from attngan.checkpoint import Checkpoint, file_sha256, open_checkpoint
-from attngan.evaluation.feature_pass import Observer
-from attngan.extractors.named import FeatureExtractor, state_sha256
+from attngan.checkpoint import Checkpoint, file_sha256
+from attngan.evaluation.feature_pass import OutputFunction
+from attngan.extractors.extractor import FeatureExtractor
+from attngan.extractors.named import state_sha256
 from attngan.sampling import Sampler
 from attngan.toy_birds.colour_probe import ColourProbe
 
 
-def extractor_observer(extractor: FeatureExtractor) -> Observer:
-    """Rows ``features``, and ``logits`` where the extractor classifies."""
+def extractor_outputs(extractor: FeatureExtractor) -> OutputFunction:
+    """Outputs ``features``, and ``logits`` where the extractor classifies."""
 
-    def look(images: Tensor) -> dict[str, Tensor]:
-        said = extractor(images)
-        return {"features": said.features} | ({} if said.logits is None else {"logits": said.logits})
+    def outputs(images: Tensor) -> dict[str, Tensor]:
+        found = extractor(images)
+        return {"features": found.features} | ({} if found.logits is None else {"logits": found.logits})
 
-    return look
+    return outputs
 
 
 @runtime_checkable
-class Witness(Protocol):
-    """Says one row about an image, to be compared with its caption; ``row`` names it, ``name`` goes into scores."""
+class ImageScorer(Protocol):
+    """A network whose output is compared with captions; ``row`` names the output, ``name`` goes into scores."""
 
     name: str
     row: str
     weights_sha256: str
 
-    def look(self, images: UInt8[Tensor, "batch 3 height width"]) -> dict[str, Tensor]: ...
+    def outputs(self, images: UInt8[Tensor, "batch 3 height width"]) -> dict[str, Tensor]: ...
 
     def description(self) -> dict[str, Any]: ...
 
 
 @runtime_checkable
-class Judge(Witness, Protocol):
+class CaptionScorer(ImageScorer, Protocol):
     """Places images and captions in one embedding."""
 
     def encode(self, captions: Sequence[str], batch_size: int = 256) -> tuple[list[int], Tensor]: ...
 
 
-class Scorer:
-    """A DAMSM that judges which caption belongs to an image.
+class DamsmScorer:
+    """A DAMSM that tells which caption belongs to an image.
 
     Args:
-        checkpoint: Its checkpoint, or that of a generator that was trained with it; the file, or opened already.
+        checkpoint: Its checkpoint, or that of a generator that was trained with it.
         device: Where it runs.
         word_limit: Words of a caption that it reads, those that the generator reads; None: as its checkpoint says.
     """
@@ -57,13 +58,12 @@ class Scorer:
     row = "damsm"
 
     def __init__(
-        self, checkpoint: Path | Checkpoint, device: torch.device | str = "cpu", word_limit: int | None = None
+        self, checkpoint: Checkpoint, device: torch.device | str = "cpu", word_limit: int | None = None
     ) -> None:
-        opened = checkpoint if isinstance(checkpoint, Checkpoint) else open_checkpoint(checkpoint)
-        self.damsm = opened.damsm().to(device)
-        self.path = opened.path
-        self.word_limit = word_limit or opened.word_limit
-        self.sha256 = opened.sha256
+        self.damsm = checkpoint.damsm().to(device)
+        self.path = checkpoint.path
+        self.word_limit = word_limit or checkpoint.word_limit
+        self.sha256 = checkpoint.sha256
         # Of the weights alone: the same for a DAMSM and for the checkpoint of a generator trained with it.
         self.weights_sha256 = state_sha256(self.damsm.state_dict())
         self.name = f"damsm-{self.weights_sha256[:8]}"
@@ -75,8 +75,8 @@ class Scorer:
         own = state_sha256(self.damsm.text_encoder.state_dict())
         return own == state_sha256(sampler.text_encoder.state_dict())
 
-    def look(self, images: UInt8[Tensor, "batch 3 height width"]) -> dict[str, Tensor]:
-        """Rows ``damsm``: the images' places in the joint embedding."""
+    def outputs(self, images: UInt8[Tensor, "batch 3 height width"]) -> dict[str, Tensor]:
+        """Output ``damsm``: the images' places in the joint embedding."""
         with torch.inference_mode():
             return {self.row: self.damsm.image_encoder(images.float() / 127.5 - 1).pooled}
 
@@ -101,7 +101,7 @@ class Scorer:
         }
 
 
-class ClipJudge:
+class ClipScorer:
     """A CLIP model of open_clip, from a local file; it has seen none of our generators.
 
     Args:
@@ -134,8 +134,8 @@ class ClipJudge:
         self.weights_sha256 = file_sha256(weights)
         self.name = f"clip-{model.lower()}-{self.weights_sha256[:8]}"
 
-    def look(self, images: UInt8[Tensor, "batch 3 height width"]) -> dict[str, Tensor]:
-        """Rows ``clip``: bicubic with antialiasing to the model's size, as CLIP was trained."""
+    def outputs(self, images: UInt8[Tensor, "batch 3 height width"]) -> dict[str, Tensor]:
+        """Output ``clip``, of images brought to the model's size bicubically with antialiasing, as CLIP was trained."""
         with torch.inference_mode():
             size = (self.size, self.size)
             x = torch.nn.functional.interpolate(images.float(), size, mode="bicubic", antialias=True)
@@ -156,8 +156,8 @@ class ClipJudge:
         return {"model": self.model, "path": str(self.path), "sha256": self.weights_sha256, "size": self.size}
 
 
-class ColourWitness:
-    """A colour probe: says the colours that it sees of a generated bird's parts.
+class ColourScorer:
+    """A colour probe: tells the colours of a generated bird's parts.
 
     Args:
         path: Its file.
@@ -172,8 +172,8 @@ class ColourWitness:
         self.weights_sha256 = file_sha256(path)
         self.name = f"{self.probe.name}-{self.weights_sha256[:8]}"
 
-    def look(self, images: UInt8[Tensor, "batch 3 height width"]) -> dict[str, Tensor]:
-        """Rows ``colours``: the number of the most likely colour of each part."""
+    def outputs(self, images: UInt8[Tensor, "batch 3 height width"]) -> dict[str, Tensor]:
+        """Output ``colours``: the number of the most likely colour of each part."""
         with torch.inference_mode():
             return {self.row: self.probe(images.float() / 127.5 - 1).colours.argmax(-1)}
 

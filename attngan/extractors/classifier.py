@@ -36,7 +36,8 @@ class ImageClassifier(nn.Module):
 
     def forward(self, images: Float[Tensor, "batch 3 height width"]) -> Float[Tensor, "batch classes"]:
         """Logits of images in [-1, 1]."""
-        return self.head(self.trunk(images).pooled)
+        logits: Tensor = self.head(self.trunk(images).pooled)
+        return logits
 
     def save(self, path: Path | str) -> None:
         """Writes weights, architecture, class names and facts into one safetensors file."""
@@ -67,4 +68,5 @@ def load_classifier(path: Path | str) -> ImageClassifier:
 def accuracy(classifier: ImageClassifier, images: Float[Tensor, "n 3 height width"], classes: Tensor) -> float:
     """Percent of images in [-1, 1] whose most likely class is theirs."""
     with torch.inference_mode():
-        return 100 * (classifier(images).argmax(1) == classes).double().mean().item()
+        right: Tensor = classifier(images).argmax(1) == classes
+    return 100 * float(right.double().mean())

@@ -28,7 +28,8 @@ def unit_vectors(vectors: Float[Tensor, "items embed"], what: str) -> Float[Tens
     bad = lengths[:, 0] == 0
     if bad.any():
         raise ValueError(f"{int(bad.sum())} of {len(rows)} {what} embeddings are 0 (first: row {_first(bad)})")
-    return rows / lengths
+    units: Tensor = rows / lengths
+    return units
 
 
 def _first(bad: Tensor) -> int:

@@ -94,7 +94,8 @@ class StageDiscriminator(DiscriminatorStage):
 
     def forward(self, images: Float[Tensor, "batch 3 side side"]) -> Float[Tensor, "batch channels 4 4"]:
         """Features of images in [-1, 1], for the heads."""
-        return self.encoder(images)
+        features: Tensor = self.encoder(images)
+        return features
 
     def judge_pair(
         self, features: Float[Tensor, "batch channels 4 4"], sentence: Float[Tensor, "batch embed"]
@@ -102,7 +103,8 @@ class StageDiscriminator(DiscriminatorStage):
         """Logits: does the image show what the sentence says? None where the network has no such head."""
         if self.joint is None or self.conditional_head is None:
             return None
-        return self.conditional_head(self.joint(torch.cat([features, tile(sentence, features)], 1))).flatten()
+        logits: Tensor = self.conditional_head(self.joint(torch.cat([features, tile(sentence, features)], 1)))
+        return logits.flatten()
 
     def judge_image(self, features: Float[Tensor, "batch channels 4 4"]) -> Float[Tensor, " batch"] | None:
         """Logits: is the image a real one? None where the network has no such head."""

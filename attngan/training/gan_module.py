@@ -8,7 +8,7 @@ import time
 from contextlib import nullcontext
 from itertools import pairwise
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 import torch
 from pytorch_lightning import LightningModule
@@ -17,6 +17,7 @@ from torch import Tensor
 from torch.optim import Adam, Optimizer
 
 from attngan.checkpoint import ENTRY, WORD_LIMIT, Entry, load_damsm
+from attngan.data.datamodule import TextImageDataModule
 from attngan.losses.adversarial import ADVERSARIAL, WRONG_PAIRS, Adversarial, Verdict, WrongPairsRule
 from attngan.losses.matching import MatchingLoss, matching_loss
 from attngan.losses.precision import at_least_float32
@@ -192,7 +193,7 @@ class GANModule(LightningModule):
         ]
 
     def setup(self, stage: str) -> None:
-        data: Any = self.trainer.datamodule  # type: ignore[attr-defined]
+        data = cast(TextImageDataModule, self.trainer.datamodule)  # type: ignore[attr-defined]  # set at the start
         if self.damsm is not None and data.vocabulary != self.damsm.vocabulary:
             data.use_vocabulary(self.damsm.vocabulary)  # a published one fits, one of other captions is an error
         self.word_limit = getattr(data, "test_words", None)
@@ -288,7 +289,8 @@ class GANModule(LightningModule):
     def encode_text(self, batch: TextImageBatch) -> TextFeatures | None:
         """What the generator reads: the DAMSM's features, precomputed sentence embeddings, or nothing."""
         if self.damsm is not None:
-            return self.damsm.text_encoder(batch.captions)
+            features: TextFeatures = self.damsm.text_encoder(batch.captions)
+            return features
         if self.generator.embed_dim is None:
             return None
         if batch.embedding is None or batch.embedding.shape[1] != self.generator.embed_dim:

@@ -2,41 +2,39 @@
 
 import json
 import math
-import warnings
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import torch
 from pytorch_lightning import Callback, LightningModule, Trainer
 from pytorch_lightning.utilities import rank_zero_info
 
 from attngan.checkpoint import CaptionReader, write_generator
+from attngan.data.datamodule import TextImageDataModule
 from attngan.evaluation.display import write_whole
-from attngan.evaluation.feature_pass import observe
-from attngan.evaluation.instruments import Instruments
+from attngan.evaluation.feature_pass import collect_outputs
+from attngan.evaluation.image_sets import ImageSet, reference_sets
 from attngan.evaluation.measuring import Naming, measure
+from attngan.evaluation.metric_table import in_order, kind_named, larger_is_better
+from attngan.evaluation.networks import Networks
 from attngan.evaluation.protocols import PROTOCOLS, departures
-from attngan.evaluation.reference import Reference, look_at_reference, real_crops
+from attngan.evaluation.reference import Reference, real_crops, reference_outputs
 from attngan.evaluation.scored_images import DrawnImages, Split, split_of
-from attngan.evaluation.scores import larger_is_better
 from attngan.extractors.named import load_extractor
-from attngan.training.data_of import data_of
 from attngan.training.gan_module import GANModule
 
-#: The metrics whose best generator is kept.
-KEPT = ("is", "fid", "kid", "precision", "recall")
 HISTORY = "history.json"
 
 
 class _Prepared(NamedTuple):
     """What stays the same from one evaluation to the next."""
 
-    tools: Instruments
+    networks: Networks
     split: Split
     naming: Naming
-    compared: Reference
+    reference: Reference
 
 
 class QuickEvaluation(Callback):
@@ -48,7 +46,7 @@ class QuickEvaluation(Callback):
     Args:
         folder: Where these go; set by the command line to ``quick`` in the run's folder.
         every_epochs: Epochs between two evaluations; 0 for none.
-        metrics: Which scores: is, fid, kid, precision_recall.
+        metrics: Which scores, of those that need no captions, e.g. is, fid, kid, precision_recall.
         extractor: Feature extractor; None for the protocol's, efficientnet-lite0.
         count: Images drawn; None for the protocol's 1,000.
         batch_size: Images drawn at once.
@@ -58,7 +56,7 @@ class QuickEvaluation(Callback):
         self,
         folder: Path | None = None,
         every_epochs: int = 0,
-        metrics: Sequence[Literal["is", "fid", "kid", "precision_recall"]] = ("is", "fid", "kid"),
+        metrics: Sequence[str] = ("is", "fid", "kid"),
         extractor: str | None = None,
         count: int | None = None,
         batch_size: int = 32,
@@ -66,6 +64,8 @@ class QuickEvaluation(Callback):
         self.folder = folder or Path("quick")
         self.every_epochs = every_epochs
         self.metrics = tuple(metrics)
+        if unfit := [m.name for m in in_order(self.metrics) if m.through != "extractor" or "captions" in m.needs]:
+            raise ValueError(f"quick.metrics: {', '.join(unfit)} needs captions or another network: leave it out")
         self.extractor = extractor
         self.count = count
         self.batch_size = batch_size
@@ -105,20 +105,18 @@ class QuickEvaluation(Callback):
         protocol = PROTOCOLS["quick"]
         spec = self.extractor or protocol.extractor
         network = load_extractor(spec, device=module.device)
-        tools = Instruments(frozenset(self.metrics), network, splits=protocol.splits, seed=protocol.seed)
-        split = split_of(data_of(trainer), "validation")
+        networks = Networks(network)
+        data = cast(TextImageDataModule, trainer.datamodule)  # type: ignore[attr-defined]  # set at the start
+        split = split_of(data, "validation")
         count = self.count or protocol.images
-        missed = departures(protocol, network, count, "validation", None, tools.splits, tools.seed)
+        missed = departures(protocol, network, count, "validation", None, protocol.splits, protocol.seed)
         naming = Naming(count, None if missed else protocol)
         place = (
             split.cache or self.folder
-        ) / f"scored-validation-{split.description['image_size']}px-{tools.short_name}"
+        ) / f"scored-validation-{split.description['image_size']}px-{networks.short_name}"
         crops = real_crops(split, "centre", None, protocol.seed)
-        looks, networks = tools.looks(), tools.identity()
-        stale = partial(warnings.warn, stacklevel=2)
-        device = str(module.device)
-        compared = look_at_reference(crops, looks, networks, None, place, lambda done: None, stale, device)
-        self._prepared = _Prepared(tools, split, naming, compared)
+        reference = reference_outputs(crops, networks, None, place, lambda done: None, str(module.device))
+        self._prepared = _Prepared(networks, split, naming, reference)
         return self._prepared
 
     def _evaluate(self, trainer: Trainer, module: LightningModule) -> None:
@@ -130,11 +128,14 @@ class QuickEvaluation(Callback):
 
     def _score(self, trainer: Trainer, module: LightningModule) -> None:
         assert isinstance(module, GANModule), "the quick evaluation draws with a generator"
-        tools, split, naming, compared = self._prepare(trainer, module)
-        subject = DrawnImages(module.sampler(), split, naming.images, tools.seed)
-        batches = partial(subject.batches, batch_size=self.batch_size)
-        said = observe(batches, tools.looks(), naming.images, device=module.device)
-        measured = measure(tools, naming, said, subject.captions, split, compared)
+        networks, split, naming, reference = self._prepare(trainer, module)
+        protocol = PROTOCOLS["quick"]
+        images = DrawnImages(module.sampler(), split, naming.images, protocol.seed)
+        batches = partial(images.batches, batch_size=self.batch_size)
+        outputs = collect_outputs(batches, networks.output_functions, naming.images, device=module.device)
+        sets = [ImageSet("scored", outputs, images.captions, reference), *reference_sets(reference, protocol.seed)]
+        metrics = in_order(self.metrics)
+        measured = measure(sets, metrics, networks, naming, split, protocol.splits, protocol.seed)
         scores = {score.name: score.value for score in measured.scores}
         record = {
             "epoch": trainer.current_epoch + 1,
@@ -146,28 +147,30 @@ class QuickEvaluation(Callback):
         for logger in trainer.loggers:
             logger.log_metrics({f"quick/{name}": value for name, value in scores.items()}, step=trainer.global_step)
         self._keep_best(module, scores)
-        self._write(tools)
+        self._write(networks)
         drawn = {name: value for name, value in scores.items() if "_of_" not in name}
         told = ", ".join(f"{name} {value:.2f}" for name, value in drawn.items())
         rank_zero_info(f"epoch {record['epoch']}: {told}")
 
     def _keep_best(self, module: GANModule, scores: dict[str, float]) -> None:
-        for name, value in scores.items():
-            metric = name.partition("_")[0]
-            if "_of_" in name or metric not in KEPT or math.isnan(value):
-                continue
-            if best_of(self.history, name)["steps"] == module.steps:
-                _write_averaged(self.folder / f"best_{metric}.safetensors", module)
+        for name, kind in _kept(scores).items():
+            if not math.isnan(scores[name]) and best_of(self.history, name)["steps"] == module.steps:
+                _write_averaged(self.folder / f"best_{kind}.safetensors", module)
 
-    def _write(self, tools: Instruments) -> None:
-        names = [name for name in self.history[-1]["scores"] if name.partition("_")[0] in KEPT]
+    def _write(self, networks: Networks) -> None:
         summary = {
-            "extractor": tools.extractor and tools.extractor.description(),
-            "best": {name: best_of(self.history, name) for name in names if "_of_" not in name},
+            "extractor": networks.extractor and networks.extractor.description(),
+            "best": {name: best_of(self.history, name) for name in _kept(self.history[-1]["scores"])},
             "last": self.history[-1],
             "history": self.history,
         }
         write_whole(self.folder / HISTORY, json.dumps(summary, indent=1))
+
+
+def _kept(names: Iterable[str]) -> dict[str, str]:
+    """Scores of drawn images that have a better side, whose best generator is kept; name to kind."""
+    kinds = {name: kind_named(name) for name in names if "_of_" not in name}
+    return {name: kind[0] for name, kind in kinds.items() if kind is not None and kind[1].better is not None}
 
 
 def best_of(history: Sequence[dict[str, Any]], name: str) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from PIL import Image
 from attngan.checkpoint import ENTRY, read_checkpoint
 from attngan.cli import COMMANDS
 from attngan.commands.compare import best_rows, compare, markdown
-from attngan.commands.compare_runs import NOTE, contestants, default_recipes, first_stage_keys
+from attngan.commands.compare_runs import NOTE, compared_recipes, default_recipes, first_stage_keys
 from attngan.text.vocabulary import Vocabulary
 from tests.commands.test_evaluate import EXTRACTOR
 from tests.tiny import EMBED, SIDES, gan_recipe, write_damsm, write_recipe
@@ -197,7 +197,7 @@ def test_a_training_that_diverges_does_not_stop_the_others(toy_root, damsm, reci
 
 
 def test_the_default_is_every_toy_generator():
-    names = [entry.name for entry in contestants(default_recipes())]
+    names = [entry.name for entry in compared_recipes(default_recipes())]
     assert "damsm" not in names
     assert {"stackgan", "attngan", "dfgan", "stackgan_plusplus_unconditional"} <= set(names)
     assert not any("stage" in name for name in names)
@@ -212,13 +212,13 @@ def test_the_key_of_the_first_stage_is_found_in_the_recipe():
 
 def test_recipes_that_do_not_fit_together_are_refused(recipes, tmp_path, toy_root, damsm):
     with pytest.raises(ValueError, match=r"give stackgan_stage1\.yaml as well"):
-        contestants([recipes[2]])
+        compared_recipes([recipes[2]])
     other = tmp_path / recipes[0].name
     other.write_bytes(recipes[0].read_bytes())
     with pytest.raises(ValueError, match="same name"):
-        contestants([recipes[0], other])
+        compared_recipes([recipes[0], other])
     with pytest.raises(FileNotFoundError, match=r"none\.yaml"):
-        contestants([tmp_path / "none.yaml"])
+        compared_recipes([tmp_path / "none.yaml"])
     with pytest.raises(FileNotFoundError, match=r"no DAMSM checkpoint at .*nowhere"):
         run(toy_root, tmp_path / "nowhere.ckpt", recipes, tmp_path / "out")
     lone = yaml.safe_load(recipes[2].read_text())

@@ -65,11 +65,11 @@ def theirs(folders, weights):
 @pytest.fixture(scope="module")
 def ours(folders, weights):
     extractor = load_extractor("inception-tf", weights)
-    said = []
+    outputs = []
     for folder in folders:
         parts = [extractor(batch) for batch in ImageFiles(folder).batches(batch_size=5)]
-        said.append((torch.cat([p.features for p in parts]), torch.cat([p.logits for p in parts])))
-    return said
+        outputs.append((torch.cat([p.features for p in parts]), torch.cat([p.logits for p in parts])))
+    return outputs
 
 
 def test_equal_to_a_thousandth(theirs, ours):
