@@ -62,7 +62,7 @@ def reference_sets(reference: Reference, seed: int) -> list[ImageSet]:
 
     None of published statistics, which have no images.
     """
-    real = {name: reference.rows[name] for name in ("features", "logits") if name in reference.rows}
+    real: dict[str, Tensor] = {name: reference.rows[name] for name in ("features", "logits") if name in reference.rows}
     if "features" not in real:
         return []
     order = torch.from_numpy(np.random.default_rng(0).permutation(len(real["features"])))
