@@ -17,6 +17,7 @@ from torch import Tensor
 from attngan.checkpoint import WORD_LIMIT, Checkpoint, open_checkpoint
 from attngan.device import usable_device
 from attngan.errors import InputError
+from attngan.installed import checkpoint_and_captions, shipped_generator
 from attngan.networks.generator import Generator
 from attngan.networks.text_encoder import TextEncoder, encode_captions
 from attngan.records import GeneratedImages, GeneratorNoise, TextFeatures
@@ -114,6 +115,17 @@ class Sampler:
     @property
     def device(self) -> torch.device:
         return next(self.generator.parameters()).device
+
+    @property
+    def title(self) -> str:
+        """Which generator this is, in words: the file's name, what it was trained on, how large it draws."""
+        side = f"{self.resolution} px"
+        if isinstance(self.source, str):
+            return f"{self.source or 'a generator'} ({side})"
+        entry = self.source.entry
+        data = f"trained on {entry.trained_on}" if entry.trained_on else ""
+        images = f"{entry.images_seen:,} images seen" if entry.images_seen else ""
+        return f"{self.source.path.stem} ({', '.join(filter(None, (data, images, side)))})"
 
     @property
     def resolution(self) -> int:
@@ -277,7 +289,7 @@ def interpolate(
 
 
 def sample(
-    checkpoint: str | Path,
+    checkpoint: str | Path | Sequence[str] | None = None,
     captions: Sequence[str] | Float[Tensor, "captions text"] | None = None,
     samples_per_caption: int = 1,
     seed: int = 0,
@@ -285,10 +297,11 @@ def sample(
     truncation: float | None = None,
     device: str | None = None,
 ) -> tuple[Float[Tensor, "samples 3 height width"], list[tuple[Tensor, ...]]]:
-    """Images of captions, from Python.
+    """Images of captions, from Python: ``sample(["a red bird"])``, or ``sample("last.ckpt", ["a red bird"])``.
 
     Args:
-        checkpoint: Checkpoint of `attngan train`, or file of `attngan export`.
+        checkpoint: Checkpoint of `attngan train`, or file of `attngan export`. Left out, the generator that ships
+            draws, and the captions may come first. A string is told from a caption as by `attngan sample`.
         captions: One or more; for a generator that reads precomputed sentence embeddings those, one a row; None for one
             that reads no text.
         samples_per_caption: Images of each caption; of a generator that reads no text: images.
@@ -299,8 +312,17 @@ def sample(
 
     Returns:
         Images in [-1, 1], caption by caption, and for each the attention maps over its words, one a stage.
+
+    Raises:
+        MissingFileError: There is no such checkpoint, or none was named and none ships with this installation.
+        InputError: The checkpoint holds no generator, or one that reads something else than what is given.
     """
-    sampler = Sampler.load(checkpoint, device)
+    if isinstance(checkpoint, str):
+        checkpoint, alone = checkpoint_and_captions([checkpoint])
+        captions = captions if checkpoint is not None else alone
+    elif not isinstance(checkpoint, Path | None):
+        checkpoint, captions = None, checkpoint
+    sampler = Sampler.load(checkpoint or shipped_generator(), device)
     texts: Iterable[str | Tensor | None] = [None] if captions is None else captions
     drawn = list(draw_all(sampler, texts, samples_per_caption, seed, batch_size, truncation))
     if not drawn:

@@ -238,3 +238,43 @@ def test_an_exported_generator_draws_the_same(checkpoint, sampler, tmp_path, cap
     assert read_checkpoint(out)[ENTRY]["kind"] == "generator"
     assert main(["export", str(checkpoint), str(tmp_path / "bird.ckpt")]) == 1
     assert ".safetensors" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(("dtype", "tolerance"), [("float16", 1.0), ("bfloat16", 8.0)])
+def test_weights_of_16_bits_halve_the_file_and_hardly_change_the_pictures(
+    checkpoint, sampler, tmp_path, dtype, tolerance
+):
+    sizes = {}
+    for name in ("float32", dtype):
+        assert main(["export", str(checkpoint), str(tmp_path / f"{name}.safetensors"), "--dtype", name]) == 0
+        weights = read_checkpoint(tmp_path / f"{name}.safetensors")["state_dict"].values()
+        assert {w.dtype for w in weights if w.is_floating_point()} == {getattr(torch, name)}
+        sizes[name] = sum(w.nbytes for w in weights if w.is_floating_point())
+    assert sizes[dtype] * 2 == sizes["float32"]
+    exported = Sampler.load(tmp_path / f"{dtype}.safetensors", "cpu")
+    assert {p.dtype for p in exported.generator.parameters()} == {torch.float32}
+    assert exported.word_limit == sampler.word_limit
+    assert exported.vocabulary == sampler.vocabulary
+    assert levels(picture(exported, CAPTIONS[0]), picture(sampler, CAPTIONS[0])) < tolerance
+
+
+def test_weights_that_float16_cannot_hold_are_refused(checkpoint, tmp_path, capsys):
+    contents = torch.load(checkpoint, weights_only=True)
+    name = next(n for n in contents["state_dict"] if n.startswith("ema.generator.") and n.endswith("weight"))
+    contents["state_dict"][name].view(-1)[0] = 1e6
+    torch.save(contents, tmp_path / "large.ckpt")
+    arguments = ["export", str(tmp_path / "large.ckpt"), str(tmp_path / "out.safetensors"), "--dtype"]
+    assert main([*arguments, "float16"]) == 1
+    said = capsys.readouterr().err
+    assert name in said
+    assert "export as bfloat16" in said
+    assert not (tmp_path / "out.safetensors").exists()
+    assert main([*arguments, "bfloat16"]) == 0
+
+
+def test_an_exported_generator_says_what_it_was_trained_on(checkpoint, tmp_path):
+    first, second = tmp_path / "first.safetensors", tmp_path / "second.safetensors"
+    assert main(["export", str(checkpoint), str(first), "--trained_on", "four captions"]) == 0
+    assert main(["export", str(first), str(second)]) == 0
+    for path in (first, second):
+        assert Sampler.load(path, "cpu").title == f"{path.stem} (trained on four captions, {SIDES[-1]} px)"

@@ -3,10 +3,12 @@
 from pathlib import Path
 from typing import Any
 
+import pytest
 import torch
 import yaml
 
-from attngan.checkpoint import ENTRY, Entry
+from attngan import installed
+from attngan.checkpoint import ENTRY, Entry, open_checkpoint, write_generator
 from attngan.networks.damsm import DAMSM
 from attngan.networks.discriminators import DiscriminatorPyramid
 from attngan.networks.image_encoder import ImageEncoder
@@ -47,6 +49,18 @@ def write_gan(path: Path, module: GANModule) -> Path:
     contents: dict[str, Any] = {"state_dict": module.state_dict()}
     module.on_save_checkpoint(contents)
     torch.save(contents, path)
+    return path
+
+
+def put_in_place_of_the_shipped(root: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A generator with random weights, found where the one that ships is looked for."""
+    damsm = write_damsm(root / "damsm.ckpt", Vocabulary.from_captions(CAPTIONS))
+    checkpoint = open_checkpoint(write_gan(root / "last.ckpt", gan(damsm)))
+    path = root / "checkpoints" / installed.SHIPPED
+    generator, text = checkpoint.generator(), checkpoint.caption_reader()
+    write_generator(path, generator, text, word_limit=12, images_seen=1234, trained_on="four captions")
+    places = installed.roots()
+    monkeypatch.setattr(installed, "roots", lambda: [root, *places])
     return path
 
 

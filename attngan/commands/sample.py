@@ -11,6 +11,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from attngan.errors import InputError, MissingFileError
+from attngan.installed import checkpoint_and_captions, shipped_generator
 from attngan.pictures import attention_picture, caption_grid, to_pil
 from attngan.sampling import Drawn, Sampler, draw_all, interpolate
 
@@ -19,7 +20,7 @@ COUNT = 16  # pictures of a generator that reads no text, where none other is as
 
 
 def sample(
-    checkpoint: Path,
+    checkpoint: str | None = None,
     captions: list[str] | None = None,
     file: Path | None = None,
     embeddings: Path | None = None,
@@ -41,6 +42,8 @@ def sample(
 
     Args:
         checkpoint: Generator to draw with: a checkpoint of `attngan train` (last.ckpt) or a file of `attngan export`.
+            It is one if it names a file, or ends in .ckpt, .safetensors or .pth; anything else is the first caption,
+            and the generator that ships draws (64 px).
         captions: The captions; "-" reads one a line from standard input. None for a generator that reads no text.
         file: Text file with one caption a line.
         embeddings: File (.npy) of sentence embeddings, one a row, for a generator that reads precomputed ones.
@@ -61,14 +64,17 @@ def sample(
     """
     if samples_per_caption < 1 or batch_size < 1 or (count is not None and count < 1):
         raise InputError("count, samples_per_caption and batch_size must be at least 1")
-    sampler = Sampler.load(checkpoint, device)
+    named, captions = checkpoint_and_captions([word for word in (checkpoint, *(captions or [])) if word is not None])
+    sampler = Sampler.load(named or shipped_generator(), device)
+    if named is None:
+        print(f"drawn by {sampler.title}, which ships; another one: attngan sample CHECKPOINT CAPTION ...")
     given = bool(captions or interpolate or file is not None)
     _check_kind(sampler, given, embeddings, count)
     if attention and not sampler.attends:
         print("this generator does not attend to words: there are no attention maps", file=sys.stderr)
     if interpolate:
         return _interpolation(sampler, interpolate, steps, samples_per_caption, seed, truncation, out)
-    source = _source(sampler, captions or [], file, embeddings)
+    source = _source(sampler, captions, file, embeddings)
     each = (count or COUNT) if sampler.reads == "nothing" else samples_per_caption
     drawn = draw_all(sampler, source, each, seed, batch_size, truncation)
     written = _write_pictures(drawn, source, sampler, attention, out)

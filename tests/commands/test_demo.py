@@ -7,7 +7,6 @@ import pytest
 
 from attngan.cli import main
 from attngan.commands.demo import demo
-from attngan.installed import recipe
 
 
 def test_smoke_makes_a_page_that_needs_nothing_else(tmp_path: Path) -> None:
@@ -34,9 +33,3 @@ def test_a_folder_in_use_is_left_alone(tmp_path: Path) -> None:
 def test_too_few_minutes_are_refused(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="--smoke"):
         demo(tmp_path / "demo", minutes=1.0)
-
-
-def test_a_recipe_that_is_not_there_is_named() -> None:
-    assert recipe("toy/damsm.yaml").is_file()
-    with pytest.raises(FileNotFoundError, match=r"toy/nothing\.yaml"):
-        recipe("toy/nothing.yaml")
