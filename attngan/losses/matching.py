@@ -57,12 +57,12 @@ def sentence_scores(
 
 
 def mask_same_class(
-    logits: Float[Tensor, "batch batch"], classes: Int[Tensor, " batch"] | None
-) -> Float[Tensor, "batch batch"]:
+    logits: Float[Tensor, "images captions"], classes: Int[Tensor, " captions"] | None
+) -> Float[Tensor, "images captions"]:
     """-inf for pairs of different items of one class: another bird's caption may well be true of this one."""
     if classes is None:
         return logits
-    same = classes[:, None] == classes
+    same = classes[: len(logits), None] == classes
     same.fill_diagonal_(False)
     return logits.masked_fill(same, -torch.inf)
 
@@ -70,7 +70,7 @@ def mask_same_class(
 def matching_loss(
     image: ImageFeatures,
     text: TextFeatures,
-    classes: Int[Tensor, " batch"] | None = None,
+    classes: Int[Tensor, " captions"] | None = None,
     gamma1: float = 4.0,
     gamma2: float = 5.0,
     gamma3: float = 10.0,
@@ -79,8 +79,9 @@ def matching_loss(
 
     Args:
         image: Region and global features of the images.
-        text: Word and sentence features of their captions.
-        classes: Class of each item, or None for data without classes.
+        text: Word and sentence features of their captions; further captions after them are wrong ones for every image
+            but those of its class.
+        classes: Class of each caption's item, or None for data without classes.
         gamma1: How much a word attends to its best regions.
         gamma2: How much the best word counts in a caption's score.
         gamma3: Scale of the scores in the softmax over the batch.
@@ -96,5 +97,5 @@ def matching_loss(
         terms = []
         for scores in (by_words, by_sentence):
             logits = mask_same_class(gamma3 * scores, classes)
-            terms += [F.cross_entropy(logits, true), F.cross_entropy(logits.T, true)]
+            terms += [F.cross_entropy(logits, true), F.cross_entropy(logits[:, : len(true)].T, true)]
     return MatchingLoss(*terms)

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from attngan.networks.blocks import Upsampling, conv3x3, critic_block, doublings, downsample, image_head, tile
-from attngan.networks.discriminators import Discriminators
+from attngan.networks.discriminators import Discriminators, DiscriminatorStage
 from attngan.networks.generator import Generator
 from attngan.networks.multistage import sentence_of
 from attngan.records import GeneratedImages, GeneratorNoise, TextFeatures
@@ -142,7 +142,7 @@ class DownBlock(nn.Module):
         return F.avg_pool2d(skip, 2) + self.weight * self.residual(x)
 
 
-class DFGANStage(nn.Module):
+class DFGANStage(DiscriminatorStage):
     """Image to 4 x 4 features, and one head that asks for real and matching at once."""
 
     def __init__(self, resolution: int, width: int, embed_dim: int) -> None:

@@ -9,14 +9,30 @@ from torch import Tensor, nn
 
 from attngan.networks.blocks import Init, Norm, conv3x3, critic_block, doublings, downsample, init_weights, tile
 from attngan.networks.description import Described
+from attngan.networks.image_trunks import ImageTrunk
+from attngan.records import FrozenFeatures
+
+
+class DiscriminatorStage(Described):
+    """Base of the networks that judge one of the generator's images.
+
+    ``extract(images)`` is the part that nothing trains: what it gives of a drawn image serves the discriminator's step
+    and the generator's. Called with its ``levels``, a stage gives ``features``, one row an image; ``judge_pair(features,
+    sentence)`` and ``judge_image(features)`` give logits of them, one an image or one a place of it, or None where it
+    has no such head.
+    """
+
+    def extract(self, images: Float[Tensor, "batch 3 height width"]) -> FrozenFeatures:
+        """What a frozen network sees in images in [-1, 1]; the images themselves, where nothing is frozen."""
+        return FrozenFeatures((images,))
+
+    def sees_through(self, trunk: ImageTrunk) -> bool:
+        """Whether `extract` gives the features of this very trunk: same weights, same size."""
+        return False
 
 
 class Discriminators(Described):
-    """Base of all discriminators: one stage for each image that the generator draws, smallest first.
-
-    A stage makes ``features`` of images when called; ``judge_pair(features, sentence)`` and ``judge_image(features)``
-    give logits of them, or None where it has no such head.
-    """
+    """Base of all discriminators: one `DiscriminatorStage` for each image that the generator draws, smallest first."""
 
     #: Sides of the images in pixels.
     resolutions: tuple[int, ...]
@@ -25,7 +41,7 @@ class Discriminators(Described):
     stages: nn.ModuleList
 
 
-class StageDiscriminator(Described):
+class StageDiscriminator(DiscriminatorStage):
     """Image to 4 x 4 features; one or two heads on them (Zhang et al. 2018; Xu et al. 2018).
 
     Args:

@@ -25,9 +25,10 @@ from attngan.losses.regularizers import (
 from attngan.networks.description import describe
 from attngan.networks.discriminators import Discriminators
 from attngan.networks.generator import Generator
-from attngan.records import GeneratedImages, TextFeatures, TextImageBatch
+from attngan.records import FrozenFeatures, GeneratedImages, ImageFeatures, TextFeatures, TextImageBatch
 from attngan.sampling import WORD_LIMIT, Sampler
-from attngan.training.augmentation import binomial_blur, same_augmentation
+from attngan.training.augmentation import Augmentation, binomial_blur
+from attngan.training.caption_queue import CaptionQueue
 from attngan.training.damsm_module import load_damsm
 from attngan.training.finite import check_finite
 from attngan.training.generator_ema import GeneratorEMA
@@ -51,6 +52,11 @@ class GANModule(LightningModule):
         matching: Weight of the DAMSM loss on the last image (lambda; 5 for CUB, 50 for COCO, 0 for none).
         matching_blur: Blur the image a little (1-2-1 both ways) before the DAMSM scores it, so that it cannot ask for
             patterns of single pixels.
+        matching_captions: How many captions of earlier batches stand as wrong ones in the DAMSM loss beside the batch's
+            own (0 as published): for small batches.
+        matching_pass: "shared": where the DAMSM's trunk is the last discriminator's too, at the same size, one pass of
+            it serves both; the DAMSM then sees the discriminators' augmented view. "own": the DAMSM looks for itself,
+            at the image as it is.
         kl: Weight of the conditioning augmentation's KL divergence.
         color_consistency: Weight of the distance between the colours of one stage's image and the next one's
             (StackGAN++: 50 without text, 0 with).
@@ -69,8 +75,10 @@ class GANModule(LightningModule):
             sorted by length, whatever its class).
         r1: Weight of the gradient penalty on real images (Mescheder et al. 2018), 0 as published.
         r1_every: That penalty is computed at every so many steps, with so many times the weight.
-        augment: Largest shift of the images that the discriminators see, as a part of their side: the same kind for
-            real and generated ones (Zhao et al. 2020), 0 as published.
+        augment: What happens to the images that the discriminators see, real and generated ones alike (Zhao et al.
+            2020): the strength of each policy by its name, e.g. {translation: 0.125, cutout: 0.5}, see
+            `attngan.training.augmentation.POLICIES`; a number alone is the largest shift as a part of the side. 0 as
+            published. Leave colours alone where captions speak of them.
         compile: Compile the networks with torch.compile: a slow start, then faster steps. The discriminators are left
             as they are under a gradient penalty, whose double backward pass torch.compile cannot do.
     """
@@ -84,6 +92,8 @@ class GANModule(LightningModule):
         condition: Literal["sentence", "mean", "detached mean"] = "sentence",
         matching: float = 5.0,
         matching_blur: bool = False,
+        matching_captions: int = 0,
+        matching_pass: Literal["shared", "own"] = "shared",
         kl: float = 1.0,
         color_consistency: float = 0.0,
         gradient_penalty: float = 0.0,
@@ -98,7 +108,7 @@ class GANModule(LightningModule):
         wrong_pairs: Literal["other class", "published"] = "other class",
         r1: float = 0.0,
         r1_every: int = 4,
-        augment: float = 0.0,
+        augment: dict[str, float] | float = 0.0,
         compile: bool = False,
     ) -> None:
         super().__init__()
@@ -116,13 +126,22 @@ class GANModule(LightningModule):
         self.betas = betas
         self.published_pairs = wrong_pairs == "published"
         self.r1, self.r1_every = r1, r1_every
-        self.augment = augment
+        self.augment = Augmentation(augment)
         # Lightning's global_step counts every optimiser's steps, so we keep our own counts
         self.steps = 0
         self.images_seen = 0
         self.word_limit: int | None = None
         self._clock = (0.0, 0)
         self._check_fit()
+        self.caption_queue = None
+        if self.damsm is not None and matching_captions > 0:
+            self.caption_queue = CaptionQueue(matching_captions, self.damsm.embed_dim)
+        self.one_pass = (
+            self.damsm is not None
+            and matching_pass == "shared"
+            and not matching_blur  # the discriminators see the image unblurred
+            and self.discriminators.stages[-1].sees_through(self.damsm.image_encoder.trunk)
+        )
         if compile:
             self._compile()
 
@@ -225,14 +244,16 @@ class GANModule(LightningModule):
         for_generator, *for_discriminators = self._optimizers()
 
         terms: dict[str, Tensor] = {}
+        stages: list[Any] = list(self.discriminators.stages)
+        # one pass of what is frozen, of one augmented view, serves the discriminator's step and the generator's
+        drawn = [stage.extract(self.augment(images)) for stage, images in zip(stages, fake.images, strict=True)]
         for stage, optimizer in enumerate(for_discriminators):
-            discriminator: Any = self.discriminators.stages[stage]
             read = None if sentence is None else sentence.detach()
-            terms |= self._discriminator_step(discriminator, optimizer, batch, stage, fake.images[stage], read)
+            terms |= self._discriminator_step(stages[stage], optimizer, batch, stage, drawn[stage].detach(), read)
 
         # the generator meets the discriminators as they are after their step, and gives their weights no gradient
         self.discriminators.requires_grad_(False)
-        loss, of_generator = self._generator_objective(fake, text, sentence, batch)
+        loss, of_generator = self._generator_objective(fake, drawn, text, sentence, batch)
         self._descend(loss, for_generator)
         self.discriminators.requires_grad_(True)
 
@@ -285,8 +306,8 @@ class GANModule(LightningModule):
         # autocast keeps low-precision copies of the weights for the whole training step: after an update they are old
         torch.clear_autocast_cache()
 
-    def _judge(self, discriminator: Any, images: Tensor, sentence: Tensor | None) -> tuple[Verdict, Tensor]:
-        features = discriminator(same_augmentation(images, self.augment))
+    def _judge(self, discriminator: Any, seen: FrozenFeatures, sentence: Tensor | None) -> tuple[Verdict, Tensor]:
+        features = discriminator(*seen.levels)
         pair = None if sentence is None else discriminator.judge_pair(features, sentence)
         return Verdict(pair, discriminator.judge_image(features)), features
 
@@ -296,7 +317,7 @@ class GANModule(LightningModule):
         optimizer: Any,
         batch: TextImageBatch,
         stage: int,
-        drawn: Tensor,
+        drawn: FrozenFeatures,
         sentence: Tensor | None,
     ) -> dict[str, Tensor]:
         """Updates one discriminator on real, drawn and wrongly captioned images."""
@@ -308,8 +329,8 @@ class GANModule(LightningModule):
             sentence = None if sentence is None else sentence.detach().float().requires_grad_(True)
         # a gradient's sixth power is beyond bf16: real images are judged in float32 where they are penalised
         with torch.autocast(images.device.type, enabled=False) if penalised else nullcontext():
-            real, features = self._judge(discriminator, images, sentence)
-        fake, _ = self._judge(discriminator, drawn.detach(), sentence)
+            real, features = self._judge(discriminator, discriminator.extract(self.augment(images)), sentence)
+        fake, _ = self._judge(discriminator, drawn, sentence)
         wrong = self._judge_wrong_pairs(discriminator, batch, features, real, sentence)
         loss = self.adversarial.discriminator(real, fake, wrong)
         terms = {f"discriminator_{side}/loss": loss}
@@ -350,12 +371,17 @@ class GANModule(LightningModule):
         return order[rows], order[captions]
 
     def _generator_objective(
-        self, fake: GeneratedImages, text: TextFeatures | None, sentence: Tensor | None, batch: TextImageBatch
+        self,
+        fake: GeneratedImages,
+        drawn: list[FrozenFeatures],
+        text: TextFeatures | None,
+        sentence: Tensor | None,
+        batch: TextImageBatch,
     ) -> tuple[Tensor, dict[str, Tensor]]:
         """The generator's loss, and its terms by name."""
         terms: dict[str, Tensor] = {}
         for stage, images in enumerate(fake.images):
-            verdict, _ = self._judge(self.discriminators.stages[stage], images, sentence)
+            verdict, _ = self._judge(self.discriminators.stages[stage], drawn[stage], sentence)
             terms[f"generator_{images.shape[-1]}/loss"] = self.adversarial.generator(verdict)
         loss: Tensor = torch.stack(list(terms.values())).sum()
         if fake.mean is not None and fake.log_variance is not None:
@@ -367,11 +393,22 @@ class GANModule(LightningModule):
             loss = loss + self.color_weight * terms["generator/color_consistency"]
         if self.matching_weight > 0:
             assert self.damsm is not None and text is not None  # noqa: PT018 - checked at the start
-            shown = binomial_blur(fake.images[-1]) if self.matching_blur else fake.images[-1]
-            match = self.damsm.loss(self.damsm.image_encoder(shown), text, batch.classes)
+            others, classes = text, batch.classes
+            if self.caption_queue is not None:
+                others, classes = self.caption_queue.beside(text, classes, self.damsm.text_encoder)
+                self.caption_queue.add(batch.captions, text, batch.classes)
+            match = self.damsm.loss(self._encode_drawn(fake.images[-1], drawn[-1]), others, classes)
             loss = loss + self.matching_weight * match.total
             terms |= {f"matching/{name}": value for name, value in match._asdict().items()}
         return loss, terms | {"generator/loss": loss}
+
+    def _encode_drawn(self, images: Tensor, drawn: FrozenFeatures) -> ImageFeatures:
+        """The DAMSM's features of the last images: where it shares the last discriminator's trunk, of the same pass."""
+        assert self.damsm is not None
+        if self.one_pass:
+            assert drawn.trunk is not None
+            return self.damsm.image_encoder.project(drawn.trunk)
+        return self.damsm.image_encoder(binomial_blur(images) if self.matching_blur else images)
 
     # --- what is shown ----------------------------------------------------------------------------------------
 
