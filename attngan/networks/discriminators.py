@@ -17,9 +17,9 @@ class DiscriminatorStage(Described):
     """Base of the networks that judge one of the generator's images.
 
     ``extract(images)`` is the part that nothing trains: what it gives of a drawn image serves the discriminator's step
-    and the generator's. Called with its ``levels``, a stage gives ``features``, one row an image; ``judge_pair(features,
-    sentence)`` and ``judge_image(features)`` give logits of them, one an image or one a place of it, or None where it
-    has no such head.
+    and the generator's. Called with its ``levels``, a stage gives ``features``, one row an image;
+    ``judge_pair(features, sentence)`` and ``judge_image(features)`` give logits of them, one an image or one a place of
+    it, or None where it has no such head.
     """
 
     def extract(self, images: Float[Tensor, "batch 3 height width"]) -> FrozenFeatures:

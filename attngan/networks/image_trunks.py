@@ -81,9 +81,9 @@ class ImageTrunk(Described):
         return self.train(False)
 
 
-def fold(convolution: nn.Module, norm: nn.Module) -> nn.Module:
+def fold(convolution: Any, norm: Any) -> nn.Module:
     """The convolution that does what both did in eval mode; symmetric padding of its own becomes the convolution's."""
-    folded: Any = fuse_conv_bn_eval(convolution.eval(), norm.eval())  # type: ignore[type-var]
+    folded: Any = fuse_conv_bn_eval(convolution.eval(), norm.eval())
     padding = getattr(folded, "static_padding", None)
     if isinstance(padding, nn.ZeroPad2d):
         left, right, top, bottom = padding.padding
@@ -257,7 +257,7 @@ class EfficientNetLiteTrunk(ImageTrunk):
         self.last_region_block = len(strides) - 1 - strides[::-1].index(2) - 1
         self.input_size = input_size
         # the last block of each stride from 4 on
-        self.pyramid_blocks = [i - 1 for i, stride in enumerate(strides) if stride == 2][1:] + [len(strides) - 1]
+        self.pyramid_blocks = [*[i - 1 for i, stride in enumerate(strides) if stride == 2][1:], len(strides) - 1]
         self.pyramid_channels = tuple(network._blocks[i]._project_conv.out_channels for i in self.pyramid_blocks)
         self.pyramid_sides = tuple(-(-input_size // stride) for stride in (4, 8, 16, 32))
         self.region_channels = network._blocks[self.last_region_block]._project_conv.out_channels

@@ -11,9 +11,9 @@ and do not lie in checkpoints, and that the DAMSM can share the frozen network's
 """
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from itertools import pairwise
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from jaxtyping import Float
@@ -25,8 +25,8 @@ from attngan.networks.discriminators import Discriminators, DiscriminatorStage
 from attngan.networks.image_trunks import ImageTrunk, resize
 from attngan.records import FrozenFeatures
 
-#: How a discriminator reads a sentence: "projection" is the inner product of an embedding of it and the features at each
-#: place; "joint" puts it beside the features, as the family does.
+#: How a discriminator reads a sentence: "projection" is the inner product of an embedding of it and the features at
+#: each place; "joint" puts it beside the features, as the family does.
 Text = Literal["projection", "joint"]
 #: What the fixed random convolutions mix: channels, or channels and then scales (published), or nothing.
 Mixing = Literal["none", "channels", "scales"]
@@ -35,9 +35,9 @@ Mixing = Literal["none", "channels", "scales"]
 class FrozenTrunk(nn.Module):
     """A frozen trunk and fixed random convolutions over its pyramid; nothing in it is a parameter.
 
-    All weights are buffers: no optimiser sees them, no ``requires_grad_`` changes them, and always eval mode. Those that
-    a package or a file holds, or that a seed gives, are not saved. The state dict has their names and hashes in their
-    place, and loading one of other weights is refused.
+    All weights are buffers: no optimiser sees them, no ``requires_grad_`` changes them, and always eval mode. Those
+    that a package or a file holds, or that a seed gives, are not saved. The state dict has their names and hashes in
+    their place, and loading one of other weights is refused.
 
     Args:
         trunk: The pretrained network. Its batch norms are folded, so it must not be used by anything else.
@@ -83,7 +83,9 @@ class FrozenTrunk(nn.Module):
         if self.across_scales:
             for i in reversed(range(len(maps) - 1)):
                 # the 3x3 convolution comes before the upsampling, where it costs a quarter
-                maps[i] = maps[i] + F.interpolate(self.across_scales[i](maps[i + 1]), size=maps[i].shape[2:], mode="bilinear")
+                maps[i] = maps[i] + F.interpolate(
+                    self.across_scales[i](maps[i + 1]), size=maps[i].shape[2:], mode="bilinear"
+                )
         return FrozenFeatures(tuple(maps), trunk)
 
     def is_the_same_as(self, trunk: ImageTrunk) -> bool:
@@ -140,7 +142,7 @@ def hold_constant(module: nn.Module, saved: bool) -> None:
 def _sha256(tensors: Sequence[Tensor]) -> str:
     digest = hashlib.sha256()
     for tensor in tensors:
-        digest.update(tensor.detach().float().cpu().contiguous().view(-1).view(torch.uint8).numpy())
+        digest.update(tensor.detach().float().cpu().contiguous().view(-1).view(torch.uint8).numpy().data)
     return digest.hexdigest()
 
 
@@ -170,7 +172,8 @@ class ScaleDiscriminator(nn.Module):
         self.side = side
         self.image_head = nn.Conv2d(width, 1, 1) if unconditional else None
         self.pair_head = None if embed_dim is None else nn.Conv2d(width, 1, 1)
-        self.joint = self.embed = None
+        self.joint: nn.Module | None = None
+        self.embed: nn.Module | None = None
         if embed_dim is not None and text == "joint":
             # 1x1, the family's is 3x3: a place sees enough already, and this one was the dearest layer of all
             self.joint = critic_block(nn.Conv2d(width + embed_dim, width, 1), "spectral")
@@ -210,16 +213,15 @@ class ProjectedStage(DiscriminatorStage):
         unconditional: Whether there are heads for the image alone.
     """
 
-    def __init__(
-        self, frozen: FrozenTrunk, width: int, embed_dim: int | None, text: Text, unconditional: bool
-    ) -> None:
+    def __init__(self, frozen: FrozenTrunk, width: int, embed_dim: int | None, text: Text, unconditional: bool) -> None:
         super().__init__()
         self.frozen = frozen
-        self.scales = nn.ModuleList(
+        scales = [
             ScaleDiscriminator(side, channels, width, embed_dim, text, unconditional)
             for side, channels in zip(frozen.sides, frozen.channels, strict=True)
-        )
-        self.places = [scale.side**2 for scale in self.scales]
+        ]
+        self.scales = nn.ModuleList(scales)
+        self.places = [scale.side**2 for scale in scales]
 
     def extract(self, images: Float[Tensor, "batch 3 height width"]) -> FrozenFeatures:
         return self.frozen(images)
@@ -235,13 +237,14 @@ class ProjectedStage(DiscriminatorStage):
         self, features: Float[Tensor, "batch width places"], sentence: Float[Tensor, "batch embed"]
     ) -> Float[Tensor, "batch places"] | None:
         """Logits at places: does the image show what the sentence says? None without such heads."""
-        scales = zip(self.scales, features.split(self.places, 2), strict=True)
-        return _side_by_side([scale.judge_pair(part, sentence) for scale, part in scales])
+        return _side_by_side([scale.judge_pair(part, sentence) for scale, part in self._by_scale(features)])
 
     def judge_image(self, features: Float[Tensor, "batch width places"]) -> Float[Tensor, "batch places"] | None:
         """Logits at places: is the image a real one? None without such heads."""
-        scales = zip(self.scales, features.split(self.places, 2), strict=True)
-        return _side_by_side([scale.judge_image(part) for scale, part in scales])
+        return _side_by_side([scale.judge_image(part) for scale, part in self._by_scale(features)])
+
+    def _by_scale(self, features: Tensor) -> Iterator[tuple[Any, Tensor]]:
+        return zip(self.scales, features.split(self.places, 2), strict=True)
 
 
 def _side_by_side(logits: list[Tensor | None]) -> Tensor | None:

@@ -14,9 +14,9 @@ from attngan.records import CaptionBatch, TextFeatures
 class CaptionQueue(nn.Module):
     """The last captions that went through a frozen text encoder, first in, first out.
 
-    A batch of 16 sets 15 wrong captions against each image; these come for no more than their scores. Ours; the queue of
-    He et al. 2020 (MoCo), where the features need no slow encoder since nothing changes them. Word ids and classes lie
-    in the checkpoint, and features are made of them anew, so that a resumed run goes on exactly.
+    A batch of 16 sets 15 wrong captions against each image; these come for no more than their scores. Ours; the queue
+    of He et al. 2020 (MoCo), where the features need no slow encoder since nothing changes them. Word ids and classes
+    lie in the checkpoint, and features are made of them anew, so that a resumed run goes on exactly.
 
     Args:
         size: Captions kept.

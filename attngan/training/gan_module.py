@@ -136,11 +136,12 @@ class GANModule(LightningModule):
         self.caption_queue = None
         if self.damsm is not None and matching_captions > 0:
             self.caption_queue = CaptionQueue(matching_captions, self.damsm.embed_dim)
+        last_stage: Any = self.discriminators.stages[-1]
         self.one_pass = (
             self.damsm is not None
             and matching_pass == "shared"
             and not matching_blur  # the discriminators see the image unblurred
-            and self.discriminators.stages[-1].sees_through(self.damsm.image_encoder.trunk)
+            and last_stage.sees_through(self.damsm.image_encoder.trunk)
         )
         if compile:
             self._compile()

@@ -243,7 +243,7 @@ def test_the_generator_meets_the_updated_discriminators(stepping, batch, monkeyp
     seen = {}
     objective = module._generator_objective
 
-    def compare(fake, text, sentence, batch):
+    def compare(fake, drawn, text, sentence, batch):
         before = torch.is_autocast_enabled("cpu")
         discriminator = module.discriminators.stages[-1].eval()
         seen["as_used"] = discriminator.judge_pair(discriminator(fake.images[-1]), text.sentence).float()
@@ -251,7 +251,7 @@ def test_the_generator_meets_the_updated_discriminators(stepping, batch, monkeyp
         seen["now"] = discriminator.judge_pair(discriminator(fake.images[-1]), text.sentence).float()
         assert before == (precision is not None)
         discriminator.train()
-        return objective(fake, text, sentence, batch)
+        return objective(fake, drawn, text, sentence, batch)
 
     monkeypatch.setattr(module, "_generator_objective", compare)
     old = [p.clone() for p in module.discriminators.parameters()]
