@@ -10,6 +10,7 @@ alone beside the one for pairs, wrong pairs, no batch norm in the discriminators
 and do not lie in checkpoints, and that the DAMSM can share the frozen network's pass.
 """
 
+import copy
 import hashlib
 from collections.abc import Iterator, Sequence
 from itertools import pairwise
@@ -40,7 +41,7 @@ class FrozenTrunk(nn.Module):
     their place, and loading one of other weights is refused.
 
     Args:
-        trunk: The pretrained network. Its batch norms are folded, so it must not be used by anything else.
+        trunk: The pretrained network; a copy of it is used, with its batch norms folded.
         width: Channels of the finest mixed map; doubled twice on the way to the coarser ones.
         mixing: See `Mixing`.
         seed: Of the random convolutions.
@@ -51,7 +52,10 @@ class FrozenTrunk(nn.Module):
         self.source = trunk.weights_source
         self.trunk_class, self.input_size = type(trunk), trunk.input_size
         self.trunk_sha256 = trunk.weights_sha256()
-        self.trunk = trunk.freeze().fold_batch_norm().to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        folded: Any = copy.deepcopy(trunk).freeze().fold_batch_norm()
+        self.trunk = folded.to(memory_format=torch.channels_last)
+        if self.source is not None:
+            trunk.not_rebuilt = frozenset()  # type: ignore[misc]  # the description names what no checkpoint holds
         self.sides = trunk.pyramid_sides
         channels = trunk.pyramid_channels
         random = torch.Generator().manual_seed(seed)
@@ -91,7 +95,8 @@ class FrozenTrunk(nn.Module):
     def is_the_same_as(self, trunk: ImageTrunk) -> bool:
         """Whether ``trunk`` has the same weights and takes images of the same size: then one pass serves both."""
         return (
-            type(trunk) is self.trunk_class
+            self.source is not None  # else its weights are those of a checkpoint, and the hash says nothing of them
+            and type(trunk) is self.trunk_class
             and trunk.frozen
             and not trunk.train_mode_batch_norm
             and trunk.input_size == self.input_size
@@ -101,9 +106,10 @@ class FrozenTrunk(nn.Module):
     @property
     def identity(self) -> str:
         """What the weights are: where they come from, and their hashes."""
+        weights = "weights of the checkpoint" if self.source is None else f"{self.source} (sha256 {self.trunk_sha256})"
         return (
-            f"{self.trunk_class.__name__} at {self.input_size} px, {self.source or 'weights of its own'} "
-            f"(sha256 {self.trunk_sha256}), random projections (sha256 {self.mixing_sha256})"
+            f"{self.trunk_class.__name__} at {self.input_size} px, {weights}, random projections "
+            f"(sha256 {self.mixing_sha256})"
         )
 
     def get_extra_state(self) -> Tensor:
@@ -117,7 +123,7 @@ class FrozenTrunk(nn.Module):
             ValueError: They were trained on others.
         """
         theirs = bytes(state.cpu().tolist()).decode()
-        if theirs != self.identity and self.source is not None:
+        if theirs != self.identity:
             raise ValueError(
                 f"the checkpoint's discriminators look through {theirs}; these ones look through {self.identity}: give "
                 "the trunk that they were trained with (model.discriminators.init_args.trunk), its size and seed"
