@@ -396,8 +396,8 @@ class GANModule(LightningModule):
             assert self.damsm is not None and text is not None  # noqa: PT018 - checked at the start
             others, classes = text, batch.classes
             if self.caption_queue is not None:
-                others, classes = self.caption_queue.beside(text, classes, self.damsm.text_encoder)
-                self.caption_queue.add(batch.captions, text, batch.classes)
+                others, classes = self.caption_queue.beside(text, classes)
+                self.caption_queue.add(text, batch.classes)
             match = self.damsm.loss(self._encode_drawn(fake.images[-1], drawn[-1]), others, classes)
             loss = loss + self.matching_weight * match.total
             terms |= {f"matching/{name}": value for name, value in match._asdict().items()}
