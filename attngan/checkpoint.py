@@ -1,26 +1,179 @@
-"""What attngan's checkpoints hold, and how they are read: no code in them, nothing else needed to use them.
+"""What attngan's checkpoints hold, how they are written and how they are read: no code in them, no other file needed.
 
 A Lightning checkpoint of either module carries, beside Lightning's own entries, one entry ``attngan``: plain strings
 and numbers that describe the networks and the vocabulary. A generator for sampling alone travels as one safetensors
-file with the same description (`attngan export`).
+file with the same description.
 """
 
 import hashlib
-import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, fields
+from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from attngan.networks.description import build
+from attngan import described_weights
+from attngan.networks.damsm import DAMSM
+from attngan.networks.description import Description, build, describe
 from attngan.networks.generator import Generator
+from attngan.networks.text_encoder import TextEncoder
+from attngan.text.vocabulary import Vocabulary
 
+#: Name of our entry among Lightning's.
 ENTRY = "attngan"
+#: Words of a caption that are read where a checkpoint does not say how many (CUB's number).
+WORD_LIMIT = 25
+#: Where the weights' names begin: of the averaged generator, and of the DAMSM or its text encoder alone.
+GENERATOR, TEXT = "ema.generator", "damsm"
+
+
+@dataclass(frozen=True)
+class Entry:
+    """What a checkpoint says of itself beside the weights: plain values, which a checkpoint of before may lack.
+
+    Args:
+        kind: "gan" (`attngan train`), "damsm" (`attngan pretrain`) or "generator" (alone, for sampling).
+        generator: The generator's description; None: it holds none.
+        discriminators: Theirs, where they are stored.
+        damsm: What `DAMSM.describe` gives, or of its text encoder alone ``text_encoder`` and ``vocabulary``; None for a
+            generator that reads no captions.
+        word_limit: Words of a caption that are read.
+        steps: Steps that the generator was trained for.
+        images_seen: Images that it was trained on, counted over epochs.
+    """
+
+    kind: str = "unknown"
+    generator: Description | None = None
+    discriminators: Description | None = None
+    damsm: dict[str, Any] | None = None
+    word_limit: int | None = None
+    steps: int = 0
+    images_seen: int = 0
+
+    @classmethod
+    def of(cls, contents: Mapping[str, Any]) -> "Entry":
+        """The entry of a checkpoint's contents. What a later version may have added is left out."""
+        known = {known.name for known in fields(cls)}
+        return cls(**{name: value for name, value in contents[ENTRY].items() if name in known})
+
+    def as_dict(self) -> dict[str, Any]:
+        """What goes into the checkpoint under `ENTRY`."""
+        return asdict(self)
+
+    @property
+    def vocabulary(self) -> Vocabulary | None:
+        """That of the text encoder; None without one."""
+        return None if self.damsm is None else Vocabulary.from_dict(self.damsm["vocabulary"])
+
+
+class CaptionReader(NamedTuple):
+    """A text encoder and the vocabulary that it was made for: what a generator needs to read captions."""
+
+    text_encoder: TextEncoder
+    vocabulary: Vocabulary
+
+
+@dataclass(frozen=True, eq=False)
+class Checkpoint:
+    """A checkpoint that was read: `open_checkpoint` gives one. Networks are made anew at each call.
+
+    Args:
+        path: The file.
+        entry: What it says of itself.
+        weights: All its weights, by name.
+    """
+
+    path: Path
+    entry: Entry
+    weights: Mapping[str, Tensor] = field(repr=False)
+
+    @cached_property
+    def sha256(self) -> str:
+        """Of the file; computed when it is first asked for."""
+        return file_sha256(self.path)
+
+    @property
+    def vocabulary(self) -> Vocabulary | None:
+        """That of its text encoder; None without one."""
+        return self.entry.vocabulary
+
+    @property
+    def word_limit(self) -> int:
+        """Words of a caption that its networks read."""
+        return self.entry.word_limit or WORD_LIMIT
+
+    def generator(self) -> Generator:
+        """The averaged generator, in eval mode.
+
+        Raises:
+            ValueError: There is none, or its weights do not fit.
+        """
+        if not self.entry.generator:
+            raise ValueError(
+                f"{self.path} holds no generator, it is a {self.entry.kind} checkpoint: name one of `attngan train`"
+            )
+        generator = build(self.entry.generator, Generator)
+        described_weights.load_weights(generator, self._part(GENERATOR), str(self.path))
+        return generator.eval()
+
+    def caption_reader(self) -> CaptionReader | None:
+        """What the generator reads captions with, in eval mode; None where it reads none.
+
+        Raises:
+            ValueError: The weights do not fit.
+        """
+        if self.entry.damsm is None or self.vocabulary is None:
+            return None
+        text_encoder = build(self.entry.damsm["text_encoder"], TextEncoder)
+        described_weights.load_weights(text_encoder, self._part(f"{TEXT}.text_encoder"), str(self.path))
+        return CaptionReader(text_encoder.eval(), self.vocabulary)
+
+    def damsm(self) -> DAMSM:
+        """The whole DAMSM, frozen.
+
+        Raises:
+            ValueError: There is none, or its text encoder alone, or the weights do not fit.
+        """
+        if self.entry.damsm is None:
+            raise ValueError(
+                f"{self.path} holds no DAMSM, it is a {self.entry.kind} checkpoint: give one of `attngan pretrain`"
+            )
+        if "image_encoder" not in self.entry.damsm or not self._part(f"{TEXT}.image_encoder"):
+            raise ValueError(
+                f"{self.path} holds a text encoder without its image encoder, as a generator's own file does: give the "
+                "checkpoint of `attngan pretrain` or `attngan train` that it came from"
+            )
+        damsm = DAMSM.build(self.entry.damsm)
+        described_weights.load_weights(damsm, self._part(TEXT), str(self.path))
+        return damsm.freeze()
+
+    def _part(self, prefix: str) -> dict[str, Tensor]:
+        """The weights whose names begin with ``prefix.``, without it."""
+        start = f"{prefix}."
+        return {name[len(start) :]: value for name, value in self.weights.items() if name.startswith(start)}
+
+
+# --- reading ----------------------------------------------------------------------------------------------------------
+
+
+def open_checkpoint(path: str | Path) -> Checkpoint:
+    """Reads a checkpoint of `attngan pretrain` or `attngan train`, or a generator's own file.
+
+    Raises:
+        FileNotFoundError: There is no such file.
+        ValueError: The file is no checkpoint of attngan.
+    """
+    contents = read_checkpoint(path)
+    return Checkpoint(Path(path), Entry.of(contents), contents["state_dict"])
 
 
 def read_checkpoint(path: str | Path) -> dict[str, Any]:
-    """A Lightning checkpoint or an exported generator, as ``{"attngan": description, "state_dict": weights, ...}``.
+    """All that a checkpoint holds, as ``{"attngan": entry, "state_dict": weights, ...}`` with Lightning's own entries.
+
+    Every checkpoint is read here.
 
     Raises:
         FileNotFoundError: There is no such file.
@@ -31,7 +184,8 @@ def read_checkpoint(path: str | Path) -> dict[str, Any]:
         raise FileNotFoundError(f"no checkpoint at {path.resolve()}")
     try:
         if path.suffix == ".safetensors":
-            contents = _read_safetensors(path)
+            entry = described_weights.read_description(path, ENTRY)
+            contents = {} if entry is None else {ENTRY: entry, "state_dict": described_weights.read_weights(path)}
         else:
             contents = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
     except Exception as error:
@@ -44,61 +198,71 @@ def read_checkpoint(path: str | Path) -> dict[str, Any]:
     return contents
 
 
-def part(state: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
-    """The weights of one sub-network: those whose names begin with ``prefix.``, without it."""
-    return {name[len(prefix) + 1 :]: value for name, value in state.items() if name.startswith(prefix + ".")}
-
-
-def load_part(network: nn.Module, contents: dict[str, Any], prefix: str) -> None:
-    """Puts the weights under ``prefix`` of a checkpoint into ``network``; every one must be there and fit."""
-    weights = part(contents["state_dict"], prefix)
-    if not weights:
-        raise ValueError(
-            f"the checkpoint holds no {prefix!r}: it holds {contents[ENTRY].get('kind', 'something else')}"
-        )
-    network.load_state_dict(weights)
-
-
 def trained_generator(checkpoint: Path) -> Generator:
     """The averaged generator of a checkpoint, to build on: StackGAN's second stage draws over its first one's images.
 
     Args:
         checkpoint: Of `attngan train`, or a file of `attngan export`.
     """
-    contents = read_checkpoint(checkpoint)
-    if not contents[ENTRY].get("generator"):
-        raise ValueError(f"{checkpoint} holds no generator, it is a {contents[ENTRY].get('kind')} checkpoint")
-    generator: Generator = build(contents[ENTRY]["generator"])
-    load_part(generator, contents, "ema.generator")
-    return generator
+    return open_checkpoint(checkpoint).generator()
 
 
-def write_safetensors(path: str | Path, description: dict[str, Any], state: dict[str, Tensor]) -> None:
-    """Weights and description in one file that holds no code."""
-    from safetensors.torch import save_file
+def load_damsm(path: str | Path) -> DAMSM:
+    """The frozen DAMSM of a pretraining checkpoint, or of a GAN checkpoint, which holds one too.
 
-    Path(path).parent.mkdir(parents=True, exist_ok=True)
-    tensors = {name: value.detach().cpu().contiguous().clone() for name, value in state.items()}
-    save_file(tensors, str(path), metadata={ENTRY: json.dumps(description)})
+    Raises:
+        FileNotFoundError: There is no such file.
+        ValueError: It holds no whole DAMSM.
+    """
+    return open_checkpoint(path).damsm()
 
 
-def _read_safetensors(path: Path) -> dict[str, Any]:
-    from safetensors import safe_open
+# --- writing ----------------------------------------------------------------------------------------------------------
 
-    with safe_open(str(path), framework="pt") as file:
-        metadata = file.metadata() or {}
-        state = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a dict
-    return {ENTRY: json.loads(metadata[ENTRY]), "state_dict": state} if ENTRY in metadata else {}
+
+def write_generator(
+    path: Path,
+    generator: Generator,
+    text: DAMSM | CaptionReader | None = None,
+    word_limit: int | None = None,
+    steps: int = 0,
+    images_seen: int = 0,
+) -> None:
+    """Writes a generator alone, with what it reads captions with: a file to sample, evaluate and build on.
+
+    Args:
+        path: File to write, whole or not at all: .safetensors, or .ckpt.
+        generator: With its averaged weights.
+        text: Its text encoder and vocabulary. A whole DAMSM goes in whole: the file then also judges R-precision, and
+            trains other generators. None for a generator that reads no captions.
+        word_limit: Words of a caption that it reads; None: it is not known, or it reads none.
+        steps: Steps that it was trained for; 0: not known.
+        images_seen: Images that it was trained on, counted over epochs; 0: not known.
+    """
+    weights = {f"{GENERATOR}.{name}": value for name, value in generator.state_dict().items()}
+    of_text: dict[str, Any] | None = None
+    if isinstance(text, DAMSM):
+        of_text = text.describe()
+        weights |= {f"{TEXT}.{name}": value for name, value in text.state_dict().items()}
+    elif text is not None:
+        of_text = {"text_encoder": describe(text.text_encoder), "vocabulary": text.vocabulary.to_dict()}
+        weights |= {f"{TEXT}.text_encoder.{name}": value for name, value in text.text_encoder.state_dict().items()}
+    entry = Entry(
+        "generator", describe(generator), damsm=of_text, word_limit=word_limit, steps=steps, images_seen=images_seen
+    ).as_dict()
+    if path.suffix == ".safetensors":
+        described_weights.write(path, ENTRY, entry, weights)
+    else:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        fresh = path.with_name(f"{path.name}.part")
+        torch.save({ENTRY: entry, "state_dict": weights}, fresh)
+        fresh.replace(path)
 
 
 def file_sha256(path: str | Path) -> str:
     """The file's SHA-256, which every score names."""
-    with Path(path).open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest() if hasattr(hashlib, "file_digest") else _sha256(file)
-
-
-def _sha256(file: Any) -> str:  # Python 3.10 has no file_digest
     digest = hashlib.sha256()
-    while block := file.read(1 << 20):
-        digest.update(block)
+    with Path(path).open("rb") as file:
+        while block := file.read(1 << 20):
+            digest.update(block)
     return digest.hexdigest()

@@ -22,28 +22,30 @@ class Command(NamedTuple):
 
 
 COMMANDS = {
-    "demo": Command("attngan.demo.run", "demo", "everything below on generated birds: one HTML page, 15 minutes"),
+    "demo": Command("attngan.commands.demo", "demo", "everything below on generated birds: one HTML page, 15 minutes"),
     "toy-birds": Command(
-        "attngan.data.toy_birds", "draw_toy_birds", "draw captioned birds to try things on", ("root",)
+        "attngan.toy_birds.dataset", "draw_toy_birds", "draw captioned birds to try things on", ("root",)
     ),
     "prepare": Command(
-        "attngan.prepare", "prepare", "check a data set and build its cache, before training", ("root",)
+        "attngan.commands.prepare", "prepare", "check a data set and build its cache, before training", ("root",)
     ),
-    "pretrain": Command("attngan.training.recipes", "pretrain", "train the DAMSM: text and image encoder"),
-    "train": Command("attngan.training.recipes", "train", "train a generator"),
+    "pretrain": Command("attngan.commands.train", "pretrain", "train the DAMSM: text and image encoder"),
+    "train": Command("attngan.commands.train", "train", "train a generator"),
     "finetune-classifier": Command(
-        "attngan.evaluation.finetune", "finetune_classifier", "a classifier of a data set's classes, to score with"
+        "attngan.commands.finetune_classifier",
+        "finetune_classifier",
+        "a classifier of a data set's classes, to score with",
     ),
-    "evaluate": Command("attngan.evaluation", "evaluate", "scores of a generator or of a folder of images"),
-    "sample": Command("attngan.sample_command", "sample_command", "draw captions", ("checkpoint", "captions")),
+    "evaluate": Command("attngan.commands.evaluate", "evaluate", "scores of a generator or of a folder of images"),
+    "sample": Command("attngan.commands.sample", "sample", "draw captions", ("checkpoint", "captions")),
     "export": Command(
-        "attngan.sample_command", "export", "a generator alone, as one small file", ("checkpoint", "out")
+        "attngan.commands.export", "export", "a generator alone, as one small file", ("checkpoint", "out")
     ),
     "compare": Command(
-        "attngan.compare", "compare", "recipes trained and scored alike: one table, one picture", ("configs",)
+        "attngan.commands.compare", "compare", "recipes trained and scored alike: one table, one picture", ("configs",)
     ),
     "import-published": Command(
-        "attngan.networks.published_checkpoint", "import_published", "files of the published code as one checkpoint"
+        "attngan.commands.import_published", "import_published", "files of the published code as one checkpoint"
     ),
 }
 #: Commands that read their own arguments: recipes with a YAML file.

@@ -14,15 +14,12 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from attngan.checkpoint import ENTRY, file_sha256, load_part, read_checkpoint
-from attngan.networks.description import build
+from attngan.checkpoint import WORD_LIMIT, Checkpoint, open_checkpoint
 from attngan.networks.generator import Generator
 from attngan.networks.text_encoder import TextEncoder, encode_captions
 from attngan.records import GeneratedImages, GeneratorNoise, TextFeatures
 from attngan.text.vocabulary import Vocabulary, limit_words
 
-#: Words of a caption that are read where a checkpoint does not say how many (CUB's number).
-WORD_LIMIT = 25
 CUT_OFF = 2.0  # of truncated noise, in standard deviations
 
 
@@ -60,22 +57,24 @@ class Sampler:
         generator: In eval mode; the moving average of a training run.
         text_encoder: The DAMSM's; None where the generator reads precomputed sentence embeddings, or no text.
         vocabulary: The text encoder's.
-        sha256: Of the file that all this came from.
+        source: The checkpoint that all this came from, or in words what it is.
         word_limit: Captions are cut after this many words.
     """
+
+    source: Checkpoint | str = ""
 
     def __init__(
         self,
         generator: Generator,
         text_encoder: TextEncoder | None = None,
         vocabulary: Vocabulary | None = None,
-        sha256: str = "",
+        source: Checkpoint | str = "",
         word_limit: int = WORD_LIMIT,
     ) -> None:
         self.generator = generator.eval()
         self.text_encoder = None if text_encoder is None else text_encoder.eval()
         self.vocabulary = vocabulary
-        self.sha256 = sha256
+        self.source = source
         self.word_limit = word_limit
 
     @classmethod
@@ -90,23 +89,19 @@ class Sampler:
             FileNotFoundError: There is no such file.
             ValueError: It holds no generator.
         """
-        contents = read_checkpoint(checkpoint)
-        entry = contents[ENTRY]
-        if "generator" not in entry:
-            raise ValueError(
-                f"{checkpoint} holds no generator, it is a {entry.get('kind')} checkpoint: sampling needs one of "
-                "`attngan train`"
-            )
-        generator = build(entry["generator"])
-        load_part(generator, contents, "ema.generator")
-        text_encoder = vocabulary = None
-        if damsm := entry.get("damsm"):
-            text_encoder = build(damsm["text_encoder"])
-            load_part(text_encoder, contents, "damsm.text_encoder")
-            vocabulary = Vocabulary.from_dict(damsm["vocabulary"])
-        word_limit = entry.get("word_limit") or WORD_LIMIT
-        sampler = cls(generator, text_encoder, vocabulary, file_sha256(checkpoint), word_limit)
+        return cls.of(open_checkpoint(checkpoint), device)
+
+    @classmethod
+    def of(cls, checkpoint: Checkpoint, device: str | torch.device | None = None) -> "Sampler":
+        """As `load`, from a checkpoint that is open already."""
+        text_encoder, vocabulary = checkpoint.caption_reader() or (None, None)
+        sampler = cls(checkpoint.generator(), text_encoder, vocabulary, checkpoint, checkpoint.word_limit)
         return sampler.to(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+
+    @property
+    def sha256(self) -> str:
+        """Of the checkpoint's file; without one what stands for it."""
+        return self.source if isinstance(self.source, str) else self.source.sha256
 
     def to(self, device: str | torch.device) -> "Sampler":
         self.generator.to(device)
@@ -197,7 +192,8 @@ class Sampler:
             raise ValueError(f"this generator reads {self.reads}: there are none to draw")
         generator = self.generator
         noise = sample_noise(noise_numbers, generator.noise_dim, generator.condition_noise_dim, seed, truncation)
-        return generator(GeneratorNoise(*(part.to(self.device) for part in noise)), text)
+        images: GeneratedImages = generator(GeneratorNoise(*(part.to(self.device) for part in noise)), text)
+        return images
 
 
 class Drawn(NamedTuple):

@@ -99,7 +99,7 @@ def build(root: str, source: str, image_size: int, cache_dir: str) -> dict[str, 
     from attngan.data.findings import Findings
     from attngan.data.image_cache import cache_path, open_or_build
     from attngan.data.images import shorter_side
-    from attngan.data.sources import read_source
+    from attngan.data.sources.registry import read_source
 
     splits = {split: images for split, images in read_source(source, root, Findings()).items() if images}
     began, cpu = time.perf_counter(), cpu_seconds()
@@ -192,7 +192,7 @@ def published(root: str, source: str, options: dict, workers: int) -> Pass:
     from torch.utils.data import DataLoader
 
     from attngan.data.findings import Findings
-    from attngan.data.sources import read_source
+    from attngan.data.sources.registry import read_source
 
     images = read_source(source, root, Findings())["train"]
     dataset = PublishedDataset(images, options["image_size"])

@@ -86,7 +86,7 @@ def _work(way: str, weights: Path, batch: int, threads: int) -> None:
         network = FeatureExtractorInceptionV3("inception-v3-compat", ["2048", "logits_unbiased"], str(weights))
     else:
         from attngan.allocator import tune_allocator
-        from attngan.metrics.features import load_extractor
+        from attngan.extractors.named import load_extractor
 
         tune_allocator()
         network = load_extractor("inception-tf", weights, precision=way)  # type: ignore[arg-type]
@@ -123,9 +123,9 @@ def agreement(images: Path, extractor: str, count: int, seeds: int, threads: int
     from rich.progress import track
 
     from attngan.allocator import tune_allocator
-    from attngan.metrics.features import load_extractor
+    from attngan.evaluation.image_files import ImageFiles
+    from attngan.extractors.named import load_extractor
     from attngan.metrics.fid import fid, gaussian_statistics
-    from attngan.metrics.image_files import ImageFiles
     from attngan.metrics.inception_score import inception_score
 
     tune_allocator()

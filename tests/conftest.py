@@ -72,7 +72,7 @@ def real_coco() -> Path:
 @pytest.fixture(scope="session")
 def toy_root(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A small data set of generated birds in CUB's layout: 8 classes to train on, 3 to test on, 8 images each."""
-    from attngan.data.toy_birds import draw_toy_birds
+    from attngan.toy_birds.dataset import draw_toy_birds
 
     root = tmp_path_factory.mktemp("toy_birds")
     return draw_toy_birds(root / "birds", train_classes=8, test_classes=3, images_per_class=8, size=48, progress=False)

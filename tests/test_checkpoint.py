@@ -1,16 +1,23 @@
 """Checkpoints: what is read, what is refused."""
 
 import hashlib
-import io
 
 import pytest
 import torch
-from torch import nn
 
-from attngan import checkpoint
-from attngan.checkpoint import ENTRY, file_sha256, load_part, part, read_checkpoint, write_safetensors
+from attngan.checkpoint import (
+    ENTRY,
+    CaptionReader,
+    Entry,
+    file_sha256,
+    load_damsm,
+    open_checkpoint,
+    read_checkpoint,
+    trained_generator,
+    write_generator,
+)
+from attngan.cli import main
 from attngan.text.vocabulary import Vocabulary
-from attngan.training.damsm_module import load_damsm
 from tests.tiny import CAPTIONS, gan, write_damsm, write_gan
 
 
@@ -51,50 +58,139 @@ def test_a_half_written_checkpoint_is_refused(tmp_path):
         read_checkpoint(tmp_path / "half.ckpt")
 
 
-def test_safetensors_hold_description_and_weights(tmp_path):
-    weights = torch.randn(3, 4)
-    description = {"kind": "generator", "words": ["a", "é"], "numbers": [1, 2.5, None]}
-    # a transposed view: its memory is not in order
-    write_safetensors(tmp_path / "deep" / "a.safetensors", description, {"net.weight": weights.T})
-    contents = read_checkpoint(tmp_path / "deep" / "a.safetensors")
-    assert contents[ENTRY] == description
-    assert torch.equal(contents["state_dict"]["net.weight"], weights.T)
+@pytest.fixture
+def damsm_file(tmp_path):
+    return write_damsm(tmp_path / "damsm.ckpt", Vocabulary.from_captions(CAPTIONS))
 
 
-def test_parts_are_told_by_their_whole_name():
-    state = {"net.a": torch.zeros(1), "net.b.c": torch.ones(1), "network.a": torch.ones(2)}
-    assert set(part(state, "net")) == {"a", "b.c"}
+@pytest.fixture
+def module(damsm_file):
+    module = gan(damsm_file)
+    module.steps, module.images_seen, module.word_limit = 7, 70, 12
+    return module
 
 
-def test_parts_must_be_there_and_fit():
-    contents = {ENTRY: {"kind": "damsm"}, "state_dict": {"net.weight": torch.ones(2, 3), "net.bias": torch.ones(2)}}
-    network = nn.Linear(3, 2)
-    load_part(network, contents, "net")
-    assert bool((network.weight == 1).all())
-    with pytest.raises(ValueError, match="no 'generator': it holds damsm"):
-        load_part(network, contents, "generator")
-    with pytest.raises(RuntimeError, match="weight"):
-        load_part(nn.Linear(4, 2), contents, "net")
-    del contents["state_dict"]["net.bias"]
-    with pytest.raises(RuntimeError, match="bias"):
-        load_part(network, contents, "net")
+@pytest.fixture
+def gan_file(module, tmp_path):
+    return write_gan(tmp_path / "gan.ckpt", module)
 
 
-def test_a_gan_checkpoint_holds_its_damsm(tmp_path):
-    damsm = write_damsm(tmp_path / "damsm.ckpt", Vocabulary.from_captions(CAPTIONS))
-    own, carried = load_damsm(damsm), load_damsm(write_gan(tmp_path / "gan.ckpt", gan(damsm)))
-    assert own.vocabulary == carried.vocabulary
-    assert own.gammas == carried.gammas
-    for name, value in own.state_dict().items():
-        assert torch.equal(value, carried.state_dict()[name]), name
-    write_safetensors(tmp_path / "g.safetensors", {"kind": "generator"}, {"a": torch.zeros(1)})
-    with pytest.raises(ValueError, match="holds no DAMSM"):
-        load_damsm(tmp_path / "g.safetensors")
+def same_weights(one, other):
+    ours, theirs = one.state_dict(), other.state_dict()
+    return ours.keys() == theirs.keys() and all(torch.equal(value, theirs[name]) for name, value in ours.items())
 
 
-def test_the_hash_is_the_files(tmp_path):
-    contents = bytes(range(256)) * 10_000  # more than one block
-    (tmp_path / "file").write_bytes(contents)
-    expected = hashlib.sha256(contents).hexdigest()
-    assert file_sha256(tmp_path / "file") == expected
-    assert checkpoint._sha256(io.BytesIO(contents)) == expected
+# --- what an open one gives -------------------------------------------------------------------------------------------
+
+
+def test_a_gan_checkpoint_gives_all_that_went_in(module, gan_file):
+    opened = open_checkpoint(gan_file)
+    assert (opened.entry.kind, opened.entry.steps, opened.entry.images_seen, opened.word_limit) == ("gan", 7, 70, 12)
+    assert same_weights(opened.generator(), module.ema.generator)
+    assert same_weights(opened.damsm(), module.damsm)
+    assert opened.vocabulary == opened.damsm().vocabulary == module.damsm.vocabulary
+    assert opened.damsm().gammas == module.damsm.gammas
+    assert opened.damsm().frozen
+    reader = opened.caption_reader()
+    assert same_weights(reader.text_encoder, module.damsm.text_encoder)
+    assert reader.vocabulary == module.damsm.vocabulary
+    assert not opened.generator().training
+    assert not reader.text_encoder.training
+    assert same_weights(trained_generator(gan_file), module.ema.generator)
+    assert same_weights(load_damsm(gan_file), module.damsm)
+
+
+def test_the_hash_is_the_files_and_computed_once(gan_file, monkeypatch):
+    assert file_sha256(gan_file) == hashlib.sha256(gan_file.read_bytes()).hexdigest()
+    counted = []
+    monkeypatch.setattr("attngan.checkpoint.file_sha256", lambda path: (counted.append(path), file_sha256(path))[1])
+    opened = open_checkpoint(gan_file)
+    assert not counted
+    assert opened.sha256 == opened.sha256 == file_sha256(gan_file)
+    assert counted == [gan_file]
+
+
+def test_a_checkpoint_of_before_or_after_can_be_read(gan_file, tmp_path):
+    contents = torch.load(gan_file, weights_only=True)
+    del contents[ENTRY]["word_limit"], contents[ENTRY]["steps"]
+    contents[ENTRY]["of a later version"] = 3
+    torch.save(contents, tmp_path / "other.ckpt")
+    opened = open_checkpoint(tmp_path / "other.ckpt")
+    assert (opened.entry.word_limit, opened.word_limit, opened.entry.steps) == (None, 25, 0)
+
+
+@pytest.mark.parametrize("name", ["folder/generator.safetensors", "generator.ckpt"])
+@pytest.mark.parametrize("text", ["none", "reader", "damsm"])
+def test_a_generators_file_gives_what_was_written(module, tmp_path, name, text):
+    damsm = module.damsm
+    given = {"none": None, "reader": CaptionReader(damsm.text_encoder, damsm.vocabulary), "damsm": damsm}[text]
+    write_generator(tmp_path / name, module.ema.generator, given, 12, 7, 70)
+    opened = open_checkpoint(tmp_path / name)
+    assert (opened.entry.kind, opened.entry.steps, opened.entry.images_seen) == ("generator", 7, 70)
+    assert opened.entry.word_limit == 12
+    assert same_weights(opened.generator(), module.ema.generator)
+    reader = opened.caption_reader()
+    if text == "none":
+        assert reader is None
+        assert opened.vocabulary is None
+    else:
+        assert same_weights(reader.text_encoder, damsm.text_encoder)
+        assert reader.vocabulary == damsm.vocabulary
+    if text == "damsm":
+        assert same_weights(opened.damsm(), damsm)
+    else:
+        with pytest.raises(ValueError, match=rf"{opened.path} holds (no DAMSM|a text encoder without)"):
+            opened.damsm()
+    assert [path.name for path in (tmp_path / name).parent.iterdir() if "generator" in path.name] == [opened.path.name]
+
+
+def test_an_image_encoder_that_is_described_but_left_out_is_told(module, tmp_path):
+    """Files of before: their entry was that of the whole DAMSM."""
+    contents = {"state_dict": module.state_dict()}
+    module.on_save_checkpoint(contents)
+    contents["state_dict"] = {n: v for n, v in contents["state_dict"].items() if "image_encoder" not in n}
+    torch.save(contents, tmp_path / "old.ckpt")
+    with pytest.raises(ValueError, match=r"old\.ckpt holds a text encoder without its image encoder"):
+        open_checkpoint(tmp_path / "old.ckpt").damsm()
+
+
+def test_what_is_not_there_is_told_with_the_file(damsm_file):
+    opened = open_checkpoint(damsm_file)
+    with pytest.raises(ValueError, match=r"damsm\.ckpt holds no generator, it is a damsm checkpoint"):
+        opened.generator()
+
+
+def test_weights_that_do_not_fit_are_a_mistake_that_names_the_file(gan_file, tmp_path, capsys):
+    contents = torch.load(gan_file, weights_only=True)
+    state = contents["state_dict"]
+    names = [name for name in state if name.startswith("ema.generator.") and state[name].ndim > 1]
+    del state[names[0]]
+    state[names[1]] = torch.zeros(1, 2)
+    state |= {f"ema.generator.extra{i}": torch.zeros(1) for i in range(5)}
+    broken = tmp_path / "broken.ckpt"
+    torch.save(contents, broken)
+    short = [name.removeprefix("ema.generator.") for name in names]
+    with pytest.raises(ValueError, match="do not fit AttnGANGenerator") as refused:
+        open_checkpoint(broken).generator()
+    message = str(refused.value)
+    assert str(broken) in message
+    assert f"{short[0]} missing" in message
+    assert "extra0, extra1, extra2 and 2 more unexpected" in message
+    assert f"{short[1]} (1, 2) instead of" in message
+    assert main(["sample", str(broken), CAPTIONS[0], "--out", str(tmp_path / "drawn")]) == 1
+    assert str(broken) in capsys.readouterr().err
+
+
+def test_an_entry_that_names_another_kind_of_network_is_refused(gan_file, tmp_path):
+    contents = torch.load(gan_file, weights_only=True)
+    contents[ENTRY]["generator"] = contents[ENTRY]["discriminators"]
+    torch.save(contents, tmp_path / "odd.ckpt")
+    with pytest.raises(ValueError, match="not a Generator of attngan"):
+        open_checkpoint(tmp_path / "odd.ckpt").generator()
+
+
+def test_an_entry_is_plain_values():
+    entry = Entry("damsm", images_seen=3)
+    assert entry.as_dict()["images_seen"] == 3
+    assert Entry.of({ENTRY: entry.as_dict()}) == entry
+    assert entry.vocabulary is None

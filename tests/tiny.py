@@ -6,7 +6,7 @@ from typing import Any
 import torch
 import yaml
 
-from attngan.checkpoint import ENTRY
+from attngan.checkpoint import ENTRY, Entry
 from attngan.networks.damsm import DAMSM
 from attngan.networks.discriminators import DiscriminatorPyramid
 from attngan.networks.image_encoder import ImageEncoder
@@ -31,7 +31,7 @@ def write_damsm(path: Path, vocabulary: Vocabulary) -> Path:
     text_encoder = TextEncoder(len(vocabulary), embed_dim=EMBED, word_dim=8)
     damsm = DAMSM(text_encoder, ImageEncoder(ConvTrunk(16, 2), EMBED), vocabulary)
     state = {f"damsm.{name}": value for name, value in damsm.state_dict().items()}
-    torch.save({ENTRY: {"kind": "damsm", "images_seen": 0, "damsm": damsm.describe()}, "state_dict": state}, path)
+    torch.save({ENTRY: Entry("damsm", damsm=damsm.describe()).as_dict(), "state_dict": state}, path)
     return path
 
 

@@ -15,7 +15,6 @@ from pytorch_lightning.utilities.rank_zero import rank_zero_warn
 from torch import Tensor
 
 from attngan.data.dataset import CaptionedImageDataset, EncodedCaptions, image_pyramid
-from attngan.data.embeddings import ImageEmbeddings, places_in_file
 from attngan.data.encoding import (
     UsableImage,
     captions_in,
@@ -29,6 +28,7 @@ from attngan.data.image_cache import ImageCache
 from attngan.data.images import load_pixels, shorter_side
 from attngan.data.loader import EpochLoader, EpochOrder, sensible_workers, torch_loader
 from attngan.data.reading import ReadyData, make_ready
+from attngan.data.sentence_embeddings import ImageEmbeddings, places_in_file
 from attngan.data.splits import held_out_for_validation
 from attngan.data.streaming import StreamLoader, StreamOrder
 from attngan.records import CaptionBatch, ImageBatch, TextImageBatch

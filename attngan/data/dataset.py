@@ -15,10 +15,10 @@ from jaxtyping import Float, UInt8
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from attngan.data.embeddings import ImageEmbeddings
 from attngan.data.image_cache import ImageCache
 from attngan.data.images import UnusableImageError, load_pixels, shorter_side
-from attngan.data.shards import ShardStream
+from attngan.data.sentence_embeddings import ImageEmbeddings
+from attngan.data.sources.shards import ShardStream
 from attngan.records import CaptionedImage, ImageBatch
 from attngan.text.vocabulary import limit_words, no_captions, pad_captions
 

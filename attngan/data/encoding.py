@@ -5,7 +5,7 @@ from collections.abc import Collection, Sequence
 from typing import NamedTuple
 
 from attngan.data.findings import Findings
-from attngan.data.sources import Splits
+from attngan.data.sources.registry import Splits
 from attngan.records import CaptionedImage
 from attngan.text.tokenizer import Tokenizer
 from attngan.text.vocabulary import Vocabulary

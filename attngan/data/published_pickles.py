@@ -12,6 +12,9 @@ from typing import Any
 
 import numpy as np
 
+from attngan.text.tokenizer import Tokenizer
+from attngan.text.vocabulary import Vocabulary
+
 
 def read_published_pickle(path: str | Path) -> Any:
     """What the pickle holds, with its numpy scalars and arrays as Python numbers and numpy arrays.
@@ -102,3 +105,22 @@ def _plain(value: Any) -> Any:
     if isinstance(value, list | tuple):
         return type(value)(_plain(item) for item in value)
     return value
+
+
+def published_vocabulary(path: str | Path) -> Vocabulary:
+    """The vocabulary of a published ``captions.pickle`` (training captions, test captions, id to word, word to id).
+
+    Raises:
+        ValueError: When the file is something else or tries to run code.
+    """
+    content = read_published_pickle(path)
+    try:
+        _train, _test, by_id, by_word = content
+        words = tuple(str(by_id[position]) for position in range(len(by_id)))
+    except (TypeError, ValueError, KeyError) as error:
+        raise ValueError(
+            f"{path}: not a published captions.pickle (training captions, test captions, id to word, word to id)"
+        ) from error
+    if {word: position for position, word in enumerate(words)} != dict(by_word):
+        raise ValueError(f"{path}: its two tables, id to word and word to id, contradict each other")
+    return Vocabulary(words, Tokenizer("published"))

@@ -7,12 +7,12 @@ from pathlib import Path
 
 from pytorch_lightning.utilities.rank_zero import rank_zero_only
 
-from attngan.data.embeddings import EmbeddingFile, open_embeddings_of
 from attngan.data.findings import Findings
 from attngan.data.image_cache import ImageCache, cache_folder, cache_path, open_or_build
 from attngan.data.images import shorter_side
-from attngan.data.shards import ShardStream
-from attngan.data.sources import Splits, open_source
+from attngan.data.sentence_embeddings import EmbeddingFile, open_embeddings_of
+from attngan.data.sources.registry import Splits, open_source
+from attngan.data.sources.shards import ShardStream
 
 _SHOW_PROGRESS_FROM = 500  # images to decode
 

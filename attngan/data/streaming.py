@@ -15,7 +15,7 @@ from torch.utils.data import DataLoader, IterableDataset
 
 from attngan.data.dataset import CaptionedImageDataset
 from attngan.data.loader import torch_loader
-from attngan.data.shards import ShardStream
+from attngan.data.sources.shards import ShardStream
 from attngan.records import ImageBatch
 
 LANES = 8  # of a device at most; more worker processes than lanes have nothing to do

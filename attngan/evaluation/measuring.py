@@ -1,25 +1,47 @@
-"""What the instruments saw of images, to scores."""
+"""From the networks' outputs to scores: every chosen metric on every set of images that it is declared for."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
+from typing import NamedTuple, TypedDict
 
+import torch
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from attngan.evaluation.instruments import Instruments
-from attngan.evaluation.reference import Reference
-from attngan.evaluation.scores import (
-    CaptionScores,
-    Score,
-    caption_scores,
-    colour_scores,
-    fid_scores,
-    inception_scores,
-    kid_scores,
-    manifold_score_list,
-)
-from attngan.evaluation.subjects import Split
+from attngan.evaluation.image_sets import SUFFIXES, ImageSet, caption_sets
+from attngan.evaluation.metric_table import Metric
+from attngan.evaluation.networks import Networks
+from attngan.evaluation.protocols import Protocol, score_name
+from attngan.evaluation.scored_images import Split
+from attngan.metrics.declaration import Measurement, TooFewImagesError
 from attngan.metrics.manifold import ManifoldScores
-from attngan.metrics.protocols import Protocol, score_name
+from attngan.metrics.r_precision import CaptionDraws, CaptionPool, text_ids
+
+
+class _Value(TypedDict):
+    value: float
+
+
+class ScoreEntry(_Value, total=False):
+    """A score in scores.json; ``std`` is a standard deviation (or error) over what ``std_over`` says."""
+
+    std: float
+    std_over: str
+
+
+class Score(NamedTuple):
+    """One number of the table; ``error`` is a standard deviation (or error), ``over`` says of what."""
+
+    name: str
+    value: float
+    error: float | None = None
+    over: str = ""
+
+    def as_dict(self) -> ScoreEntry:
+        if self.error is None:
+            return {"value": self.value}
+        return {"value": self.value, "std": self.error, "std_over": self.over}
 
 
 @dataclass(frozen=True)
@@ -36,88 +58,178 @@ class Naming:
     marks: str = ""
     reference: str = ""
 
+    def name(self, metric: Metric, networks: Networks, kind: str, counted: str | None = None) -> str:
+        """The technical name of one of a metric's scores; no two different numbers bear one name.
+
+        ``counted`` stands instead of the number of images where a metric counts otherwise; that number is the
+        metric's own, and the name then never a protocol's.
+        """
+        if metric.through == "extractor":
+            assert networks.extractor is not None
+            marks = self.marks + (self.reference if "reference" in metric.needs else "")
+            if counted is not None:
+                return f"{kind}_{counted}_{networks.extractor.name}{marks}"
+            if self.completed is not None:  # which fixes filter and precision: they need not stand in the name
+                return score_name(kind, self.images, networks.extractor.base_name, self.completed, True)
+            return score_name(kind, self.images, networks.extractor.name, None, False) + marks
+        scorer = {"damsm": networks.damsm, "clip": networks.clip, "colours": networks.colours}[metric.through]
+        assert scorer is not None
+        flattered = "_that_trained_the_generator" if self.flattered and metric.through == "damsm" else ""
+        return f"{kind}_{counted or self.images}_{scorer.name}{self.marks}{flattered}"
+
+
+class ScoredDraws(NamedTuple):
+    """Of a metric that compares images with captions: each draw's image, its caption's position, hit and cosine."""
+
+    images: Int[Tensor, "draws"]
+    captions: Int[Tensor, "draws"]
+    hits: Bool[Tensor, "draws"]
+    cosines: Float[Tensor, "draws"]
+
 
 @dataclass
 class Measured:
-    """Scores, and what the report shows of single images."""
+    """Scores, and what the report shows of single images; ``draws`` by the metric that compared them with captions."""
 
     scores: list[Score] = field(default_factory=list)
-    manifold: ManifoldScores | None = None
-    judged: dict[str, CaptionScores] = field(default_factory=dict)
     features: Tensor | None = None
+    manifold: ManifoldScores | None = None
+    draws: dict[str, ScoredDraws] = field(default_factory=dict)
+
+    def add(self, metric: Metric, image_set: ImageSet, found: Measurement, names: Callable[[str], str]) -> None:
+        """Takes over what a metric gave of a set of images."""
+        suffix = SUFFIXES[image_set.kind]
+        for value in found.values:
+            over = value.over and value.over + image_set.remark
+            self.scores.append(Score(names(value.kind) + suffix + value.suffix, value.value, value.error, over))
+        if image_set.kind != "scored":
+            return
+        if isinstance(found.details, ManifoldScores):
+            self.manifold = found.details
+        if isinstance(found.details, CaptionDraws) and image_set.rows is not None:
+            captions = torch.tensor(image_set.captions)
+            self.draws[metric.name] = ScoredDraws(image_set.rows, captions, *found.details)
 
 
 def measure(
-    tools: Instruments,
+    sets: Sequence[ImageSet],
+    metrics: Sequence[Metric],
+    networks: Networks,
     naming: Naming,
-    said: dict[str, Tensor],
-    captions: Sequence[int] | None,
-    real: Split | None,
-    compared: Reference,
+    split: Split | None,
+    splits: int,
+    seed: int,
 ) -> Measured:
-    """The scores of images that the instruments have looked at.
+    """The scores of images that have gone through the networks.
 
     Args:
-        tools: Those instruments.
+        sets: The scored images, and those that tell what their scores can say.
+        metrics: To be computed, in this order.
+        networks: Those that the images went through.
         naming: Of the scores.
-        said: What they said of the images.
-        captions: Position of each image's caption in the split, where it is known.
-        real: The split.
-        compared: What they said of the images to compare with.
+        split: The data set's split, where metrics need captions.
+        splits: Parts of the Inception Score.
+        seed: Of every random choice.
 
     Raises:
-        ValueError: A score that these rows do not allow; says why.
+        ValueError: A score that these outputs do not allow; says why.
     """
-    measured = Measured(features=said.get("features"))
-    wanted, theirs = tools.metrics, compared.rows
-
-    def name(metric: str) -> str:
-        assert tools.extractor is not None
-        done = naming.completed
-        marks = naming.marks + ("" if metric == "is" else naming.reference)
-        if done is not None:  # which fixes filter and precision: they need not stand in the name
-            return score_name(metric, naming.images, tools.extractor.base_name, done, True)
-        return score_name(metric, naming.images, tools.extractor.name, None, False) + marks
-
-    if "is" in wanted:
-        if "logits" not in said:
-            assert tools.extractor is not None
-            raise ValueError(f"{tools.extractor.name} does not classify: an Inception Score needs class logits")
-        measured.scores += inception_scores(name("is"), said["logits"], theirs.get("logits"), tools.splits)
-    if "fid" in wanted or "fid_infinity" in wanted:
-        own, infinity = theirs.get("features"), "fid_infinity" in wanted
-        measured.scores += fid_scores(name, said["features"], compared.statistics, own, infinity, tools.seed)
-    if wanted & {"kid", "precision_recall"}:
-        if "features" not in theirs:
-            raise ValueError("KID, precision and recall need reference images: published statistics serve FID alone")
-        if "kid" in wanted:
-            measured.scores += kid_scores(name("kid"), said["features"], theirs["features"], tools.seed)
-        if "precision_recall" in wanted:
-            scores, measured.manifold = manifold_score_list(name, said["features"], theirs["features"], tools.seed)
-            measured.scores += scores
-    for judge in tools.judges:
-        assert real is not None
-        assert captions is not None
-        known, embeddings = judge.encode(real.captions)
-        label = f"{naming.images}_{judge.name}{naming.marks}"
-        flattered = "_that_trained_the_generator" if naming.flattered and judge is tools.scorer else ""
-        is_clip = judge is tools.clip
-        judged = caption_scores(
-            f"clip_r_precision_{label}" if is_clip else f"r_precision_{label}{flattered}",
-            real,
-            known,
-            embeddings,
-            said[judge.row],
-            captions,
-            theirs[judge.row],
-            tools.seed,
-            f"clip_score_{label}" if is_clip else None,
-        )
-        measured.judged[judge.row] = judged
-        measured.scores += judged.scores
-    if (probe := tools.probe) is not None:
-        assert real is not None
-        assert captions is not None
-        label = f"colour_truth_{naming.images}_{probe.name}{naming.marks}"
-        measured.scores += colour_scores(label, real, said[probe.row], captions, theirs[probe.row], tools.seed)
+    measured = Measured(features=next((s.outputs.get("features") for s in sets if s.kind == "scored"), None))
+    readers = {network: _Reader.of(network, sets, networks, split, seed) for network in {m.through for m in metrics}}
+    for metric in metrics:
+        reader = readers[metric.through]
+        for image_set in reader.sets_of(metric):
+            try:
+                found = metric.measure(_Inputs(metric, image_set, reader, splits, seed))
+            except TooFewImagesError:
+                if image_set.kind in metric.beside:  # there is nothing to compare the score with
+                    continue
+                raise
+            measured.add(metric, image_set, found, partial(naming.name, metric, networks, counted=found.counted))
     return measured
+
+
+@dataclass(frozen=True)
+class _Reader:
+    """A network with the sets of images that metrics see through it, and the captions that it can read."""
+
+    name: str
+    row: str
+    sets: Sequence[ImageSet]
+    split: Split | None = None
+    pool: CaptionPool | None = None
+    known: Sequence[int] = ()
+
+    def sets_of(self, metric: Metric) -> list[ImageSet]:
+        """Those that the metric is declared for, in the order of its declaration."""
+        return [image_set for kind in metric.sets for image_set in self.sets if image_set.kind == kind]
+
+    @classmethod
+    def of(
+        cls, through: str, sets: Sequence[ImageSet], networks: Networks, split: Split | None, seed: int
+    ) -> "_Reader":
+        if through == "extractor":
+            return cls("" if networks.extractor is None else networks.extractor.name, "features", sets)
+        assert split is not None
+        scored = next(s for s in sets if s.kind == "scored")
+        pool: CaptionPool | None = None
+        if through == "colours":
+            assert networks.colours is not None
+            name, row, known = networks.colours.name, networks.colours.row, list(range(len(split.captions)))
+        else:
+            scorer = networks.damsm if through == "damsm" else networks.clip
+            assert scorer is not None
+            name, row = scorer.name, scorer.row
+            known, embeddings = scorer.encode(split.captions)
+            owners = split.owners[known]
+            classes = None if split.classes is None else split.classes[owners]
+            pool = CaptionPool(embeddings, owners, text_ids(split.captions)[known], classes)
+        captioned = caption_sets(sets, row, scored.reference.rows[row], split, known, seed)
+        return cls(name, row, captioned, split, pool, known)
+
+
+@dataclass(frozen=True)
+class _Inputs:
+    """Called with the name of a metric's parameter, gives its value for one set of images."""
+
+    metric: Metric
+    image_set: ImageSet
+    reader: _Reader
+    splits: int
+    seed: int
+
+    def __call__(self, name: str) -> object:
+        if name in ("splits", "seed"):
+            return self.splits if name == "splits" else self.seed
+        if name == "captions":
+            return self._captions()
+        if name == "pool":
+            return self.reader.pool
+        if name == "texts":
+            assert self.reader.split is not None
+            return [self.reader.split.captions[i] for i in self.image_set.captions or ()]
+        if name == "statistics":
+            return self.image_set.reference.statistics
+        if name == "reference":
+            return self._reference()
+        row = {"embeddings": self.reader.row}.get(name, name)
+        if row not in self.image_set.outputs:
+            if row == "logits":
+                raise ValueError(f"{self.reader.name} does not classify: an {self.metric.label} needs class logits")
+            raise ValueError(f"{self.metric.label} needs {row}, which {self.reader.name or 'no network'} gives")
+        return self.image_set.outputs[row]
+
+    def _captions(self) -> Tensor:
+        """Positions in the pool of what the network can read; in the split where there is no pool."""
+        captions = self.image_set.captions
+        assert captions is not None
+        if self.reader.pool is None:
+            return torch.tensor(captions)
+        place = {caption: position for position, caption in enumerate(self.reader.known)}
+        return torch.tensor([place[caption] for caption in captions])
+
+    def _reference(self) -> Tensor:
+        rows = self.image_set.reference.rows
+        if "features" not in rows:
+            raise ValueError(f"{self.metric.label} needs reference images: published statistics serve FID alone")
+        return rows["features"]

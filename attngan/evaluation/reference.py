@@ -14,17 +14,17 @@ from torch import Tensor
 
 from attngan.checkpoint import file_sha256
 from attngan.evaluation.display import progress_bar
-from attngan.evaluation.instruments import Instruments
-from attngan.evaluation.subjects import Split
-from attngan.metrics.feature_pass import Observer, observe
+from attngan.evaluation.feature_pass import collect_outputs
+from attngan.evaluation.image_files import ImageFiles
+from attngan.evaluation.networks import Networks
+from attngan.evaluation.protocols import Protocol
+from attngan.evaluation.scored_images import Split
 from attngan.metrics.fid import GaussianStatistics, gaussian_statistics
-from attngan.metrics.image_files import ImageFiles
-from attngan.metrics.protocols import Protocol
 
 
 @dataclass
 class Reference:
-    """Rows about real images; ``published`` statistics instead where only those are given.
+    """The networks' outputs of real images; ``published`` statistics instead where only those are given.
 
     ``show`` shows a single one again (for the report), by its position among the rows.
     """
@@ -44,60 +44,58 @@ def real_crops(split: Split, kind: Literal["centre", "augmented"], count: int | 
     return RealCrops(split, kind, len(split.images) if count is None else count, seed)
 
 
-def look_at_real(
-    tools: Instruments,
-    wanted: Protocol,
-    real: Split | None,
+def reference_of(
+    networks: Networks,
+    settings: Protocol,
+    split: Split | None,
     given: Path | None,
     out: Path,
     progress: bool,
     device: str,
 ) -> Reference:
-    """Rows about what the images are compared with: the images of ``given``, else the split's real ones.
+    """What the images are compared with: the images of ``given``, else the split's real ones, through the networks.
 
-    Witnesses of captions see the split's real images, each once, whatever the protocol wants the extractor to see.
+    Those that compare with captions see the split's real images, each once, whatever the protocol wants the extractor
+    to see.
 
     Args:
-        tools: What looks.
-        wanted: The protocol: which crops of the real images, how many.
-        real: The split.
+        networks: Of the evaluation.
+        settings: The protocol: which crops of the real images, how many.
+        split: The data set's.
         given: A folder or zip of images, or published statistics (``.npz``), instead of the split's images.
         out: Folder for what is kept where the split has none of its own.
         progress: Show a progress bar.
         device: Where the networks are.
     """
-    stale = partial(warnings.warn, stacklevel=2)
-    kept = real.cache if real is not None and real.cache is not None else out
-    split = "" if real is None else f"{real.description.get('split')}-{real.description.get('image_size')}px"
+    kept = split.cache if split is not None and split.cache is not None else out
+    of_split = "" if split is None else f"{split.description.get('split')}-{split.description.get('image_size')}px"
 
-    def look(
-        source: RealCrops | ImageFiles, looks: list[Observer], networks: dict[str, Any], batch: int | None, label: str
-    ) -> Reference:
+    def through(network: Networks, source: RealCrops | ImageFiles, batch: int | None, label: str) -> Reference:
         total = len(source) if isinstance(source, ImageFiles) else source.count
-        with progress_bar("looking at real images", total, progress) as step:
-            return look_at_reference(source, looks, networks, batch, kept / f"scored-{label}", step, stale, device)
+        with progress_bar("real images", total, progress) as step:
+            return reference_outputs(source, network, batch, kept / f"scored-{label}", step, device)
 
     found = Reference()
     if given is not None and given.suffix == ".npz":
         found = published_statistics(given)
-    elif tools.extractor is not None and (given is not None or real is not None):
+    elif networks.extractor is not None and (given is not None or split is not None):
         source: RealCrops | ImageFiles
         if given is not None:
             source = ImageFiles(given)
-            label = f"{source.fingerprint[:16]}-{tools.short_name}"
+            label = f"{source.fingerprint[:16]}-{networks.short_name}"
         else:
-            assert real is not None
-            source = real_crops(real, wanted.reference, wanted.reference_images, wanted.seed)
-            batches = "" if wanted.batch is None else f"-batches-of-{wanted.batch}"
-            label = f"{split}-{wanted.reference}{batches}-{tools.short_name}"
-        found = look(source, tools.looks(witnesses=False), tools.identity(witnesses=False), wanted.batch, label)
-    for witness in tools.witnesses:
-        assert real is not None
-        plain = real_crops(real, "centre", None, wanted.seed)
-        said = look(plain, [witness.look], {witness.row: witness.weights_sha256}, None, f"{split}-{witness.name}")
-        found.rows |= said.rows
-        found.description = found.description or said.description
-        found.show = found.show or said.show
+            assert split is not None
+            source = real_crops(split, settings.reference, settings.reference_images, settings.seed)
+            batches = "" if settings.batch is None else f"-batches-of-{settings.batch}"
+            label = f"{of_split}-{settings.reference}{batches}-{networks.short_name}"
+        found = through(networks.only_extractor(), source, settings.batch, label)
+    for scorer in networks.each_scorer():
+        assert split is not None
+        plain = real_crops(split, "centre", None, settings.seed)
+        other = through(scorer, plain, None, f"{of_split}-{scorer.scorers[0].name}")
+        found.rows |= other.rows
+        found.description = found.description or other.description
+        found.show = found.show or other.show
     return found
 
 
@@ -122,28 +120,25 @@ class RealCrops:
             yield torch.from_numpy(np.stack(crops)).permute(0, 3, 1, 2)
 
 
-def look_at_reference(
+def reference_outputs(
     source: RealCrops | ImageFiles,
-    looks: list[Observer],
-    networks: dict[str, Any],
+    networks: Networks,
     batch: int | None,
     folder: Path,
     progress: Callable[[int], None],
-    stale: Callable[[str], None],
     device: str,
 ) -> Reference:
-    """Rows about real images, kept in ``folder`` for as long as neither images nor networks change.
+    """Outputs of real images, kept in ``folder`` for as long as neither images nor networks change.
 
     Args:
         source: The images.
-        looks: Observers.
-        networks: What identifies them.
+        networks: What they go through.
         batch: Images in a last batch smaller than this are dropped.
         folder: Of the cache.
-        progress: Told the number of images looked at.
-        stale: Told why the cache is refused.
-        device: Where the observers are.
+        progress: Told the number of images done.
+        device: Where the networks are.
     """
+    stale = partial(warnings.warn, stacklevel=2)
     batches: Callable[[int], Iterator[Tensor]]
     if isinstance(source, ImageFiles):
         facts: dict[str, Any] = {"path": str(source.path), "fingerprint": source.fingerprint}
@@ -155,9 +150,10 @@ def look_at_reference(
     if batch is not None:
         total -= total % batch
     # not by where the images lie: the fingerprint tells them, however their folder was written
-    key = {name: fact for name, fact in facts.items() if name not in ("root", "path")} | {"networks": networks}
-    rows = observe(batches, looks, total, folder, key, progress, device, stale)
-    return Reference(rows, None, facts | {"images": total}, lambda position: next(batches(position))[0])
+    key = {name: fact for name, fact in facts.items() if name not in ("root", "path")}
+    key["networks"] = networks.identity()
+    outputs = collect_outputs(batches, networks.output_functions, total, folder, key, progress, device, stale)
+    return Reference(outputs, None, facts | {"images": total}, lambda position: next(batches(position))[0])
 
 
 def _file_batches(files: ImageFiles, start: int) -> Iterator[Tensor]:

@@ -1,7 +1,7 @@
 """The two players' losses, and the wrong pairs that teach a discriminator to read (Xu et al. 2018, equations 4-6)."""
 
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import torch
 from jaxtyping import Float, Int
@@ -19,6 +19,11 @@ class Verdict(NamedTuple):
 
     pair: Float[Tensor, "batch *places"] | None
     image: Float[Tensor, "batch *places"] | None
+
+    @property
+    def heads(self) -> list[Tensor]:
+        """The logits of the heads that there are; those on pairs first."""
+        return [logits for logits in self if logits is not None]
 
 
 class AdversarialLoss(NamedTuple):
@@ -99,11 +104,24 @@ def hinge_generator_loss(fake: Verdict) -> Float[Tensor, ""]:
     return -torch.stack([at_least_float32(head)[0].mean() for head in fake if head is not None]).sum()
 
 
-ADVERSARIAL: dict[str, AdversarialLoss] = {
+#: Names of the losses, as recipes have them.
+Adversarial = Literal["bce", "bce sum", "hinge"]
+
+ADVERSARIAL: dict[Adversarial, AdversarialLoss] = {
     "bce": AdversarialLoss(discriminator_loss, generator_loss),
     "bce sum": AdversarialLoss(summed_discriminator_loss, generator_loss),
     "hinge": AdversarialLoss(hinge_discriminator_loss, hinge_generator_loss),
 }
+
+
+# --- wrong pairs ------------------------------------------------------------------------------------------------------
+
+
+class WrongPairs(NamedTuple):
+    """Positions of real images of a batch, and of captions that are not theirs."""
+
+    images: Int[Tensor, " pairs"]
+    captions: Int[Tensor, " pairs"]
 
 
 def wrong_pairs(batch: int, classes: Int[Tensor, " batch"] | None = None) -> Int[Tensor, " batch"]:
@@ -130,3 +148,29 @@ def wrong_pairs(batch: int, classes: Int[Tensor, " batch"] | None = None) -> Int
 def published_wrong_pairs(batch: int) -> tuple[Int[Tensor, " pairs"], Int[Tensor, " pairs"]]:
     """The published choice: images 0 .. B-2 with captions 1 .. B-1, of the same class or not."""
     return torch.arange(batch - 1), torch.arange(1, batch)
+
+
+def of_other_classes(lengths: Int[Tensor, " batch"], classes: Int[Tensor, " batch"] | None) -> WrongPairs:
+    """Each image with a caption of another class, where that can be: see `wrong_pairs`."""
+    captions = wrong_pairs(len(lengths), classes)
+    return WrongPairs(torch.arange(len(captions), device=captions.device), captions)
+
+
+def published(lengths: Int[Tensor, " batch"], classes: Int[Tensor, " batch"] | None) -> WrongPairs:
+    """Each image but the last with the next one's caption, in the order of the captions' lengths, longest first.
+
+    The published loader sorts each batch so.
+    """
+    order = lengths.argsort(descending=True, stable=True)
+    images, captions = published_wrong_pairs(len(order))
+    return WrongPairs(order[images], order[captions])
+
+
+#: Names of the rules, as recipes have them.
+WrongPairsRule = Literal["other class", "published"]
+
+#: Each rule takes the lengths of the batch's captions in words, and the classes of its images (None: there are none).
+WRONG_PAIRS: dict[WrongPairsRule, Callable[[Int[Tensor, " batch"], Int[Tensor, " batch"] | None], WrongPairs]] = {
+    "other class": of_other_classes,
+    "published": published,
+}

@@ -1,5 +1,7 @@
 """Terms that keep the players within bounds."""
 
+from dataclasses import dataclass
+
 import torch
 from jaxtyping import Float
 from torch import Tensor
@@ -17,6 +19,23 @@ def kl_divergence(
     """
     mean, log_variance = at_least_float32(mean, log_variance)
     return -0.5 * (1 + log_variance - mean.square() - log_variance.exp()).mean()
+
+
+@dataclass(frozen=True)
+class R1:
+    """The gradient penalty on real images (Mescheder et al. 2018): how much of it, and how often.
+
+    Args:
+        weight: gamma, of which the loss takes half; 0 for none, as published.
+        every: It is computed at every so many steps, with so many times the weight.
+    """
+
+    weight: float = 0.0
+    every: int = 4
+
+    def weight_at(self, step: int) -> float:
+        """Gamma at this step, counted from 0."""
+        return self.weight * self.every if self.weight > 0 and step % self.every == 0 else 0.0
 
 
 def _of_images(logits: Float[Tensor, "batch *places"]) -> Float[Tensor, ""]:

@@ -6,6 +6,8 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from attngan.metrics.declaration import Measurement, Value, metric
+
 
 class Diversity(NamedTuple):
     """Mean distance of two images of one caption, its standard deviation over captions, and that of different captions.
@@ -47,3 +49,24 @@ def diversity(
     different = captions[:, None] != captions
     between = distances[different].mean().item() if different.any() else float("nan")
     return Diversity(within.mean().item(), within.std(correction=0).item(), between, len(means), images)
+
+
+#: Behind the name of the distance of images of different captions, which the diversity of one caption is compared with.
+DIFFERENT = "_of_different_captions"
+
+
+@metric(
+    "diversity",
+    label="Diversity within a caption",
+    needs={"captions"},
+    on="repeated",
+    help="distance of images of one caption",
+)
+def diversity_score(features: Float[Tensor, "images features"], captions: Int[Tensor, "images"]) -> Measurement:
+    """Distance of features between images of one caption, and between images of different captions."""
+    found = diversity(features, captions)
+    values = [
+        Value("diversity", found.within, found.std, f"{found.captions} captions"),
+        Value("diversity", found.between, suffix=DIFFERENT),
+    ]
+    return Measurement(values, counted=f"{found.captions}x{found.images // found.captions}")

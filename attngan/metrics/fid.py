@@ -8,6 +8,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from attngan.metrics.declaration import Measurement, TooFewImagesError, Value, metric
+
 
 class GaussianStatistics(NamedTuple):
     """Mean and covariance (divided by n - 1) of features, in float64, and how many they are of."""
@@ -32,7 +34,7 @@ def gaussian_statistics(features: Float[Tensor, "images features"], chunk: int =
     """
     count = len(features)
     if count < 2:
-        raise ValueError(f"a covariance needs at least two images, got {count}")
+        raise TooFewImagesError(f"a covariance needs at least two images, got {count}")
     if not torch.isfinite(features).all():
         raise ValueError("features are not finite")
     parts = range(0, count, chunk)
@@ -61,14 +63,15 @@ def fid(a: GaussianStatistics, b: GaussianStatistics) -> float:
 def _fid(a: GaussianStatistics, a_root: Tensor, b: GaussianStatistics, b_root: Tensor) -> float:
     overlap = torch.linalg.svdvals(a_root.T @ b_root).sum()
     traces = a.covariance.trace() + b.covariance.trace()
-    return ((a.mean - b.mean).square().sum() + traces - 2 * overlap).item()
+    return float((a.mean - b.mean).square().sum() + traces - 2 * overlap)
 
 
 def _root(covariance: Tensor) -> Tensor:
     """F with F F^T = covariance, only as many columns as it has rank."""
     values, vectors = torch.linalg.eigh(covariance)
     kept = values > values[-1].clamp_min(0) * len(values) * torch.finfo(torch.float64).eps
-    return vectors[:, kept] * values[kept].sqrt()
+    root: Tensor = vectors[:, kept] * values[kept].sqrt()
+    return root
 
 
 def fid_infinity(
@@ -89,7 +92,7 @@ def fid_infinity(
     """
     count = len(features)
     if count < 100:
-        raise ValueError(f"an extrapolation of FID needs at least 100 images, got {count}")
+        raise TooFewImagesError(f"an extrapolation of FID needs at least 100 images, got {count}")
     inverse = np.linspace(1 / count, 2 / count, points)
     root = _root(reference.covariance)
     rng = np.random.default_rng(seed)
@@ -101,3 +104,33 @@ def fid_infinity(
     (slope, intercept), covariance = np.polyfit(inverse, values, 1, cov=True)
     del slope
     return FIDInfinity(float(intercept), float(np.sqrt(covariance[1, 1])))
+
+
+@metric(
+    "fid",
+    label="FID",
+    better="smaller",
+    needs={"reference"},
+    beside=("halves",),
+    help="Fréchet Inception Distance to the real images",
+)
+def fid_score(features: Float[Tensor, "images features"], statistics: GaussianStatistics) -> float:
+    """FID of images to the Gaussian of the real ones."""
+    return fid(gaussian_statistics(features), statistics)
+
+
+@metric(
+    "fid_infinity",
+    label="FID at infinity",
+    better="smaller",
+    needs={"reference"},
+    implies=("fid",),
+    help="FID extrapolated to endlessly many images",
+)
+def fid_infinity_score(
+    features: Float[Tensor, "images features"], statistics: GaussianStatistics, seed: int
+) -> Measurement:
+    """FID without the bias of the number of drawn images."""
+    limit = fid_infinity(features, statistics, seed=seed)
+    over = "10 numbers of images (standard error)"
+    return Measurement([Value("fid_infinity", limit.value, limit.error, over)])

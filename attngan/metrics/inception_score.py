@@ -11,6 +11,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from attngan.metrics.declaration import Measurement, TooFewImagesError, Value, metric
+
 
 class InceptionScore(NamedTuple):
     """Mean over the splits and their population standard deviation."""
@@ -35,7 +37,7 @@ def inception_score(probabilities: Float[Tensor, "images classes"], splits: int 
     """
     count = len(probabilities)
     if not 1 <= splits <= count:
-        raise ValueError(f"an Inception Score over {splits} splits needs at least that many images, got {count}")
+        raise TooFewImagesError(f"an Inception Score over {splits} splits needs at least that many images, got {count}")
     p = probabilities.detach().double().cpu()
     # bf16 probabilities are off by up to 1 % a row; logits are off by far more.
     if not torch.isfinite(p).all() or (p < 0).any() or ((p.sum(1) - 1).abs() > 0.02).any():
@@ -48,3 +50,16 @@ def inception_score(probabilities: Float[Tensor, "images classes"], splits: int 
 def _score(p: Tensor) -> Tensor:
     divergence = torch.xlogy(p, p) - torch.xlogy(p, p.mean(0, keepdim=True))
     return divergence.sum(1).mean().exp()
+
+
+@metric(
+    "is",
+    label="Inception Score",
+    better="larger",
+    beside=("real",),
+    help="Inception Score: images classified with certainty, classes evenly used",
+)
+def inception_score_of_logits(logits: Float[Tensor, "images classes"], splits: int) -> Measurement:
+    """The Inception Score of images in the order in which they come, and its spread over the splits."""
+    score = inception_score(logits.double().softmax(1), splits)
+    return Measurement([Value("is", score.mean, score.std, f"{splits} splits")])

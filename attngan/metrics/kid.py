@@ -7,6 +7,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from attngan.metrics.declaration import Measurement, TooFewImagesError, Value, metric
+
 
 class KID(NamedTuple):
     """Mean and population standard deviation over subsets, and the size of the subsets."""
@@ -43,7 +45,7 @@ def kid(
         raise ValueError(f"features of length {features.shape[1]} and of {reference.shape[1]} cannot be compared")
     smaller = min(len(features), len(reference))
     if smaller < 2:
-        raise ValueError("KID needs at least two images on either side")
+        raise TooFewImagesError("KID needs at least two images on either side")
     size = subset_size if subset_size < smaller else max(2, smaller // 2)
     rng = np.random.RandomState(seed)
     values = []
@@ -63,3 +65,19 @@ def _squared_mmd(x: Tensor, y: Tensor) -> float:
     xx, yy, xy = kernel(x, x), kernel(y, y), kernel(x, y)
     within = (xx.sum() - xx.trace() + yy.sum() - yy.trace()) / (n * (n - 1))
     return (within - 2 * xy.mean()).item()
+
+
+@metric(
+    "kid",
+    label="KID",
+    better="smaller",
+    needs={"reference"},
+    beside=("halves",),
+    help="Kernel Inception Distance, unbiased for few images",
+)
+def kid_score(
+    features: Float[Tensor, "images features"], reference: Float[Tensor, "real features"], seed: int
+) -> Measurement:
+    """KID, and the spread over its subsets."""
+    score = kid(features, reference, seed=seed)
+    return Measurement([Value("kid", score.mean, score.std, f"100 subsets of {score.subset_size}")])

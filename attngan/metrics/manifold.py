@@ -10,6 +10,8 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
+from attngan.metrics.declaration import Measurement, ScoreKind, TooFewImagesError, Value, metric
+
 
 class ManifoldScores(NamedTuple):
     """Shares between 0 and 1 (density may exceed 1), and what the report shows of single images.
@@ -51,7 +53,7 @@ def manifold_scores(
     """
     fewest = min(len(features), len(reference))
     if fewest <= max(k, k_density):
-        raise ValueError(f"balls up to neighbour {max(k, k_density)} need more images than that, got {fewest}")
+        raise TooFewImagesError(f"balls up to neighbour {max(k, k_density)} need more images than that, got {fewest}")
     x, y = features.double(), reference.double()
     centre = y.mean(0)  # distances of centred features lose fewer digits
     x, y = x - centre, y - centre
@@ -100,3 +102,24 @@ def _distances(a: Tensor, b: Tensor) -> Tensor:
     # what is left of equal points after cancellation is no distance
     noise = 1e-12 * (a.square().sum(1, keepdim=True) + b.square().sum(1))
     return torch.where(squares <= noise, 0.0, squares).sqrt()
+
+
+@metric(
+    "precision_recall",
+    kinds={
+        "precision": ScoreKind("Precision", "larger"),
+        "recall": ScoreKind("Recall", "larger"),
+        "density": ScoreKind("Density", "larger"),
+        "coverage": ScoreKind("Coverage", "larger"),
+    },
+    needs={"reference"},
+    beside=("halves",),
+    help="how far the images lie among the real ones and cover them, with density and coverage",
+)
+def precision_recall(
+    features: Float[Tensor, "images features"], reference: Float[Tensor, "real features"]
+) -> Measurement:
+    """All four, and for the report which images lie among the real ones and which of those are nearest."""
+    found = manifold_scores(features, reference)
+    kinds = ("precision", "recall", "density", "coverage")
+    return Measurement([Value(kind, getattr(found, kind)) for kind in kinds], found)

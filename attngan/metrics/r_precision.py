@@ -13,7 +13,8 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from attngan.metrics.embeddings import TIE, unit_vectors
+from attngan.metrics.declaration import Measurement, ScoreKind, TooFewImagesError, Value, metric
+from attngan.metrics.unit_vectors import TIE, unit_vectors
 
 
 class CaptionPool(NamedTuple):
@@ -68,7 +69,7 @@ def r_precision(
     """
     draws = len(images)
     if not 1 <= folds <= draws:
-        raise ValueError(f"R-precision over {folds} folds needs at least that many draws, got {draws}")
+        raise TooFewImagesError(f"R-precision over {folds} folds needs at least that many draws, got {draws}")
     if len(captions) != draws:
         raise ValueError(f"{draws} images but {len(captions)} true captions")
     image_units, caption_units = unit_vectors(images.cpu(), "image"), unit_vectors(pool.embeddings.cpu(), "caption")
@@ -108,3 +109,57 @@ class _Rivals:
                 )
             chosen = rng.choice(everything, count, replace=False)
         return torch.from_numpy(chosen)
+
+
+class CaptionDraws(NamedTuple):
+    """For the report: whether each draw's own caption was nearest, and the cosine of image and caption."""
+
+    hits: Bool[Tensor, "draws"]
+    cosines: Float[Tensor, "draws"]
+
+
+@metric(
+    "r_precision",
+    label="R-precision",
+    better="larger",
+    unit="%",
+    through="damsm",
+    needs={"captions"},
+    beside=("captioned", "shuffled"),
+    help="is an image nearer to its caption than to 99 others, as a DAMSM sees it?",
+)
+def r_precision_of_damsm(
+    embeddings: Float[Tensor, "draws embed"], captions: Int[Tensor, "draws"], pool: CaptionPool, seed: int
+) -> Measurement:
+    """R-precision in the joint embedding of a DAMSM, over ten folds."""
+    value, draws = _in_folds("r_precision", embeddings, captions, pool, seed)
+    return Measurement([value], draws)
+
+
+@metric(
+    "clip",
+    kinds={
+        "clip_r_precision": ScoreKind("CLIP R-precision", "larger", "%"),
+        "clip_score": ScoreKind("CLIPScore", "larger"),
+    },
+    through="clip",
+    needs={"captions"},
+    beside=("captioned", "shuffled"),
+    help="CLIPScore and CLIP R-precision",
+)
+def clip_scores(
+    embeddings: Float[Tensor, "draws embed"], captions: Int[Tensor, "draws"], pool: CaptionPool, seed: int
+) -> Measurement:
+    """R-precision in CLIP's embedding, and 100 times the mean cosine (not below 0) of image and caption."""
+    value, draws = _in_folds("clip_r_precision", embeddings, captions, pool, seed)
+    clipped = 100 * draws.cosines.clamp_min(0)
+    return Measurement([value, Value("clip_score", clipped.mean().item(), clipped.std().item(), "images")], draws)
+
+
+def _in_folds(
+    kind: str, embeddings: Tensor, captions: Tensor, pool: CaptionPool, seed: int
+) -> tuple[Value, CaptionDraws]:
+    folds = min(10, len(captions))
+    found = r_precision(embeddings, captions, pool, folds=folds, seed=seed)
+    own = unit_vectors(embeddings, "image") * unit_vectors(pool.embeddings[captions], "caption")
+    return Value(kind, found.mean, found.std, f"{folds} folds"), CaptionDraws(found.hits, own.sum(1))

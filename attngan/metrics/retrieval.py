@@ -6,7 +6,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from attngan.metrics.embeddings import TIE, unit_vectors
+from attngan.metrics.unit_vectors import TIE, unit_vectors
 
 
 def recall_at(

@@ -6,11 +6,10 @@ from typing import Any
 import torch
 from torch import nn
 
-from attngan.losses.matching import MatchingLoss, matching_loss
 from attngan.networks.description import build, describe
 from attngan.networks.image_encoder import ImageEncoder
 from attngan.networks.text_encoder import TextEncoder, encode_captions
-from attngan.records import CaptionBatch, ImageFeatures, TextFeatures
+from attngan.records import CaptionBatch, TextFeatures
 from attngan.text.vocabulary import Vocabulary
 
 
@@ -44,9 +43,6 @@ class DAMSM(nn.Module):
     @property
     def embed_dim(self) -> int:
         return self.text_encoder.embed_dim
-
-    def loss(self, image: ImageFeatures, text: TextFeatures, classes: torch.Tensor | None) -> MatchingLoss:
-        return matching_loss(image, text, classes, *self.gammas)
 
     def encode_captions(self, captions: Sequence[str], limit: int = 25) -> TextFeatures:
         """See `attngan.networks.text_encoder.encode_captions`."""
@@ -97,8 +93,8 @@ class DAMSM(nn.Module):
             )
         gammas = description["gammas"]
         return cls(
-            build(description["text_encoder"]),
-            build(description["image_encoder"]),
+            build(description["text_encoder"], TextEncoder),
+            build(description["image_encoder"], ImageEncoder),
             Vocabulary.from_dict(description["vocabulary"]),
             (gammas[0], gammas[1], gammas[2]),
         )

@@ -7,9 +7,16 @@ file, and reading one runs no code but the constructors of classes that are alre
 import importlib
 import inspect
 import sys
-from typing import Any, ClassVar
+from typing import Any, ClassVar, TypedDict, TypeVar, cast, overload
 
 from torch import nn
+
+
+class Description(TypedDict):
+    """A network in plain values: its class's path, and its constructor's arguments."""
+
+    class_path: str
+    init_args: dict[str, Any]
 
 
 class Described(nn.Module):
@@ -28,7 +35,10 @@ class Described(nn.Module):
         return self
 
 
-def describe(module: Described) -> dict[str, Any]:
+Network = TypeVar("Network", bound=Described)
+
+
+def describe(module: Described) -> Description:
     """A plain, nested description of ``module``: its class's path and its constructor's arguments.
 
     Raises:
@@ -60,12 +70,22 @@ def _plain(value: Any, what: str) -> Any:
 
 def _built(value: Any) -> Any:
     if isinstance(value, dict):
-        return build(value) if "class_path" in value else {name: _built(item) for name, item in value.items()}
+        if "class_path" in value:
+            return build(cast(Description, value))
+        return {name: _built(item) for name, item in value.items()}
     return [_built(item) for item in value] if isinstance(value, list) else value
 
 
-def build(description: dict[str, Any]) -> Any:
+@overload
+def build(description: Description) -> Described: ...
+@overload
+def build(description: Description, kind: type[Network]) -> Network: ...
+def build(description: Description, kind: type[Described] = Described) -> Described:
     """Makes the network that ``describe`` described, with fresh weights.
+
+    Args:
+        description: Of a checkpoint.
+        kind: What it must be.
 
     Raises:
         ValueError: The class is not one of attngan's, nor of a module that the program has imported; or is no network
@@ -81,6 +101,7 @@ def build(description: dict[str, Any]) -> Any:
         found = getattr(importlib.import_module(module_name), class_name, None)
     except ModuleNotFoundError:  # of a later version of attngan, or damaged
         found = None
-    if not (isinstance(found, type) and issubclass(found, Described)):
-        raise ValueError(f"the checkpoint names {description['class_path']}, which is not a network of attngan")
+    if not (isinstance(found, type) and issubclass(found, kind)):
+        what = "network" if kind is Described else kind.__name__
+        raise ValueError(f"the checkpoint names {description['class_path']}, which is not a {what} of attngan")
     return found(**{name: _built(value) for name, value in description["init_args"].items()})

@@ -154,16 +154,15 @@ class DFGANStage(DiscriminatorStage):
 
     def forward(self, images: Float[Tensor, "batch 3 side side"]) -> Float[Tensor, "batch channels 4 4"]:
         """Features of images in [-1, 1], for the head."""
-        return self.encoder(images)
+        features: Tensor = self.encoder(images)
+        return features
 
     def judge_pair(
         self, features: Float[Tensor, "batch channels 4 4"], sentence: Float[Tensor, "batch embed"]
     ) -> Float[Tensor, " batch"]:
         """Logits: is the image a real one that shows what the sentence says?"""
-        return self.head(self.joint(torch.cat([features, tile(sentence, features)], 1))).flatten()
-
-    def judge_image(self, features: Float[Tensor, "batch channels 4 4"]) -> None:
-        """No head judges the image alone."""
+        logits: Tensor = self.head(self.joint(torch.cat([features, tile(sentence, features)], 1)))
+        return logits.flatten()
 
 
 class DFGANDiscriminator(Discriminators):

@@ -14,31 +14,46 @@ from attngan.records import FrozenFeatures
 
 
 class DiscriminatorStage(Described):
-    """Base of the networks that judge one of the generator's images.
+    """Base of what judges one image of the generator: features of images, and logits of them by one or two heads.
 
-    ``extract(images)`` is the part that nothing trains: what it gives of a drawn image serves the discriminator's step
-    and the generator's. Called with its ``levels``, a stage gives ``features``, one row an image;
-    ``judge_pair(features, sentence)`` and ``judge_image(features)`` give logits of them, one an image or one a place of
-    it, or None where it has no such head.
+    `extract` is the part that nothing trains; what it gives of a drawn image serves the discriminator's step and the
+    generator's. Called with its ``levels`` (images, where nothing is frozen), a stage gives features of them, (batch,
+    channels, *places), for the heads.
     """
 
     def extract(self, images: Float[Tensor, "batch 3 height width"]) -> FrozenFeatures:
-        """What a frozen network sees in images in [-1, 1]; the images themselves, where nothing is frozen."""
+        """What a frozen network makes of images in [-1, 1]; the images themselves, where nothing is frozen."""
         return FrozenFeatures((images,))
 
     def sees_through(self, trunk: ImageTrunk) -> bool:
         """Whether `extract` gives the features of this very trunk: same weights, same size."""
         return False
 
+    def judge_pair(
+        self, features: Float[Tensor, "batch channels *places"], sentence: Float[Tensor, "batch embed"]
+    ) -> Float[Tensor, "batch *judged"] | None:
+        """Logits, one an image or one a place of it: does it show what the sentence says? None without such a head."""
+        return None
+
+    def judge_image(self, features: Float[Tensor, "batch channels *places"]) -> Float[Tensor, "batch *judged"] | None:
+        """Logits, one an image or one a place of it: is the image a real one? None without a head."""
+        return None
+
 
 class Discriminators(Described):
-    """Base of all discriminators: one `DiscriminatorStage` for each image that the generator draws, smallest first."""
+    """Base of all discriminators: one stage for each image that the generator draws, smallest first."""
 
     #: Sides of the images in pixels.
     resolutions: tuple[int, ...]
     #: Length of what the head for pairs reads; None: there is no such head.
     embed_dim: int | None
     stages: nn.ModuleList
+
+    def stage(self, number: int) -> DiscriminatorStage:
+        """The discriminator of the generator's image of this number, counted from 0."""
+        stage = self.stages[number]
+        assert isinstance(stage, DiscriminatorStage), f"{type(stage).__name__} is no DiscriminatorStage"
+        return stage
 
 
 class StageDiscriminator(DiscriminatorStage):
@@ -90,7 +105,8 @@ class StageDiscriminator(DiscriminatorStage):
 
     def forward(self, images: Float[Tensor, "batch 3 side side"]) -> Float[Tensor, "batch channels 4 4"]:
         """Features of images in [-1, 1], for the heads."""
-        return self.encoder(images)
+        features: Tensor = self.encoder(images)
+        return features
 
     def judge_pair(
         self, features: Float[Tensor, "batch channels 4 4"], sentence: Float[Tensor, "batch embed"]
@@ -98,7 +114,8 @@ class StageDiscriminator(DiscriminatorStage):
         """Logits: does the image show what the sentence says? None where the network has no such head."""
         if self.joint is None or self.conditional_head is None:
             return None
-        return self.conditional_head(self.joint(torch.cat([features, tile(sentence, features)], 1))).flatten()
+        logits: Tensor = self.conditional_head(self.joint(torch.cat([features, tile(sentence, features)], 1)))
+        return logits.flatten()
 
     def judge_image(self, features: Float[Tensor, "batch channels 4 4"]) -> Float[Tensor, " batch"] | None:
         """Logits: is the image a real one? None where the network has no such head."""

@@ -122,7 +122,7 @@ class StackGANStage2Generator(Generator):
         return self
 
     def forward(self, noise: GeneratorNoise, text: TextFeatures | None) -> GeneratedImages:
-        mine, of_stage1 = noise.condition.split([self.condition_dim, self.stage1.condition_noise_dim], dim=1)
+        mine, of_stage1 = noise.condition[:, : self.condition_dim], noise.condition[:, self.condition_dim :]
         with torch.no_grad():
             small = self.stage1(GeneratorNoise(noise.latent, of_stage1), text).images[-1]
         condition, mean, log_variance = self.conditioning(sentence_of(text), mine)

@@ -4,7 +4,6 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -63,27 +62,6 @@ class Vocabulary:
         What the published code builds where no captions.pickle is at hand: no unknown word, no minimum count.
         """
         return cls((PADDING, *dict.fromkeys(word for words in captions for word in words)), Tokenizer("published"))
-
-    @classmethod
-    def published(cls, path: str | Path) -> "Vocabulary":
-        """The vocabulary of a published ``captions.pickle`` (training captions, test captions, id to word, word to id).
-
-        Raises:
-            ValueError: When the file is something else or tries to run code.
-        """
-        from attngan.data.published_pickles import read_published_pickle
-
-        content = read_published_pickle(path)
-        try:
-            _train, _test, by_id, by_word = content
-            words = tuple(str(by_id[position]) for position in range(len(by_id)))
-        except (TypeError, ValueError, KeyError) as error:
-            raise ValueError(
-                f"{path}: not a published captions.pickle (training captions, test captions, id to word, word to id)"
-            ) from error
-        if {word: position for position, word in enumerate(words)} != dict(by_word):
-            raise ValueError(f"{path}: its two tables, id to word and word to id, contradict each other")
-        return cls(words, Tokenizer("published"))
 
     @cached_property
     def _ids(self) -> dict[str, int]:

@@ -7,8 +7,8 @@ import torch
 from pytorch_lightning import LightningModule
 from torch import Tensor, nn
 
-from attngan.checkpoint import ENTRY, load_part, read_checkpoint
-from attngan.losses.matching import MatchingLoss
+from attngan.checkpoint import ENTRY, Entry
+from attngan.losses.matching import MatchingLoss, matching_loss
 from attngan.metrics.r_precision import CaptionPool, r_precision, text_ids
 from attngan.metrics.retrieval import recall_at
 from attngan.networks.damsm import DAMSM
@@ -100,15 +100,16 @@ class DAMSMModule(LightningModule):
             del self.image_encoder  # one owner, one name in the checkpoint
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        checkpoint[ENTRY] = {"kind": "damsm", "images_seen": self.images_seen, "damsm": self.damsm.describe()}
+        entry = Entry("damsm", damsm=self.damsm.describe(), images_seen=self.images_seen)
+        checkpoint[ENTRY] = entry.as_dict()
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        stored = DAMSM.build(checkpoint[ENTRY]["damsm"]).vocabulary
-        if stored != self.damsm.vocabulary:
+        entry = Entry.of(checkpoint)
+        if entry.vocabulary is not None and entry.vocabulary != self.damsm.vocabulary:
             raise ValueError(
-                f"the checkpoint's vocabulary is not the data's: {self.damsm.vocabulary.difference(stored)}"
+                f"the checkpoint's vocabulary is not the data's: {self.damsm.vocabulary.difference(entry.vocabulary)}"
             )
-        self.images_seen = checkpoint[ENTRY]["images_seen"]
+        self.images_seen = entry.images_seen
 
     def configure_optimizers(self) -> Any:
         trained = [p for p in self.damsm.parameters() if p.requires_grad]
@@ -150,7 +151,7 @@ class DAMSMModule(LightningModule):
 
     def training_step(self, batch: TextImageBatch, batch_index: int) -> Tensor:
         text = self.damsm.text_encoder(batch.captions)
-        loss = self.damsm.loss(self.encode_images(batch, "train"), text, batch.classes)
+        loss = matching_loss(self.encode_images(batch, "train"), text, batch.classes, *self.damsm.gammas)
         check_finite(loss._asdict(), self)
         self.images_seen += len(batch.indices) * self.trainer.world_size
         self._log_loss("train", loss, batch)
@@ -175,7 +176,7 @@ class DAMSMModule(LightningModule):
         image = self.encode_images(batch, split)
         if len(batch.indices) > 1:
             text = self.damsm.text_encoder(batch.captions)
-            self._log_loss(split, self.damsm.loss(image, text, batch.classes), batch)
+            self._log_loss(split, matching_loss(image, text, batch.classes, *self.damsm.gammas), batch)
         self._validation.append(image.pooled.float().cpu())
 
     def _retrieval(self, split: str) -> dict[str, float]:
@@ -197,7 +198,7 @@ class DAMSMModule(LightningModule):
         # captions of the same words say the same; words, not files: a caption that could not be encoded is not here
         texts = text_ids([" ".join(map(str, ids)) for ids in captions.ids.tolist()])
         classes = None if dataset.class_ids is None else torch.as_tensor(dataset.class_ids)[owner]
-        rivals = len(owner) - int((owner if classes is None else classes).unique(return_counts=True)[1].max())
+        rivals = len(owner) - int(torch.bincount(owner if classes is None else classes).max())
         if rivals < 99:  # a finished training must not fail over a small test split
             print(f"no R-precision: it needs 99 captions of other classes, the test split has {rivals}")
             return {}
@@ -216,20 +217,3 @@ class DAMSMModule(LightningModule):
 
     def on_test_epoch_end(self) -> None:
         self.log_dict({f"test/{name}": value for name, value in self._retrieval("test").items()})
-
-
-def load_damsm(path: str | Path) -> DAMSM:
-    """The frozen DAMSM of a pretraining checkpoint, or of a GAN checkpoint, which holds one too.
-
-    Raises:
-        FileNotFoundError: There is no such file.
-        ValueError: It holds no DAMSM.
-    """
-    contents = read_checkpoint(path)
-    if not contents[ENTRY].get("damsm"):
-        raise ValueError(
-            f"{path} holds no DAMSM (it is a {contents[ENTRY].get('kind')}): give the checkpoint of `attngan pretrain`"
-        )
-    damsm = DAMSM.build(contents[ENTRY]["damsm"])
-    load_part(damsm, contents, "damsm")
-    return damsm.freeze()

@@ -1,22 +1,28 @@
 """Adversarial training of a text-to-image generator (Xu et al. 2018, algorithm of section 3; equations 3-6).
 
 One training step for every variant of the family: what a paper adds is a named optional argument, so the constructor's
-signature is the objective.
+signature is the objective. How fast the players learn and what is averaged stand in groups of their own.
 """
 
 import time
 from contextlib import nullcontext
 from itertools import pairwise
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 import torch
 from pytorch_lightning import LightningModule
+from pytorch_lightning.core.optimizer import LightningOptimizer
 from torch import Tensor
+from torch.optim import Adam, Optimizer
 
-from attngan.checkpoint import ENTRY
-from attngan.losses.adversarial import ADVERSARIAL, Verdict, published_wrong_pairs, wrong_pairs
+from attngan.checkpoint import ENTRY, WORD_LIMIT, Entry, load_damsm
+from attngan.data.datamodule import TextImageDataModule
+from attngan.losses.adversarial import ADVERSARIAL, WRONG_PAIRS, Adversarial, Verdict, WrongPairsRule
+from attngan.losses.matching import MatchingLoss, matching_loss
+from attngan.losses.precision import at_least_float32
 from attngan.losses.regularizers import (
+    R1,
     color_consistency,
     kl_divergence,
     matching_aware_gradient_penalty,
@@ -25,14 +31,17 @@ from attngan.losses.regularizers import (
 from attngan.networks.description import describe
 from attngan.networks.discriminators import Discriminators
 from attngan.networks.generator import Generator
-from attngan.records import FrozenFeatures, GeneratedImages, ImageFeatures, TextFeatures, TextImageBatch
-from attngan.sampling import WORD_LIMIT, Sampler
+from attngan.records import FrozenFeatures, GeneratedImages, TextFeatures, TextImageBatch
+from attngan.sampling import Sampler
 from attngan.training.augmentation import Augmentation, binomial_blur
+from attngan.training.callbacks import share_done
 from attngan.training.caption_queue import CaptionQueue
-from attngan.training.damsm_module import load_damsm
 from attngan.training.finite import check_finite
-from attngan.training.generator_ema import GeneratorEMA
-from attngan.training.run import share_done
+from attngan.training.generator_ema import EMA, GeneratorEMA
+from attngan.training.rates import Rates
+
+#: What a player minimises, and the terms that are logged of it by name.
+Objective = tuple[Tensor, dict[str, Tensor]]
 
 
 class GANModule(LightningModule):
@@ -61,24 +70,15 @@ class GANModule(LightningModule):
         color_consistency: Weight of the distance between the colours of one stage's image and the next one's
             (StackGAN++: 50 without text, 0 with).
         gradient_penalty: Weight of the matching-aware gradient penalty on real images and their sentences (DF-GAN: 2).
-        learning_rate_generator: Adam's step size.
-        learning_rate_discriminator: Adam's step size, for each discriminator.
-        learning_rate_fall: Share of the run, at its end, over which both step sizes fall to a fiftieth: 0 for none. For
-            runs with a budget or a last epoch.
-        learning_rate_halved_every: Both step sizes are halved after every so many epochs (StackGAN); None for never.
-        betas: Adam's two decay rates.
-        ema_decay: Decay of the generator's moving average, which draws pictures and scores; 0: it is the generator
-            itself (StackGAN).
-        ema_warmup: Start the average with a smaller decay, so that short runs are not held back by their first steps.
-        ema_buffers: "averaged", or "published": batch norm statistics of the live generator.
+        r1: Gradient penalty on real images, none as published.
         wrong_pairs: Which captions stand as wrong ones: "other class", or "published" (the next one of the batch,
             sorted by length, whatever its class).
-        r1: Weight of the gradient penalty on real images (Mescheder et al. 2018), 0 as published.
-        r1_every: That penalty is computed at every so many steps, with so many times the weight.
         augment: What happens to the images that the discriminators see, real and generated ones alike (Zhao et al.
             2020): the strength of each policy by its name, e.g. {translation: 0.125, cutout: 0.5}, see
             `attngan.training.augmentation.POLICIES`; a number alone is the largest shift as a part of the side. 0 as
             published. Leave colours alone where captions speak of them.
+        rates: The players' learning rates.
+        ema: The generator's moving average, which draws pictures and scores.
         compile: Compile the networks with torch.compile: a slow start, then faster steps. The discriminators are left
             as they are under a gradient penalty, whose double backward pass torch.compile cannot do.
     """
@@ -88,7 +88,7 @@ class GANModule(LightningModule):
         generator: Generator,
         discriminators: Discriminators,
         damsm: Path | None = None,
-        adversarial: Literal["bce", "bce sum", "hinge"] = "bce",
+        adversarial: Adversarial = "bce",
         condition: Literal["sentence", "mean", "detached mean"] = "sentence",
         matching: float = 5.0,
         matching_blur: bool = False,
@@ -97,36 +97,26 @@ class GANModule(LightningModule):
         kl: float = 1.0,
         color_consistency: float = 0.0,
         gradient_penalty: float = 0.0,
-        learning_rate_generator: float = 2e-4,
-        learning_rate_discriminator: float = 2e-4,
-        learning_rate_fall: float = 0.0,
-        learning_rate_halved_every: int | None = None,
-        betas: tuple[float, float] = (0.5, 0.999),
-        ema_decay: float = 0.999,
-        ema_warmup: bool = False,
-        ema_buffers: Literal["averaged", "published"] = "averaged",
-        wrong_pairs: Literal["other class", "published"] = "other class",
-        r1: float = 0.0,
-        r1_every: int = 4,
+        r1: R1 = R1(),
+        wrong_pairs: WrongPairsRule = "other class",
         augment: dict[str, float] | float = 0.0,
+        rates: Rates = Rates(),
+        ema: EMA = EMA(),
         compile: bool = False,
     ) -> None:
         super().__init__()
         self.automatic_optimization = False
-        self.generator = generator
-        self.discriminators = discriminators
+        self.generator, self.discriminators = generator, discriminators
         self.damsm = None if damsm is None else load_damsm(damsm)
-        self.ema = GeneratorEMA(generator, ema_decay, ema_warmup, ema_buffers)
         self.adversarial = ADVERSARIAL[adversarial]
         self.condition = condition
-        self.matching_weight, self.kl_weight, self.color_weight = matching, kl, color_consistency
-        self.gradient_penalty, self.matching_blur = gradient_penalty, matching_blur
-        self.learning_rates = (learning_rate_generator, learning_rate_discriminator)
-        self.fall, self.halved_every = learning_rate_fall, learning_rate_halved_every
-        self.betas = betas
-        self.published_pairs = wrong_pairs == "published"
-        self.r1, self.r1_every = r1, r1_every
+        self.matching, self.matching_blur = matching, matching_blur
+        self.kl, self.color_consistency = kl, color_consistency
+        self.gradient_penalty, self.r1 = gradient_penalty, r1
+        self.wrong_pairs = WRONG_PAIRS[wrong_pairs]
         self.augment = Augmentation(augment)
+        self.rates = rates
+        self.ema = GeneratorEMA(generator, ema)
         # Lightning's global_step counts every optimiser's steps, so we keep our own counts
         self.steps = 0
         self.images_seen = 0
@@ -136,12 +126,11 @@ class GANModule(LightningModule):
         self.caption_queue = None
         if self.damsm is not None and matching_captions > 0:
             self.caption_queue = CaptionQueue(matching_captions, self.damsm.embed_dim)
-        last_stage: Any = self.discriminators.stages[-1]
         self.one_pass = (
             self.damsm is not None
             and matching_pass == "shared"
             and not matching_blur  # the discriminators see the image unblurred
-            and last_stage.sees_through(self.damsm.image_encoder.trunk)
+            and self.discriminators.stage(-1).sees_through(self.damsm.image_encoder.trunk)
         )
         if compile:
             self._compile()
@@ -165,11 +154,11 @@ class GANModule(LightningModule):
                 "model.gradient_penalty is one on images and their sentences, and this generator reads no text: set it "
                 "to 0 (model.r1 penalises images alone)"
             )
-        if self.color_weight > 0 and len(self.generator.image_sizes) < 2:
+        if self.color_consistency > 0 and len(self.generator.image_sizes) < 2:
             raise ValueError(
                 "model.color_consistency ties the images of two stages, and this generator draws one: set it to 0"
             )
-        if self.damsm is None and self.matching_weight > 0:
+        if self.damsm is None and self.matching > 0:
             raise ValueError(
                 "model.matching scores images by a DAMSM: name its checkpoint with model.damsm, or set model.matching=0"
             )
@@ -192,38 +181,38 @@ class GANModule(LightningModule):
     def _compile(self) -> None:
         """In place, so that no name in a checkpoint changes; what was copied or is saved knows nothing of it."""
         self.generator.compile()
-        if not (self.gradient_penalty or self.r1):
+        if not (self.gradient_penalty or self.r1.weight):
             for discriminator in self.discriminators.stages:
                 discriminator.compile()
 
     # --- checkpoint -------------------------------------------------------------------------------------------
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        checkpoint[ENTRY] = {
-            "kind": "gan",
-            "steps": self.steps,
-            "images_seen": self.images_seen,
-            "generator": describe(self.generator),
-            "discriminators": describe(self.discriminators),
-            "damsm": None if self.damsm is None else self.damsm.describe(),
-            "word_limit": self.word_limit,
-        }
+        checkpoint[ENTRY] = Entry(
+            "gan",
+            describe(self.generator),
+            describe(self.discriminators),
+            None if self.damsm is None else self.damsm.describe(),
+            self.word_limit,
+            self.steps,
+            self.images_seen,
+        ).as_dict()
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        self.steps = checkpoint[ENTRY]["steps"]
-        self.images_seen = checkpoint[ENTRY]["images_seen"]
+        entry = Entry.of(checkpoint)
+        self.steps, self.images_seen = entry.steps, entry.images_seen
 
-    def configure_optimizers(self) -> list[torch.optim.Optimizer]:
+    def configure_optimizers(self) -> list[Optimizer]:
         """One for the generator, then one for each discriminator."""
-        for_generator, for_discriminators = self.learning_rates
+        rates = self.rates
         learning = [p for p in self.generator.parameters() if p.requires_grad]  # StackGAN's first stage is frozen
         return [
-            torch.optim.Adam(learning, for_generator, self.betas),
-            *(torch.optim.Adam(d.parameters(), for_discriminators, self.betas) for d in self.discriminators.stages),
+            Adam(learning, rates.generator, rates.betas),
+            *(Adam(stage.parameters(), rates.discriminator, rates.betas) for stage in self.discriminators.stages),
         ]
 
     def setup(self, stage: str) -> None:
-        data: Any = self.trainer.datamodule  # type: ignore[attr-defined]
+        data = cast(TextImageDataModule, self.trainer.datamodule)  # type: ignore[attr-defined]  # set at the start
         if self.damsm is not None and data.vocabulary != self.damsm.vocabulary:
             data.use_vocabulary(self.damsm.vocabulary)  # a published one fits, one of other captions is an error
         self.word_limit = getattr(data, "test_words", None)
@@ -237,38 +226,96 @@ class GANModule(LightningModule):
     # --- one step ---------------------------------------------------------------------------------------------
 
     def training_step(self, batch: TextImageBatch, batch_index: int) -> None:
-        if self.fall or self.halved_every is not None:
-            self._set_rates()
+        for_generator, *for_discriminators = self._optimizers()
+        self._set_learning_rates()
         text = self.encode_text(batch)
         fake = self.generator(self.generator.draw_noise(len(batch.indices)), text)
         sentence = self._read_by_discriminators(fake, text)
-        for_generator, *for_discriminators = self._optimizers()
 
+        drawn = [self._extract(stage, images) for stage, images in enumerate(fake.images)]
         terms: dict[str, Tensor] = {}
-        stages: list[Any] = list(self.discriminators.stages)
-        # one pass of what is frozen, of one augmented view, serves the discriminator's step and the generator's
-        drawn = [stage.extract(self.augment(images)) for stage, images in zip(stages, fake.images, strict=True)]
         for stage, optimizer in enumerate(for_discriminators):
-            read = None if sentence is None else sentence.detach()
-            terms |= self._discriminator_step(stages[stage], optimizer, batch, stage, drawn[stage].detach(), read)
+            loss, of_stage = self._discriminator_objective(stage, batch, drawn[stage].detach(), sentence)
+            self._descend(loss, optimizer)
+            terms |= of_stage
 
         # the generator meets the discriminators as they are after their step, and gives their weights no gradient
         self.discriminators.requires_grad_(False)
-        loss, of_generator = self._generator_objective(fake, drawn, text, sentence, batch)
+        loss, of_generator = self._generator_objective(batch, fake, drawn, text, sentence)
         self._descend(loss, for_generator)
         self.discriminators.requires_grad_(True)
 
-        check_finite(terms | of_generator, self)
+        terms |= of_generator
+        check_finite(terms, self)
         self.ema.update(self.generator)
         self.steps += 1
         self.images_seen += len(batch.indices) * self.trainer.world_size
-        self._log(terms | of_generator)
+        self._log(terms)
+
+    def _discriminator_objective(
+        self, stage: int, batch: TextImageBatch, drawn: FrozenFeatures, sentence: Tensor | None
+    ) -> Objective:
+        """What one discriminator minimises, on real, drawn and wrongly captioned images: L + r1 / 2 R1 + MA-GP."""
+        images = batch.images[stage]
+        sentence = None if sentence is None else sentence.detach()
+        r1 = self.r1.weight_at(self.steps)
+        penalised = r1 > 0 or self.gradient_penalty > 0
+        if penalised:
+            images = images.detach().requires_grad_(True)
+            sentence = None if sentence is None else at_least_float32(sentence)[0].requires_grad_(True)
+        # a gradient's sixth power is beyond bf16: real images are judged in float32 where they are penalised
+        with torch.autocast(images.device.type, enabled=False) if penalised else nullcontext():
+            on_real, features = self._judge(stage, self._extract(stage, images), sentence)
+        on_fake, _ = self._judge(stage, drawn, sentence)
+        on_wrong = self._judge_wrong_pairs(stage, batch, features, on_real, sentence)
+
+        loss = self.adversarial.discriminator(on_real, on_fake, on_wrong)
+        terms = {"loss": loss} | _accuracies(on_real, on_fake, on_wrong)
+        if r1 > 0:
+            terms["r1"] = r1_penalty(torch.stack(on_real.heads).sum(0), images)
+            loss = loss + r1 / 2 * terms["r1"]
+        if self.gradient_penalty > 0:
+            assert on_real.pair is not None and sentence is not None  # noqa: PT018 - one condition: there is text
+            terms["gradient_penalty"] = matching_aware_gradient_penalty(on_real.pair, images, sentence)
+            loss = loss + self.gradient_penalty * terms["gradient_penalty"]
+        return loss, {f"discriminator_{images.shape[-1]}/{name}": value for name, value in terms.items()}
+
+    def _generator_objective(
+        self,
+        batch: TextImageBatch,
+        fake: GeneratedImages,
+        drawn: list[FrozenFeatures],
+        text: TextFeatures | None,
+        sentence: Tensor | None,
+    ) -> Objective:
+        """What the generator minimises: sum of L over the stages + kl KL + color_consistency C + matching L_DAMSM."""
+        terms: dict[str, Tensor] = {}
+        for stage, images in enumerate(fake.images):
+            verdict, _ = self._judge(stage, drawn[stage], sentence)
+            terms[f"generator_{images.shape[-1]}/loss"] = self.adversarial.generator(verdict)
+        loss = torch.stack(list(terms.values())).sum()
+        if fake.mean is not None and fake.log_variance is not None:
+            terms["generator/kl"] = kl_divergence(fake.mean, fake.log_variance)
+            loss = loss + self.kl * terms["generator/kl"]
+        if self.color_consistency > 0:
+            of_stages = [color_consistency(lower, higher) for lower, higher in pairwise(fake.images)]
+            terms["generator/color_consistency"] = torch.stack(of_stages).sum()
+            loss = loss + self.color_consistency * terms["generator/color_consistency"]
+        if self.matching > 0:
+            assert text is not None  # checked at the start
+            match = self._matching_loss(fake.images[-1], drawn[-1], text, batch)
+            loss = loss + self.matching * match.total
+            terms |= {f"matching/{name}": value for name, value in match._asdict().items()}
+        return loss, terms | {"generator/loss": loss}
+
+    # --- its parts --------------------------------------------------------------------------------------------
 
     @torch.no_grad()
     def encode_text(self, batch: TextImageBatch) -> TextFeatures | None:
         """What the generator reads: the DAMSM's features, precomputed sentence embeddings, or nothing."""
         if self.damsm is not None:
-            return self.damsm.text_encoder(batch.captions)
+            features: TextFeatures = self.damsm.text_encoder(batch.captions)
+            return features
         if self.generator.embed_dim is None:
             return None
         if batch.embedding is None or batch.embedding.shape[1] != self.generator.embed_dim:
@@ -285,131 +332,62 @@ class GANModule(LightningModule):
         assert fake.mean is not None
         return fake.mean if self.condition == "mean" else fake.mean.detach()
 
-    def _optimizers(self) -> list[Any]:
-        optimizers = self.optimizers()
-        return optimizers if isinstance(optimizers, list) else [optimizers]
+    def _extract(self, stage: int, images: Tensor) -> FrozenFeatures:
+        """What a discriminator's trained part reads of images, augmented; of drawn ones once, for both players."""
+        return self.discriminators.stage(stage).extract(self.augment(images))
 
-    def _set_rates(self) -> None:
-        """From the place in the run alone, so that a resumed run has the rates of one that never stopped."""
-        factor = 1.0 if self.halved_every is None else 0.5 ** (self.current_epoch // self.halved_every)
-        if self.fall:
-            left = (1 - (share_done(self.trainer, self) or 0.0)) / self.fall
-            factor *= min(1.0, max(0.02, left))
+    def _judge(self, stage: int, seen: FrozenFeatures, sentence: Tensor | None) -> tuple[Verdict, Tensor]:
+        """A discriminator's verdict on images and their sentences, and the features that it made of the images."""
+        discriminator = self.discriminators.stage(stage)
+        features: Tensor = discriminator(*seen.levels)
+        pair = None if sentence is None else discriminator.judge_pair(features, sentence)
+        return Verdict(pair, discriminator.judge_image(features)), features
+
+    def _judge_wrong_pairs(
+        self, stage: int, batch: TextImageBatch, features: Tensor, on_real: Verdict, sentence: Tensor | None
+    ) -> Verdict:
+        """A discriminator's verdict on real images with captions that are not theirs."""
+        if sentence is None:
+            return Verdict(None, None)
+        images, captions = self.wrong_pairs(batch.captions.lengths, batch.classes)
+        pair = self.discriminators.stage(stage).judge_pair(features[images], sentence[captions])
+        return Verdict(pair, None if on_real.image is None else on_real.image[images])
+
+    def _matching_loss(
+        self, images: Tensor, drawn: FrozenFeatures, text: TextFeatures, batch: TextImageBatch
+    ) -> MatchingLoss:
+        """How badly the DAMSM finds each caption's image, and each image's caption."""
+        assert self.damsm is not None  # checked at the start
+        if self.one_pass:
+            assert drawn.trunk is not None
+            seen = self.damsm.image_encoder.project(drawn.trunk)
+        else:
+            seen = self.damsm.image_encoder(binomial_blur(images) if self.matching_blur else images)
+        captions, classes = text, batch.classes
+        if self.caption_queue is not None:
+            captions, classes = self.caption_queue.beside(text, batch.classes)
+            self.caption_queue.add(text, batch.classes)
+        return matching_loss(seen, captions, classes, *self.damsm.gammas)
+
+    def _optimizers(self) -> list[Optimizer | LightningOptimizer]:
+        optimizers = self.optimizers()
+        return [*optimizers] if isinstance(optimizers, list) else [optimizers]
+
+    def _set_learning_rates(self) -> None:
+        if self.rates.constant:
+            return
+        factor = self.rates.factor(self.current_epoch, share_done(self.trainer, self) or 0.0)
         for number, optimizer in enumerate(self._optimizers()):
-            rate = self.learning_rates[1 if number else 0]
+            rate = self.rates.discriminator if number else self.rates.generator
             for group in optimizer.param_groups:
                 group["lr"] = rate * factor
 
-    def _descend(self, loss: Tensor, optimizer: Any) -> None:
+    def _descend(self, loss: Tensor, optimizer: Optimizer | LightningOptimizer) -> None:
         optimizer.zero_grad()
         self.manual_backward(loss)
         optimizer.step()
         # autocast keeps low-precision copies of the weights for the whole training step: after an update they are old
         torch.clear_autocast_cache()
-
-    def _judge(self, discriminator: Any, seen: FrozenFeatures, sentence: Tensor | None) -> tuple[Verdict, Tensor]:
-        features = discriminator(*seen.levels)
-        pair = None if sentence is None else discriminator.judge_pair(features, sentence)
-        return Verdict(pair, discriminator.judge_image(features)), features
-
-    def _discriminator_step(
-        self,
-        discriminator: Any,
-        optimizer: Any,
-        batch: TextImageBatch,
-        stage: int,
-        drawn: FrozenFeatures,
-        sentence: Tensor | None,
-    ) -> dict[str, Tensor]:
-        """Updates one discriminator on real, drawn and wrongly captioned images."""
-        images, side = batch.images[stage], batch.images[stage].shape[-1]
-        r1 = self.r1 * self.r1_every if self.r1 > 0 and self.steps % self.r1_every == 0 else 0.0
-        penalised = r1 > 0 or self.gradient_penalty > 0
-        if penalised:
-            images = images.detach().requires_grad_(True)
-            sentence = None if sentence is None else sentence.detach().float().requires_grad_(True)
-        # a gradient's sixth power is beyond bf16: real images are judged in float32 where they are penalised
-        with torch.autocast(images.device.type, enabled=False) if penalised else nullcontext():
-            real, features = self._judge(discriminator, discriminator.extract(self.augment(images)), sentence)
-        fake, _ = self._judge(discriminator, drawn, sentence)
-        wrong = self._judge_wrong_pairs(discriminator, batch, features, real, sentence)
-        loss = self.adversarial.discriminator(real, fake, wrong)
-        terms = {f"discriminator_{side}/loss": loss}
-        if r1:
-            logits = sum(head for head in real if head is not None)
-            assert isinstance(logits, Tensor)
-            terms[f"discriminator_{side}/r1"] = penalty = r1_penalty(logits, images)
-            loss = loss + r1 / 2 * penalty
-        if self.gradient_penalty:
-            assert real.pair is not None and sentence is not None  # noqa: PT018 - one condition: there is text
-            penalty = matching_aware_gradient_penalty(real.pair, images, sentence)
-            terms[f"discriminator_{side}/gradient_penalty"] = penalty
-            loss = loss + self.gradient_penalty * penalty
-        self._descend(loss, optimizer)
-        judged = {"real": _first(real) > 0, "fake": _first(fake) < 0}
-        if wrong.pair is not None:
-            judged["wrong"] = wrong.pair < 0
-        return terms | {f"discriminator_{side}/accuracy_{kind}": right.float().mean() for kind, right in judged.items()}
-
-    def _judge_wrong_pairs(
-        self, discriminator: Any, batch: TextImageBatch, features: Tensor, real: Verdict, sentence: Tensor | None
-    ) -> Verdict:
-        """Real images with captions that are not theirs."""
-        if sentence is None:
-            return Verdict(None, None)
-        rows, captions = self._wrong_pairs(batch)
-        pair = discriminator.judge_pair(features[rows], sentence[captions])
-        return Verdict(pair, None if real.image is None else real.image[rows])
-
-    def _wrong_pairs(self, batch: TextImageBatch) -> tuple[Tensor, Tensor]:
-        """Positions of images, and of captions that are not theirs."""
-        if not self.published_pairs:
-            captions = wrong_pairs(len(batch.indices), batch.classes)
-            return torch.arange(len(captions), device=captions.device), captions
-        # the published loader sorts each batch by caption length, longest first
-        order = batch.captions.lengths.argsort(descending=True, stable=True)
-        rows, captions = published_wrong_pairs(len(order))
-        return order[rows], order[captions]
-
-    def _generator_objective(
-        self,
-        fake: GeneratedImages,
-        drawn: list[FrozenFeatures],
-        text: TextFeatures | None,
-        sentence: Tensor | None,
-        batch: TextImageBatch,
-    ) -> tuple[Tensor, dict[str, Tensor]]:
-        """The generator's loss, and its terms by name."""
-        terms: dict[str, Tensor] = {}
-        for stage, images in enumerate(fake.images):
-            verdict, _ = self._judge(self.discriminators.stages[stage], drawn[stage], sentence)
-            terms[f"generator_{images.shape[-1]}/loss"] = self.adversarial.generator(verdict)
-        loss: Tensor = torch.stack(list(terms.values())).sum()
-        if fake.mean is not None and fake.log_variance is not None:
-            terms["generator/kl"] = kl_divergence(fake.mean, fake.log_variance)
-            loss = loss + self.kl_weight * terms["generator/kl"]
-        if self.color_weight > 0:
-            steps = [color_consistency(lower, higher) for lower, higher in pairwise(fake.images)]
-            terms["generator/color_consistency"] = torch.stack(steps).sum()
-            loss = loss + self.color_weight * terms["generator/color_consistency"]
-        if self.matching_weight > 0:
-            assert self.damsm is not None and text is not None  # noqa: PT018 - checked at the start
-            others, classes = text, batch.classes
-            if self.caption_queue is not None:
-                others, classes = self.caption_queue.beside(text, classes)
-                self.caption_queue.add(text, batch.classes)
-            match = self.damsm.loss(self._encode_drawn(fake.images[-1], drawn[-1]), others, classes)
-            loss = loss + self.matching_weight * match.total
-            terms |= {f"matching/{name}": value for name, value in match._asdict().items()}
-        return loss, terms | {"generator/loss": loss}
-
-    def _encode_drawn(self, images: Tensor, drawn: FrozenFeatures) -> ImageFeatures:
-        """The DAMSM's features of the last images: where it shares the last discriminator's trunk, of the same pass."""
-        assert self.damsm is not None
-        if self.one_pass:
-            assert drawn.trunk is not None
-            return self.damsm.image_encoder.project(drawn.trunk)
-        return self.damsm.image_encoder(binomial_blur(images) if self.matching_blur else images)
 
     # --- what is shown ----------------------------------------------------------------------------------------
 
@@ -440,8 +418,9 @@ class GANModule(LightningModule):
         self.log("loss_discriminators", torch.stack(of_discriminators).mean(), prog_bar=True, logger=False)
 
 
-def _first(verdict: Verdict) -> Tensor:
-    """The logits on pairs, or where no text is read those on images."""
-    logits = verdict.image if verdict.pair is None else verdict.pair
-    assert logits is not None
-    return logits
+def _accuracies(on_real: Verdict, on_fake: Verdict, on_wrong: Verdict) -> dict[str, Tensor]:
+    """Shares of the images that the first head, which is that for pairs where there is one, gets right."""
+    right = {"real": on_real.heads[0] > 0, "fake": on_fake.heads[0] < 0}
+    if on_wrong.pair is not None:
+        right["wrong"] = on_wrong.pair < 0
+    return {f"accuracy_{kind}": answers.float().mean() for kind, answers in right.items()}

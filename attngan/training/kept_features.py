@@ -65,7 +65,7 @@ def keep_features(
     if done == count:
         return KeptFeatures(folder)
     device = next(trunk.parameters()).device
-    trunk.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch's stubs miss it
+    trunk.to(memory_format=torch.channels_last)
     files: dict[str, np.memmap] = {}
     seen = 0
     total = -(-count // 64)

@@ -2,22 +2,39 @@
 
 import json
 import math
-import warnings
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, NamedTuple, cast
 
 import torch
 from pytorch_lightning import Callback, LightningModule, Trainer
 from pytorch_lightning.utilities import rank_zero_info
 
-from attngan.checkpoint import write_safetensors
-from attngan.metrics.protocols import PROTOCOLS, departures
+from attngan.checkpoint import CaptionReader, write_generator
+from attngan.data.datamodule import TextImageDataModule
+from attngan.evaluation.display import write_whole
+from attngan.evaluation.feature_pass import collect_outputs
+from attngan.evaluation.image_sets import ImageSet, reference_sets
+from attngan.evaluation.measuring import Naming, measure
+from attngan.evaluation.metric_table import in_order, kind_named, larger_is_better
+from attngan.evaluation.networks import Networks
+from attngan.evaluation.protocols import PROTOCOLS, departures
+from attngan.evaluation.reference import Reference, real_crops, reference_outputs
+from attngan.evaluation.scored_images import DrawnImages, Split, split_of
+from attngan.extractors.named import load_extractor
+from attngan.training.gan_module import GANModule
 
-#: The metrics whose best generator is kept.
-KEPT = ("is", "fid", "kid", "precision", "recall")
 HISTORY = "history.json"
+
+
+class _Prepared(NamedTuple):
+    """What stays the same from one evaluation to the next."""
+
+    networks: Networks
+    split: Split
+    naming: Naming
+    reference: Reference
 
 
 class QuickEvaluation(Callback):
@@ -29,7 +46,7 @@ class QuickEvaluation(Callback):
     Args:
         folder: Where these go; set by the command line to ``quick`` in the run's folder.
         every_epochs: Epochs between two evaluations; 0 for none.
-        metrics: Which scores: is, fid, kid, precision_recall.
+        metrics: Which scores, of those that need no captions, e.g. is, fid, kid, precision_recall.
         extractor: Feature extractor; None for the protocol's, efficientnet-lite0.
         count: Images drawn; None for the protocol's 1,000.
         batch_size: Images drawn at once.
@@ -39,7 +56,7 @@ class QuickEvaluation(Callback):
         self,
         folder: Path | None = None,
         every_epochs: int = 0,
-        metrics: Sequence[Literal["is", "fid", "kid", "precision_recall"]] = ("is", "fid", "kid"),
+        metrics: Sequence[str] = ("is", "fid", "kid"),
         extractor: str | None = None,
         count: int | None = None,
         batch_size: int = 32,
@@ -47,11 +64,13 @@ class QuickEvaluation(Callback):
         self.folder = folder or Path("quick")
         self.every_epochs = every_epochs
         self.metrics = tuple(metrics)
+        if unfit := [m.name for m in in_order(self.metrics) if m.through != "extractor" or "captions" in m.needs]:
+            raise ValueError(f"quick.metrics: {', '.join(unfit)} needs captions or another network: leave it out")
         self.extractor = extractor
         self.count = count
         self.batch_size = batch_size
         self.history: list[dict[str, Any]] = []
-        self._ready: tuple[Any, ...] | None = None
+        self._prepared: _Prepared | None = None
 
     # --- what goes into the run's checkpoint ------------------------------------------------------------------
 
@@ -80,113 +99,90 @@ class QuickEvaluation(Callback):
 
     # --- how --------------------------------------------------------------------------------------------------
 
-    def _prepare(self, trainer: Trainer, module: Any) -> tuple[Any, ...]:
-        if self._ready is not None:
-            return self._ready
-        from attngan.evaluation.measuring import Instruments, Naming
-        from attngan.evaluation.reference import look_at_reference, real_crops
-        from attngan.evaluation.subjects import split_of
-        from attngan.metrics.features import load_extractor
-
+    def _prepare(self, trainer: Trainer, module: LightningModule) -> _Prepared:
+        if self._prepared is not None:
+            return self._prepared
         protocol = PROTOCOLS["quick"]
         spec = self.extractor or protocol.extractor
         network = load_extractor(spec, device=module.device)
-        tools = Instruments(frozenset(self.metrics), network, splits=protocol.splits, seed=protocol.seed)
-        split = split_of(trainer.datamodule, "validation")  # type: ignore[attr-defined]
+        networks = Networks(network)
+        data = cast(TextImageDataModule, trainer.datamodule)  # type: ignore[attr-defined]  # set at the start
+        split = split_of(data, "validation")
         count = self.count or protocol.images
-        missed = departures(protocol, network, count, "validation", None, tools.splits, tools.seed)
+        missed = departures(protocol, network, count, "validation", None, protocol.splits, protocol.seed)
         naming = Naming(count, None if missed else protocol)
         place = (
             split.cache or self.folder
-        ) / f"scored-validation-{split.description['image_size']}px-{tools.short_name}"
+        ) / f"scored-validation-{split.description['image_size']}px-{networks.short_name}"
         crops = real_crops(split, "centre", None, protocol.seed)
-        looks, networks = tools.looks(), tools.identity()
-        stale = partial(warnings.warn, stacklevel=2)
-        device = str(module.device)
-        compared = look_at_reference(crops, looks, networks, None, place, lambda done: None, stale, device)
-        self._ready = tools, split, naming, compared
-        return self._ready
+        reference = reference_outputs(crops, networks, None, place, lambda done: None, str(module.device))
+        self._prepared = _Prepared(networks, split, naming, reference)
+        return self._prepared
 
-    def _evaluate(self, trainer: Trainer, module: Any) -> None:
+    def _evaluate(self, trainer: Trainer, module: LightningModule) -> None:
         if trainer.is_global_zero:
             # forked: neither the training's noise nor its precision is touched
             with torch.random.fork_rng(), torch.autocast(module.device.type, enabled=False):
                 self._score(trainer, module)
         trainer.strategy.barrier()
 
-    def _score(self, trainer: Trainer, module: Any) -> None:
-        from attngan.evaluation.measuring import measure
-        from attngan.evaluation.subjects import DrawnImages
-        from attngan.metrics.feature_pass import observe
-
-        tools, split, naming, compared = self._prepare(trainer, module)
-        subject = DrawnImages(module.sampler(), split, naming.images, tools.seed)
-        batches = partial(subject.batches, batch_size=self.batch_size)
-        said = observe(batches, tools.looks(), naming.images, device=module.device)
-        measured = measure(tools, naming, said, subject.captions, split, compared)
+    def _score(self, trainer: Trainer, module: LightningModule) -> None:
+        assert isinstance(module, GANModule), "the quick evaluation draws with a generator"
+        networks, split, naming, reference = self._prepare(trainer, module)
+        protocol = PROTOCOLS["quick"]
+        images = DrawnImages(module.sampler(), split, naming.images, protocol.seed)
+        batches = partial(images.batches, batch_size=self.batch_size)
+        outputs = collect_outputs(batches, networks.output_functions, naming.images, device=module.device)
+        sets = [ImageSet("scored", outputs, images.captions, reference), *reference_sets(reference, protocol.seed)]
+        metrics = in_order(self.metrics)
+        measured = measure(sets, metrics, networks, naming, split, protocol.splits, protocol.seed)
         scores = {score.name: score.value for score in measured.scores}
         record = {
             "epoch": trainer.current_epoch + 1,
-            "steps": int(module.steps),
-            "images_seen": int(module.images_seen),
+            "steps": module.steps,
+            "images_seen": module.images_seen,
             "scores": scores,
         }
         self.history.append(record)
         for logger in trainer.loggers:
             logger.log_metrics({f"quick/{name}": value for name, value in scores.items()}, step=trainer.global_step)
         self._keep_best(module, scores)
-        self._write(tools)
+        self._write(networks)
         drawn = {name: value for name, value in scores.items() if "_of_" not in name}
         told = ", ".join(f"{name} {value:.2f}" for name, value in drawn.items())
         rank_zero_info(f"epoch {record['epoch']}: {told}")
 
-    def _keep_best(self, module: Any, scores: dict[str, float]) -> None:
-        for name, value in scores.items():
-            metric = name.partition("_")[0]
-            if "_of_" in name or metric not in KEPT or math.isnan(value):
-                continue
-            if best_of(self.history, name)["steps"] == int(module.steps):
-                write_generator(self.folder / f"best_{metric}.safetensors", module)
+    def _keep_best(self, module: GANModule, scores: dict[str, float]) -> None:
+        for name, kind in _kept(scores).items():
+            if not math.isnan(scores[name]) and best_of(self.history, name)["steps"] == module.steps:
+                _write_averaged(self.folder / f"best_{kind}.safetensors", module)
 
-    def _write(self, tools: Any) -> None:
-        from attngan.evaluation.command import write_whole
-
-        names = [name for name in self.history[-1]["scores"] if name.partition("_")[0] in KEPT]
+    def _write(self, networks: Networks) -> None:
         summary = {
-            "extractor": tools.extractor.description(),
-            "best": {name: best_of(self.history, name) for name in names if "_of_" not in name},
+            "extractor": networks.extractor and networks.extractor.description(),
+            "best": {name: best_of(self.history, name) for name in _kept(self.history[-1]["scores"])},
             "last": self.history[-1],
             "history": self.history,
         }
         write_whole(self.folder / HISTORY, json.dumps(summary, indent=1))
 
 
+def _kept(names: Iterable[str]) -> dict[str, str]:
+    """Scores of drawn images that have a better side, whose best generator is kept; name to kind."""
+    kinds = {name: kind_named(name) for name in names if "_of_" not in name}
+    return {name: kind[0] for name, kind in kinds.items() if kind is not None and kind[1].better is not None}
+
+
 def best_of(history: Sequence[dict[str, Any]], name: str) -> dict[str, Any]:
     """Value, epoch and steps of the best score of this name; the earliest where several are equal."""
-    from attngan.evaluation.scores import larger_is_better
-
     sign = 1 if larger_is_better(name) else -1
     having = [record for record in history if name in record["scores"] and not math.isnan(record["scores"][name])]
     best = max(having, key=lambda record: sign * record["scores"][name])
     return {"value": best["scores"][name], "epoch": best["epoch"], "steps": best["steps"]}
 
 
-def write_generator(path: Path, module: Any) -> None:
+def _write_averaged(path: Path, module: GANModule) -> None:
     """The averaged generator, text encoder and vocabulary: what sampling needs, and nothing else."""
-    from attngan.networks.description import describe
-
-    description = {
-        "kind": "generator",
-        "steps": int(module.steps),
-        "images_seen": int(module.images_seen),
-        "generator": describe(module.ema.generator),
-        "damsm": None if module.damsm is None else module.damsm.describe(),
-        "word_limit": module.word_limit,
-    }
-    parts = {"ema.generator": module.ema.generator}
-    if module.damsm is not None:
-        parts["damsm.text_encoder"] = module.damsm.text_encoder
-    state = {f"{prefix}.{key}": value for prefix, part in parts.items() for key, value in part.state_dict().items()}
-    fresh = path.with_suffix(".writing")
-    write_safetensors(fresh, description, state)
-    fresh.replace(path)
+    damsm = module.damsm
+    text = None if damsm is None else CaptionReader(damsm.text_encoder, damsm.vocabulary)
+    write_generator(path, module.ema.generator, text, module.word_limit, module.steps, module.images_seen)

@@ -14,9 +14,9 @@ import pytorch_lightning as pl
 import torch
 from PIL import Image
 
+from attngan.commands.prepare import prepare
 from attngan.data import streaming as stream_settings
 from attngan.data.datamodule import TextImageDataModule
-from attngan.prepare import prepare
 from attngan.records import TextImageBatch
 
 

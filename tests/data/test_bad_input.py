@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from attngan.commands.prepare import prepare
 from attngan.data.datamodule import TextImageDataModule
 from attngan.data.images import load_image
-from attngan.prepare import prepare
 from tests.data.conftest import picture, png_bytes
 
 #: File name to how it is made and the colour that its picture has in the middle.

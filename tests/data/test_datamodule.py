@@ -8,6 +8,7 @@ import torch
 from torch.utils.data import DataLoader
 
 from attngan.data.images import load_pixels, shorter_side
+from attngan.data.published_pickles import published_vocabulary
 from attngan.data.splits import held_out_for_validation
 from attngan.records import CaptionedImage, ImageBatch, TextImageBatch
 from attngan.text.vocabulary import Vocabulary
@@ -280,7 +281,7 @@ def test_a_vocabulary_with_another_order_encodes_with_its_own_ids(make_cub, tmp_
     by_id = dict(enumerate(turned))
     path.write_bytes(pickle.dumps([[], [], by_id, {word: number for number, word in by_id.items()}]))
     data = ready(root)
-    data.use_vocabulary(Vocabulary.published(path))
+    data.use_vocabulary(published_vocabulary(path))
     batch = next(iter(data.test_dataloader()))
     ids = batch.captions.ids[0, : batch.captions.lengths[0]].tolist()
     assert " ".join(turned[i] for i in ids) == data.split("test").images[0].captions[0]
@@ -307,8 +308,8 @@ def test_real_coco_trains_without_classes(real_coco, tmp_path):
 @pytest.mark.real
 def test_published_vocabulary_size_on_real_cub(real_cub):
     """5,450 ids in the published encoder, of all captions of both splits."""
-    from attngan.data.cub import read_cub
     from attngan.data.findings import Findings
+    from attngan.data.sources.cub import read_cub
     from attngan.text.tokenizer import Tokenizer
 
     published = Tokenizer("published")

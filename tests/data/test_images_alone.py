@@ -8,12 +8,12 @@ import pytest
 import torch
 from PIL import Image
 
+from attngan.commands.prepare import prepare
 from attngan.data.datamodule import TextImageDataModule
 from attngan.data.findings import Findings
-from attngan.data.folder import read_folder
 from attngan.data.images import load_pixels, shorter_side
-from attngan.data.sources import read_source
-from attngan.prepare import prepare
+from attngan.data.sources.folder import read_folder
+from attngan.data.sources.registry import read_source
 from attngan.records import TextImageBatch
 from attngan.text.vocabulary import Vocabulary
 from tests.data.conftest import picture, write_cub

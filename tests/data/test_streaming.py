@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from attngan.data.images import load_pixels, shorter_side
-from attngan.data.sources import read_source
+from attngan.data.sources.registry import read_source
 from attngan.data.streaming import StreamOrder
 from tests.data.conftest import streaming
 

@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 import torch
 
-from attngan.checkpoint import write_safetensors
+from attngan import described_weights
+from attngan.checkpoint import ENTRY, Entry, load_damsm
 from attngan.networks.damsm import DAMSM
 from attngan.networks.image_encoder import ImageEncoder
 from attngan.networks.image_trunks import ConvTrunk
@@ -15,7 +16,6 @@ from attngan.networks.text_encoder import TextEncoder
 from attngan.records import GeneratedImages
 from attngan.sampling import Sampler
 from attngan.text.vocabulary import Vocabulary
-from attngan.training.damsm_module import load_damsm
 
 
 class FakeSampler(Sampler):
@@ -46,7 +46,7 @@ class FakeSampler(Sampler):
 
 @pytest.fixture(scope="session")
 def vocabulary(toy_root):
-    from attngan.data.cub import read_cub
+    from attngan.data.sources.cub import read_cub
 
     return Vocabulary.from_captions([text for image in read_cub(toy_root, "train") for text in image.captions])
 
@@ -70,7 +70,7 @@ def write_damsm(path, vocabulary, seed=0):
     text = TextEncoder(len(vocabulary), embed_dim=16, word_dim=8)
     damsm = DAMSM(text, ImageEncoder(ConvTrunk(32, 4), 16), vocabulary)
     state = {f"damsm.{name}": value for name, value in damsm.state_dict().items()}
-    write_safetensors(path, {"kind": "damsm", "damsm": damsm.describe()}, state)
+    described_weights.write(path, ENTRY, Entry("damsm", damsm=damsm.describe()).as_dict(), state)
     return path
 
 

@@ -1,12 +1,12 @@
-"""CLIP as a judge: a small model with random weights from a local file."""
+"""CLIP as a scorer: a small model with random weights from a local file."""
 
 import json
 
 import pytest
 import torch
 
-from attngan.evaluation.observers import ClipJudge
-from tests.evaluation.test_command import run
+from attngan.evaluation.scorers import ClipScorer
+from tests.commands.test_evaluate import run
 
 CONFIG = {
     "embed_dim": 16,
@@ -37,11 +37,11 @@ SUFFIXES = ("", "_of_real_images", "_of_shuffled_captions")
 
 
 def test_images_and_captions_share_an_embedding(tiny_clip):
-    judge = ClipJudge(*tiny_clip)
+    scorer = ClipScorer(*tiny_clip)
     images = torch.randint(0, 256, (3, 3, 50, 40), dtype=torch.uint8)
-    known, captions = judge.encode(["a red bird", "a blue bird"])
+    known, captions = scorer.encode(["a red bird", "a blue bird"])
     assert known == [0, 1]
-    assert judge.look(images)["clip"].shape == (3, 16)
+    assert scorer.outputs(images)["clip"].shape == (3, 16)
     assert captions.shape == (2, 16)
     assert not torch.equal(captions[0], captions[1])
 
@@ -49,6 +49,6 @@ def test_images_and_captions_share_an_embedding(tiny_clip):
 def test_missing_weights_or_model_are_named(tmp_path, toy_root, sampler):
     pytest.importorskip("open_clip")
     with pytest.raises(FileNotFoundError, match=r"no CLIP weights at .*nowhere\.pt"):
-        ClipJudge("ViT-B-32", tmp_path / "nowhere.pt")
+        ClipScorer("ViT-B-32", tmp_path / "nowhere.pt")
     with pytest.raises(ValueError, match="--clip_weights"):
         run(tmp_path, toy_root, metrics=["clip"])

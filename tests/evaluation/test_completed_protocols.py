@@ -9,14 +9,14 @@ import pytest
 import torch
 from torch import nn
 
-from attngan.evaluation import instruments
-from attngan.metrics.classifier import ImageClassifier
-from attngan.metrics.extractor import FeatureExtractor
-from attngan.metrics.features import state_sha256
-from attngan.metrics.protocols import PROTOCOLS
+from attngan.evaluation import networks
+from attngan.evaluation.protocols import PROTOCOLS
+from attngan.extractors.classifier import ImageClassifier
+from attngan.extractors.extractor import FeatureExtractor
+from attngan.extractors.named import state_sha256
 from attngan.networks.image_trunks import ConvTrunk
-from tests.evaluation.test_command import run
-from tests.metrics.test_features import make_inception_tf_weights
+from tests.commands.test_evaluate import run
+from tests.extractors.test_named import make_inception_tf_weights
 
 
 @pytest.fixture
@@ -114,7 +114,7 @@ def test_thirty_thousand_images_as_published(tmp_path, toy_root, sampler, monkey
         sha256 = state_sha256(body.state_dict())
         return FeatureExtractor(spec, sha256, body, nn.Linear(8, 5), 16, resize, scale, precision)
 
-    monkeypatch.setattr(instruments, "load_extractor", small)
+    monkeypatch.setattr(networks, "load_extractor", small)
     result = complete(tmp_path, toy_root, "attngan", metrics=["is", "fid"], batch_size=500)
     assert {"is_30k_attngan", "fid_30k_attngan"} <= set(result["scores"])
     assert (result["images"], result["subject"]["drawn"], sampler.drawn) == (30_000, 30_000, 30_000)

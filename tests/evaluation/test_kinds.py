@@ -1,26 +1,25 @@
 """Generators without text or of precomputed embeddings, streamed splits, colour truth, limits of words."""
 
 import os
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
 
+from attngan.checkpoint import open_checkpoint, write_generator
 from attngan.data.datamodule import TextImageDataModule
-from attngan.data.shards import write_shards
-from attngan.data.sources import read_source
-from attngan.data.toy_captions import COLOURS, PARTS, named_colours
-from attngan.evaluation.observers import Scorer
-from attngan.evaluation.scores import larger_is_better
-from attngan.evaluation.subjects import DrawnImages, read_split, split_of
-from attngan.metrics.colour_probe import ColourProbe
-from attngan.metrics.image_files import ImageFiles
+from attngan.data.sources.registry import read_source
+from attngan.data.sources.shards import write_shards
+from attngan.evaluation.image_files import ImageFiles
+from attngan.evaluation.metric_table import larger_is_better
+from attngan.evaluation.scored_images import DrawnImages, read_split, split_of
+from attngan.evaluation.scorers import DamsmScorer
 from attngan.networks.multistage import StackGANPlusPlusGenerator
 from attngan.sampling import Sampler
-from attngan.training.quick_evaluation import write_generator
+from attngan.toy_birds.captions import COLOURS, PARTS, named_colours
+from attngan.toy_birds.colour_probe import ColourProbe
+from tests.commands.test_evaluate import run
 from tests.evaluation.conftest import write_damsm
-from tests.evaluation.test_command import run
 from tests.evaluation.test_untrained import write_small_generator
 
 EMBED = 6
@@ -34,10 +33,7 @@ def write_plus_plus(folder, embed_dim):
     ).eval()
     for parameter in generator.parameters():
         parameter.data.mul_(2)
-    module = SimpleNamespace(
-        ema=SimpleNamespace(generator=generator), damsm=None, steps=1, images_seen=16, word_limit=None
-    )
-    write_generator(folder / "generator.safetensors", module)
+    write_generator(folder / "generator.safetensors", generator, None, None, 1, 16)
     return folder / "generator.safetensors"
 
 
@@ -91,10 +87,10 @@ def test_a_generator_of_embeddings_draws_each_captions_own(tmp_path, toy_root, s
     assert list(split.embedded) == list(range(len(flat)))
     assert torch.equal(split.embeddings([3, 17, 40]), flat[[3, 17, 40]])
 
-    subject = DrawnImages(Sampler.load(checkpoint, "cpu"), split, 20, seed=1)
-    drawn = torch.cat(list(subject.batches(0, 7)))
+    images = DrawnImages(Sampler.load(checkpoint, "cpu"), split, 20, seed=1)
+    drawn = torch.cat(list(images.batches(0, 7)))
     sampler = Sampler.load(checkpoint, "cpu")
-    expected = sampler.draw(flat[subject.captions], range(20), 1).images[-1]
+    expected = sampler.draw(flat[images.captions], range(20), 1).images[-1]
     assert (drawn.float() / 127.5 - 1 - expected).abs().max() < 2 / 255
 
     metrics = ["is", "r_precision", "diversity"]
@@ -169,7 +165,7 @@ def test_colour_truth_is_counted_as_by_hand(tmp_path, toy_root, sampler):
 def test_the_scorer_reads_as_many_words_as_the_generator(tmp_path, vocabulary, toy_root):
     path = write_damsm(tmp_path / "other.safetensors", vocabulary, seed=8)
     long = " ".join(["red"] * 20 + ["small"] * 10)
-    at_20, at_25 = Scorer(path, word_limit=20).encode([long])[1], Scorer(path).encode([long])[1]
+    at_20, at_25 = (DamsmScorer(open_checkpoint(path), word_limit=limit).encode([long])[1] for limit in (20, None))
     assert not torch.allclose(at_20, at_25)
     checkpoint = write_small_generator(tmp_path, vocabulary, word_limit=20)
     result = run(tmp_path, toy_root, checkpoint=checkpoint, metrics=["r_precision"], scorer=path)

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from attngan.evaluation import evaluate
+from attngan.commands.evaluate import evaluate
 
 pytestmark = pytest.mark.real
 METRICS = ["is", "fid", "kid", "precision_recall"]

@@ -3,14 +3,14 @@
 import base64
 import io
 import re
-from types import SimpleNamespace
 
 import pytest
 from PIL import Image
 
-from attngan.evaluation.report import page_images
+from attngan.evaluation.networks import Networks
+from attngan.pages.page import page_images
 from attngan.training.quick_evaluation import QuickEvaluation
-from tests.evaluation.test_command import run, tiny_extractor
+from tests.commands.test_evaluate import run, tiny_extractor
 
 METRICS = ["is", "fid", "precision_recall", "r_precision"]
 
@@ -42,7 +42,7 @@ def test_report_stands_alone_and_shows_what_is_promised(tmp_path, toy_root, samp
 
 
 def test_captions_cannot_break_the_page(tmp_path, toy_root, sampler, scorer_file, monkeypatch):
-    from attngan.evaluation import command
+    from attngan.evaluation import resolving as command
 
     read = command.read_split
 
@@ -63,7 +63,7 @@ def test_best_and_last_of_the_run_are_shown(tmp_path, toy_root, sampler, place):
     for epoch, fid in ((30, 12.25), (50, 15.5)):
         record = {"epoch": epoch, "steps": 10 * epoch, "images_seen": 100, "scores": {"fid_1k_quick": fid}}
         quick.history.append(record)
-    quick._write(SimpleNamespace(extractor=tiny_extractor()))
+    quick._write(Networks(tiny_extractor()))
     run(tmp_path, toy_root, checkpoint=tmp_path / place, report=True)
     page = (tmp_path / "out" / "report.html").read_text()
     assert "12.250 (epoch 30)" in page

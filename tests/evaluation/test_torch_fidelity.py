@@ -5,14 +5,14 @@ import pytest
 import torch
 from PIL import Image
 
-from attngan.evaluation import evaluate
-from attngan.metrics.features import load_extractor
+from attngan.commands.evaluate import evaluate
+from attngan.evaluation.image_files import ImageFiles
+from attngan.extractors.named import load_extractor
 from attngan.metrics.fid import fid, gaussian_statistics
-from attngan.metrics.image_files import ImageFiles
 from attngan.metrics.inception_score import inception_score
 from attngan.metrics.kid import kid
 from attngan.metrics.manifold import manifold_scores
-from tests.metrics.test_features import make_inception_tf_weights
+from tests.extractors.test_named import make_inception_tf_weights
 
 COUNT = 16
 
@@ -65,11 +65,11 @@ def theirs(folders, weights):
 @pytest.fixture(scope="module")
 def ours(folders, weights):
     extractor = load_extractor("inception-tf", weights)
-    said = []
+    outputs = []
     for folder in folders:
         parts = [extractor(batch) for batch in ImageFiles(folder).batches(batch_size=5)]
-        said.append((torch.cat([p.features for p in parts]), torch.cat([p.logits for p in parts])))
-    return said
+        outputs.append((torch.cat([p.features for p in parts]), torch.cat([p.logits for p in parts])))
+    return outputs
 
 
 def test_equal_to_a_thousandth(theirs, ours):

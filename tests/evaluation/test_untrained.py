@@ -1,25 +1,20 @@
 """A real, small generator: its file is scored, and an untrained one of the same design beside it."""
 
-from types import SimpleNamespace
-
 import torch
 
+from attngan.checkpoint import CaptionReader, load_damsm, write_generator
 from attngan.networks.multistage import AttnGANGenerator
 from attngan.sampling import Sampler
-from attngan.training.damsm_module import load_damsm
-from attngan.training.quick_evaluation import write_generator
+from tests.commands.test_evaluate import run
 from tests.evaluation.conftest import write_damsm
-from tests.evaluation.test_command import run
 
 
 def write_small_generator(folder, vocabulary, word_limit=None):
     torch.manual_seed(3)
     damsm = load_damsm(write_damsm(folder / "damsm.safetensors", vocabulary))
     generator = AttnGANGenerator(stages=1, width=2, embed_dim=16, noise_dim=4, condition_dim=4, base_size=32).eval()
-    module = SimpleNamespace(
-        ema=SimpleNamespace(generator=generator), damsm=damsm, steps=1, images_seen=16, word_limit=word_limit
-    )
-    write_generator(folder / "generator.safetensors", module)
+    text = CaptionReader(damsm.text_encoder, damsm.vocabulary)
+    write_generator(folder / "generator.safetensors", generator, text, word_limit, 1, 16)
     sampler = Sampler.load(folder / "generator.safetensors", "cpu")
     assert sampler.resolution == 32
     return folder / "generator.safetensors"

@@ -45,7 +45,7 @@ def shrunk(recipe: Path, root: Path, run: Path, damsm: Path, stage1: Path) -> di
     if "trunk" in of_discriminators:
         of_discriminators["trunk"]["init_args"]["input_size"] = 32
     model |= {"damsm": str(damsm)} if "damsm" in model else {}
-    model["learning_rate_fall"] = 0.0  # which would make one epoch and one epoch differ from two
+    model["rates"] = {**model.get("rates", {}), "fall": 0.0}  # which would make one epoch and one epoch differ from two
     data |= {"root": str(root), "source": "cub", "batch_size": 14, "workers": 0, "test_words": 25}
     data |= {"image_size": sides[-1], "stages": len(sides), "validation": "classes"}
     data["captions_per_image"] = 10 if data.get("captions_per_image", 10) else 0  # as the DAMSM of the fixture

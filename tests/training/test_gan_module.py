@@ -8,8 +8,9 @@ import pytest
 import torch
 from pytorch_lightning import LightningModule, Trainer
 
-from attngan.checkpoint import ENTRY, read_checkpoint
+from attngan.checkpoint import ENTRY, load_damsm, read_checkpoint
 from attngan.cli import main
+from attngan.losses.regularizers import R1
 from attngan.networks.discriminators import DiscriminatorPyramid
 from attngan.networks.image_trunks import ConvTrunk
 from attngan.networks.multistage import AttnGANGenerator, StackGANPlusPlusGenerator
@@ -19,9 +20,10 @@ from attngan.sampling import Sampler
 from attngan.text.vocabulary import Vocabulary
 from attngan.training import gan_module
 from attngan.training.augmentation import binomial_blur
-from attngan.training.damsm_module import load_damsm
+from attngan.training.callbacks import Budget
 from attngan.training.gan_module import GANModule
-from attngan.training.run import Budget
+from attngan.training.generator_ema import EMA
+from attngan.training.rates import Rates
 from tests.tiny import CAPTIONS, EMBED, SIDES, gan, gan_recipe, write_damsm, write_recipe
 
 
@@ -242,11 +244,11 @@ def test_discriminators_give_the_generator_no_gradient(stepping, batch):
 
 @pytest.mark.parametrize("precision", [None, torch.bfloat16])
 def test_the_generator_meets_the_updated_discriminators(stepping, batch, monkeypatch, precision):
-    module = stepping(learning_rate_discriminator=0.5)  # an update that nobody can miss
+    module = stepping(rates=Rates(discriminator=0.5))  # an update that nobody can miss
     seen = {}
     objective = module._generator_objective
 
-    def compare(fake, drawn, text, sentence, batch):
+    def compare(batch, fake, drawn, text, sentence):
         before = torch.is_autocast_enabled("cpu")
         discriminator = module.discriminators.stages[-1].eval()
         seen["as_used"] = discriminator.judge_pair(discriminator(fake.images[-1]), text.sentence).float()
@@ -254,7 +256,7 @@ def test_the_generator_meets_the_updated_discriminators(stepping, batch, monkeyp
         seen["now"] = discriminator.judge_pair(discriminator(fake.images[-1]), text.sentence).float()
         assert before == (precision is not None)
         discriminator.train()
-        return objective(fake, drawn, text, sentence, batch)
+        return objective(batch, fake, drawn, text, sentence)
 
     monkeypatch.setattr(module, "_generator_objective", compare)
     old = [p.clone() for p in module.discriminators.parameters()]
@@ -279,7 +281,7 @@ def test_the_frozen_damsm_stays_in_eval_mode(stepping, batch):
 
 
 def test_the_penalty_on_real_images_comes_at_every_so_many_steps(stepping, batch, monkeypatch):
-    module = stepping(r1=1.0, r1_every=2)
+    module = stepping(r1=R1(1.0, every=2))
     terms = []
     monkeypatch.setattr(module, "_log", lambda logged: terms.append(set(logged)))
     for _ in range(3):
@@ -289,7 +291,7 @@ def test_the_penalty_on_real_images_comes_at_every_so_many_steps(stepping, batch
 
 def test_without_a_matching_weight_the_damsm_scores_nothing(stepping, batch, monkeypatch):
     module = stepping(matching=0.0)
-    monkeypatch.setattr(module.damsm, "loss", lambda *_: pytest.fail("asked for a score"))
+    monkeypatch.setattr(module, "_matching_loss", lambda *_: pytest.fail("asked for a score"))
     module.training_step(batch, 0)
 
 
@@ -347,14 +349,14 @@ def test_a_step_changes_nothing_frozen_and_all_that_learns(stepping, batch, thro
     assert not any(part.training for part in module.discriminators.stages[0].frozen.modules())
 
 
-@pytest.mark.parametrize("penalty", [{"r1": 1.0}, {"gradient_penalty": 2.0}])
+@pytest.mark.parametrize("penalty", [{"r1": R1(1.0)}, {"gradient_penalty": 2.0}])
 def test_penalties_reach_through_a_frozen_network(stepping, batch, through_a_trunk, monkeypatch, penalty):
     logged = {}
     module = stepping(parts=through_a_trunk(), adversarial="hinge", **penalty)
     monkeypatch.setattr(module, "_log", logged.update)
     module.training_step(batch, 0)
     (name,) = penalty
-    assert all(0 < float(logged[f"discriminator_{side}/{name}"]) < 1e6 for side in SIDES)
+    assert all(0 < float(logged[f"discriminator_{side}/{name}"].detach()) < 1e6 for side in SIDES)
     assert all(0 <= float(value) <= 1 for key, value in logged.items() if "accuracy" in key)
 
 
@@ -455,7 +457,7 @@ def rates_of(root, run, damsm, monkeypatch, model, *options, epochs=3):
 
 
 def test_step_sizes_are_halved_after_so_many_epochs(toy_root, tiny_damsm, tmp_path, monkeypatch):
-    halved = {"learning_rate_halved_every": 1, "learning_rate_generator": 1e-3}
+    halved = {"rates": {"halved_every": 1, "generator": 1e-3}}
     rates = rates_of(toy_root, tmp_path / "run", tiny_damsm, monkeypatch, halved)
     assert rates == [1e-3] * 4 + [5e-4] * 4 + [2.5e-4] * 4
 
@@ -465,7 +467,7 @@ def test_a_run_stopped_at_an_epochs_last_batch_is_halved_all_the_same(toy_root, 
         if module.steps == 3:  # heard at the end of the next batch, the epoch's last one
             os.kill(os.getpid(), signal.SIGTERM)
 
-    halved = {"learning_rate_halved_every": 1, "learning_rate_generator": 1e-3}
+    halved = {"rates": {"halved_every": 1, "generator": 1e-3}}
     run = tmp_path / "run"
     with monkeypatch.context() as patch:
         patch.setattr(GANModule, "on_train_batch_end", stop_me)
@@ -489,7 +491,7 @@ def test_step_sizes_fall_over_the_last_part_of_a_run(toy_root, tiny_damsm, tmp_p
         rates.append([group["lr"] for o in module._optimizers() for group in o.param_groups])
 
     monkeypatch.setattr(GANModule, "on_train_batch_end", look)
-    changed = {"learning_rate_fall": 0.5, "learning_rate_generator": 1e-3, "learning_rate_discriminator": 1e-4}
+    changed = {"rates": {"fall": 0.5, "generator": 1e-3, "discriminator": 1e-4}}
     assert train(toy_root, tmp_path / "run", tiny_damsm, model=changed, trainer={"max_epochs": 2}) == 0
     # eight steps; each begins with 0/8, 1/8 ... 7/8 of the run done
     shares = [1, 1, 1, 1, 1, 0.75, 0.5, 0.25]
@@ -500,7 +502,7 @@ def test_step_sizes_fall_over_the_last_part_of_a_run(toy_root, tiny_damsm, tmp_p
 def test_a_budget_of_minutes_counts_those_before_an_interruption(monkeypatch):
     around = Trainer(logger=False, enable_checkpointing=False, accelerator="cpu"), LightningModule()
     now = [100.0]
-    monkeypatch.setattr("attngan.training.run.time.monotonic", lambda: now[0])
+    monkeypatch.setattr("attngan.training.callbacks.time.monotonic", lambda: now[0])
     budget = Budget(minutes=10.0)
     budget.on_train_start(*around)
     now[0] += 6 * 60
@@ -526,13 +528,13 @@ def test_the_damsm_sees_a_blurred_image_where_asked(stepping, batch, monkeypatch
 
 
 def test_with_a_decay_of_zero_the_average_is_the_generator(stepping, batch):
-    module = stepping(ema_decay=0.0)
+    module = stepping(ema=EMA(decay=0.0))
     module.training_step(batch, 0)
     for average, live in zip(module.ema.parameters(), module.generator.parameters(), strict=True):
         assert torch.equal(average, live)
 
 
-@pytest.mark.parametrize(("penalty", "compiled"), [({}, 3), ({"gradient_penalty": 2.0}, 1), ({"r1": 1.0}, 1)])
+@pytest.mark.parametrize(("penalty", "compiled"), [({}, 3), ({"gradient_penalty": 2.0}, 1), ({"r1": R1(1.0)}, 1)])
 def test_discriminators_under_a_penalty_are_not_compiled(stepping, batch, monkeypatch, penalty, compiled):
     called = []
     monkeypatch.setattr(torch.nn.Module, "compile", lambda self, *_, **__: called.append(self))

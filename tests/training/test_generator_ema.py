@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from attngan.training.generator_ema import GeneratorEMA
+from attngan.training.generator_ema import EMA, GeneratorEMA
 
 
 def live_network():
@@ -27,7 +27,7 @@ def follow(live, ema, updates, decays):
 
 def test_weights_and_statistics_are_averaged():
     live = live_network()
-    ema = GeneratorEMA(live, decay=0.7)
+    ema = GeneratorEMA(live, EMA(0.7))
     weight, mean = follow(live, ema, 5, [0.7] * 5)
     assert torch.allclose(ema.generator[0].weight, weight)
     assert torch.allclose(ema.generator[1].running_mean, mean)
@@ -36,7 +36,7 @@ def test_weights_and_statistics_are_averaged():
 
 def test_published_statistics_are_the_live_ones():
     live = live_network()
-    ema = GeneratorEMA(live, decay=0.7, buffers="published")
+    ema = GeneratorEMA(live, EMA(0.7, buffers="published"))
     weight, mean = follow(live, ema, 3, [0.7] * 3)
     assert torch.allclose(ema.generator[0].weight, weight)
     assert torch.equal(ema.generator[1].running_mean, live[1].running_mean)
@@ -46,11 +46,11 @@ def test_published_statistics_are_the_live_ones():
 @pytest.mark.parametrize("reloaded", [False, True])
 def test_warm_up_starts_with_a_small_decay(reloaded):
     live = live_network()
-    ema = GeneratorEMA(live, decay=0.3, warmup=True)
+    ema = GeneratorEMA(live, EMA(0.3, warmup=True))
     decays = [1 / 10, 2 / 11, 3 / 12, 0.3, 0.3]  # (1 + n) / (10 + n), up to the decay
     follow(live, ema, 2, decays[:2])
     if reloaded:  # the count goes with the checkpoint
-        fresh = GeneratorEMA(live_network(), decay=0.3, warmup=True)
+        fresh = GeneratorEMA(live_network(), EMA(0.3, warmup=True))
         fresh.load_state_dict(ema.state_dict())
         ema = fresh
     before = ema.generator[0].weight.clone()

@@ -28,6 +28,8 @@ from attngan.networks.text_encoder import TextEncoder
 from attngan.records import CaptionBatch, GeneratorNoise, TextFeatures, TextImageBatch, TrunkFeatures
 from attngan.text.vocabulary import Vocabulary
 from attngan.training.gan_module import GANModule
+from attngan.training.generator_ema import EMA
+from attngan.training.rates import Rates
 from tests.networks.comparison import tensors
 
 TOLERANCE = 1e-4  # Adam divides by the gradient's size: where that is near 0, rounding decides
@@ -108,11 +110,8 @@ def trained(golden, golden_notes, tmp_path_factory):
             discriminators,
             tmp_path_factory.mktemp("golden"),
             matching=config["LAMBDA"],
-            learning_rate_generator=config["lr"],
-            learning_rate_discriminator=config["lr"],
-            betas=tuple(config["betas"]),
-            ema_decay=0.999,
-            ema_buffers="published",
+            rates=Rates(config["lr"], config["lr"], tuple(config["betas"])),
+            ema=EMA(0.999, buffers="published"),
             wrong_pairs="published",
         )
         largest = io["real16_u8"].repeat_interleave(16, 2).repeat_interleave(16, 3) / 127.5 - 1

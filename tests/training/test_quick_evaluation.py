@@ -12,8 +12,8 @@ from attngan.networks.multistage import AttnGANGenerator
 from attngan.sampling import Sampler
 from attngan.training.gan_module import GANModule
 from attngan.training.quick_evaluation import QuickEvaluation, best_of
+from tests.commands.test_evaluate import EXTRACTOR
 from tests.evaluation.conftest import write_damsm
-from tests.evaluation.test_command import EXTRACTOR
 
 
 @pytest.fixture(scope="module")

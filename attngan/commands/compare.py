@@ -1,0 +1,279 @@
+"""``attngan compare``: several recipes, trained alike and scored alike, in one table and one picture."""
+
+import json
+import os
+import platform
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+import yaml
+from PIL import Image
+
+from attngan.checkpoint import file_sha256
+from attngan.commands.compare_runs import ComparedRecipe, Plan, Trained, compared_recipes, default_recipes, trained
+from attngan.commands.evaluate import evaluate
+from attngan.evaluation.display import write_whole
+from attngan.evaluation.image_sets import HALVES, REAL, UNTRAINED
+from attngan.evaluation.measuring import ScoreEntry
+from attngan.evaluation.metric_table import in_order, kind_named, title_of
+from attngan.evaluation.scored_images import read_split
+from attngan.evaluation.table import pivot, shown
+from attngan.pictures import caption_grid
+from attngan.sampling import Sampler
+from attngan.training.finite import NonFiniteLossError
+
+
+def compare(
+    data: Path,
+    damsm: Path,
+    configs: list[Path] | None = None,
+    images: int = 20_000,
+    out: Path = Path("compare"),
+    source: str | None = None,
+    seed: int = 0,
+    extractor: str = "efficientnet-lite0",
+    scorer: Path | None = None,
+    colour_probe: Path | None = None,
+    count: int = 1000,
+    precision_recall: bool = True,
+    precision: str | None = None,
+    columns: int = 8,
+    device: str | None = None,
+    progress: bool = True,
+) -> dict[str, Any]:
+    """Trains recipes on the same images, from the same DAMSM and seed, scores them alike, and shows them side by side.
+
+    OUT/compare.md is the table (OUT/compare.json the same for programs, with every score that was computed), and
+    OUT/compare.png the picture: the same captions and noise in columns, a recipe a row. Each run lies in OUT/NAME.
+    Called again, finished runs are not trained again, an interrupted one goes on where it stopped, and a larger budget
+    trains them further, unless a recipe's step sizes fall towards the end (then name another OUT). NAME_stage1 and
+    NAME_stage2 are trained one after the other, on half of the images each, and are one row.
+
+    Args:
+        data: Root of the data set that all of them are trained and scored on.
+        damsm: Checkpoint of `attngan pretrain`, for all recipes that read captions.
+        configs: The recipes; by default all of configs/toy that train a generator.
+        images: Training images that each sees, counted over its epochs.
+        out: Folder for runs, table and picture.
+        source: Layout of the data set; by default as the recipe says.
+        seed: Of every training and every evaluation.
+        extractor: Feature extractor of the scores, as in `attngan evaluate`.
+        scorer: DAMSM checkpoint that judges R-precision; by default the one that trained them, which flatters those
+            that were trained to please it.
+        colour_probe: File of a colour probe, where the data are generated birds: scores the colours as well.
+        count: Images that each generator draws to be scored.
+        precision: In which all of them train, e.g. bf16-mixed; by default as their recipes say. Scores are computed in
+            float32.
+        precision_recall: Also score precision, recall, density and coverage.
+        columns: Captions in the picture.
+        device: cpu, cuda ...; by default cuda where there is one.
+        progress: Show progress bars and the table.
+
+    Returns:
+        What is written to compare.json.
+
+    Raises:
+        FileNotFoundError: No recipe or DAMSM at the place named.
+        ValueError: Recipes of the same name, a second stage without a first, or OUT holds runs that were trained
+            otherwise; says which.
+    """
+    if not damsm.is_file():
+        raise FileNotFoundError(f"no DAMSM checkpoint at {damsm.resolve()}")
+    entries = compared_recipes(configs or default_recipes())
+    plan = Plan(data, damsm, images, out, source, seed, device, precision)
+    scoring = Scoring(extractor, scorer, colour_probe, count, precision_recall, progress)
+    rows = _rows(entries, plan, scoring)
+    result = {
+        "rows": rows,
+        "images": images,
+        "seed": seed,
+        "data": str(data),
+        "damsm": {"path": str(damsm), "sha256": file_sha256(damsm)},
+        "machine": _machine(device),
+        "precision": precision,
+    }
+    write_whole(out / "compare.json", json.dumps(result, indent=1))
+    table = markdown(result)
+    write_whole(out / "compare.md", table)
+    failed = {row["name"] for row in rows if "failed" in row}
+    if whole := [entry for entry in entries if entry.name not in failed]:
+        _picture(whole, plan, columns).save(out / "compare.png")
+    if progress:
+        print(f"\n{table}\nwritten: {out / 'compare.md'}, {out / 'compare.json'}, {out / 'compare.png'}")
+    return result
+
+
+# --- scores -----------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Scoring:
+    """How all of them are scored: the arguments of `compare` of these names."""
+
+    extractor: str
+    scorer: Path | None
+    colour_probe: Path | None
+    count: int
+    precision_recall: bool
+    progress: bool
+
+
+def _rows(entries: Sequence[ComparedRecipe], plan: Plan, scoring: Scoring) -> list[dict[str, Any]]:
+    """Each entry trained and scored; one whose training diverged is told of instead."""
+    rows: list[dict[str, Any]] = []
+    for position, entry in enumerate(entries):
+        if scoring.progress:
+            print(f"\n[{position + 1}/{len(entries)}] {entry.name}", flush=True)
+        try:
+            runs = [trained(run, plan) for run in entry.runs(plan)]
+        except NonFiniteLossError as error:  # the others are compared all the same, and the table tells of this one
+            rows.append({"name": entry.name, "failed": str(error)})
+            continue
+        untrained = all("failed" in row for row in rows)  # one suffices: none has learnt anything
+        rows.append(_row(entry, runs, _scores(entry, plan, scoring, untrained)))
+    return rows
+
+
+def _scores(entry: ComparedRecipe, plan: Plan, scoring: Scoring, untrained: bool) -> dict[str, ScoreEntry]:
+    """Those of the averaged generator, of an untrained one and of real images."""
+    checkpoint = entry.checkpoint(plan)
+    reads = Sampler.load(checkpoint, "cpu").reads
+    judged = reads == "captions" or (reads == "embeddings" and scoring.scorer is not None)
+    metrics = ["is", "fid", "kid"]
+    metrics += ["precision_recall"] if scoring.precision_recall else []
+    metrics += ["r_precision"] if judged else []
+    data = (yaml.safe_load(entry.recipes[-1].read_text(encoding="utf-8")).get("data")) or {}
+    result = evaluate(
+        checkpoint=checkpoint,
+        data=plan.data,
+        source=plan.source or data.get("source", "cub"),
+        skip_bad=bool(data.get("skip_bad", False)),
+        text_embeddings=data.get("text_embeddings"),
+        metrics=metrics,
+        count=scoring.count,
+        seed=plan.seed,
+        extractor=scoring.extractor,
+        scorer=scoring.scorer,
+        colour_probe=None if reads == "nothing" else scoring.colour_probe,
+        untrained=untrained,
+        out=plan.out / entry.recipes[-1].stem / "evaluation",
+        report=True,
+        device=plan.device,
+        progress=scoring.progress,
+    )
+    return result["scores"]
+
+
+def _row(entry: ComparedRecipe, runs: list[Trained], scores: dict[str, ScoreEntry]) -> dict[str, Any]:
+    images, seconds = sum(run.images for run in runs), sum(run.seconds for run in runs)
+    return {
+        "name": entry.name,
+        "recipes": [str(path) for path in entry.recipes],
+        "parameters": {
+            "generator": runs[-1].counts["generator"],  # a second stage has its first one in it
+            "discriminators": sum(run.counts["discriminators"] for run in runs),
+        },
+        "steps": sum(run.steps for run in runs),
+        "images": images,
+        "seconds": seconds,
+        "images_per_second": images / seconds if seconds else None,
+        "scores": pivot(scores)[1],
+    }
+
+
+# --- table and picture ------------------------------------------------------------------------------------------------
+
+
+def markdown(result: dict[str, Any]) -> str:
+    """The table: a recipe a row, then an untrained generator and real images; the best value of a column in bold."""
+    rows = [row for row in result["rows"] if "failed" not in row]
+    names = list(dict.fromkeys(name for row in rows for name in row["scores"]))
+    head = ["", "G", "D", "steps", "images", "minutes", "images/s", *(f"{title_of(n)}<br>`{n}`" for n in names)]
+    lines = [_line(row, rows, names) for row in rows]
+    lines.append(_compared_with(f"untrained {rows[0]['name']}" if rows else "untrained", (UNTRAINED,), rows, names))
+    lines.append(_compared_with("real images", (REAL, HALVES), rows, names))
+    for row in result["rows"]:
+        if "failed" in row:
+            lines.append([row["name"], f"stopped: {row['failed']}", *[""] * (len(head) - 2)])
+    table = [head, ["---"] * len(head), *lines]
+    return "\n".join(f"| {' | '.join(line)} |" for line in table) + "\n\n" + "\n".join(_facts(result)) + "\n"
+
+
+def _line(row: dict[str, Any], rows: Sequence[dict[str, Any]], names: Sequence[str]) -> list[str]:
+    """A recipe: its size, what it cost, its scores."""
+    counts = [f"{row['parameters'][part] / 1e6:.2f} M" for part in ("generator", "discriminators")]
+    rate = row["images_per_second"]
+    cost = [f"{row['steps']:,}", f"{row['images']:,}", f"{row['seconds'] / 60:.1f}", f"{rate:.1f}" if rate else ""]
+    scores = []
+    for name in names:
+        text = shown(row["scores"].get(name, {}).get("")) or "no text"
+        scores.append(f"**{text}**" if row["name"] in best_rows(rows, name) else text)
+    return [row["name"], *counts, *cost, *scores]
+
+
+def _compared_with(
+    title: str, suffixes: Sequence[str], rows: Sequence[dict[str, Any]], names: Sequence[str]
+) -> list[str]:
+    """The first score of each name that is of these sets of images."""
+    found = []
+    for name in names:
+        of_rows = [row["scores"].get(name, {}) for row in rows]
+        found.append(next((shown(scores[s]) for scores in of_rows for s in suffixes if s in scores), ""))
+    return [title, *[""] * 6, *found]
+
+
+def _facts(result: dict[str, Any]) -> list[str]:
+    halves = [kind.label for metric in in_order() if "halves" in metric.beside for kind in metric.kinds.values()]
+    return [
+        f"{result['images']:,} training images each, seed {result['seed']}, data {result['data']}, DAMSM "
+        f"{result['damsm']['sha256'][:8]}, {result['machine']}, trained in "
+        f"{result.get('precision') or 'the precision of the recipes'}.",
+        f"Of real images: {', '.join(halves)} are those of two halves of the test split.",
+    ]
+
+
+def best_rows(rows: Sequence[dict[str, Any]], name: str) -> list[str]:
+    """Names of the rows with the best value of a score; several where they are equal, none where all are.
+
+    None either where neither a larger nor a smaller value is better.
+    """
+    kind = kind_named(name)
+    if kind is None or kind[1].better is None:
+        return []
+    values = {row["name"]: row["scores"][name][""]["value"] for row in rows if "" in row["scores"].get(name, {})}
+    finite = {row: value for row, value in values.items() if value == value}
+    if not finite:
+        return []
+    best = (max if kind[1].better == "larger" else min)(finite.values())
+    found = [row for row, value in finite.items() if value == best]
+    return found if len(found) < max(2, len(finite)) else []
+
+
+def _picture(entries: Sequence[ComparedRecipe], plan: Plan, columns: int) -> Image.Image:
+    """Captions in columns, beneath them a real image of each, then a row a recipe; a column shares its noise."""
+    samplers = {entry.name: Sampler.load(entry.checkpoint(plan), plan.device) for entry in entries}
+    data = (yaml.safe_load(entries[0].recipes[-1].read_text(encoding="utf-8")).get("data")) or {}
+    source = plan.source or data.get("source", "cub")
+    largest = max(sampler.resolution for sampler in samplers.values())
+    split = read_split(plan.data, source, "test", largest, bool(data.get("skip_bad", False)))
+    chosen = [i * len(split.images) // columns for i in range(min(columns, len(split.images)))]
+    captions = [split.images[i].captions[0] for i in chosen]
+    real = [next(split.crops(i))[0].float() / 127.5 - 1 for i in chosen]
+    rows = [("real images", real)]
+    for name, sampler in samplers.items():
+        texts = captions if sampler.reads == "captions" else None
+        if sampler.reads == "embeddings":
+            continue
+        drawn = sampler.draw(texts, range(len(chosen)), plan.seed).images[-1].float().cpu()
+        rows.append((name if texts else f"{name} (reads no text)", list(drawn)))
+    return caption_grid(rows, side=max(64, min(largest, 128)), text_width=190, header=captions)
+
+
+def _machine(device: str | None) -> str:
+    cpus = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    on = device or ("cuda" if torch.cuda.is_available() else "cpu")
+    gpu = f", {torch.cuda.get_device_name()}" if on == "cuda" and torch.cuda.is_available() else ""
+    return f"{cpus} CPUs ({platform.machine()}){gpu}, torch {torch.__version__}"

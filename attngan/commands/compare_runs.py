@@ -1,0 +1,219 @@
+"""The recipes that `attngan compare` compares, and their trainings: each once, on the same images, resumable."""
+
+import hashlib
+import json
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+import yaml
+
+from attngan.checkpoint import Entry, file_sha256, open_checkpoint
+from attngan.commands.recipe_files import recipe as recipe_file
+from attngan.networks.description import build
+
+#: The family in the order of its papers; other recipes come after these.
+FAMILY = (
+    "stackgan",
+    "stackgan_plusplus_unconditional",
+    "stackgan_plusplus",
+    "attndcgan",
+    "attngan",
+    "attngan_sn",
+    "dmgan",
+    "dfgan",
+)
+FIRST, SECOND = "_stage1", "_stage2"
+NOTE = "compared.json"
+
+
+@dataclass(frozen=True)
+class ComparedRecipe:
+    """One row: a recipe, or the two stages of one, and the folder names of their runs."""
+
+    name: str
+    recipes: tuple[Path, ...]
+
+    def runs(self, plan: "Plan") -> Iterator["Run"]:
+        """What is trained, one after the other; each knows the checkpoint that the one before it wrote."""
+        before = None
+        for recipe in self.recipes:
+            run = Run(recipe, plan.out / recipe.stem, plan.images // len(self.recipes), before)
+            yield run
+            before = run.checkpoint
+
+    def checkpoint(self, plan: "Plan") -> Path:
+        """What is scored."""
+        return list(self.runs(plan))[-1].checkpoint
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What is the same for all."""
+
+    data: Path
+    damsm: Path
+    images: int
+    out: Path
+    source: str | None
+    seed: int
+    device: str | None
+    precision: str | None = None
+
+
+@dataclass(frozen=True)
+class Run:
+    """One training: its recipe, its folder, how many images it sees, and the first stage's checkpoint."""
+
+    recipe: Path
+    folder: Path
+    images: int
+    first_stage: Path | None
+
+    @property
+    def checkpoint(self) -> Path:
+        return self.folder / "checkpoints" / "last.ckpt"
+
+
+def default_recipes() -> list[Path]:
+    """The generators' recipes of configs/toy."""
+    folder = recipe_file("toy/damsm.yaml").parent
+    return sorted(path for path in folder.glob("*.yaml") if path.stem != "damsm")
+
+
+def compared_recipes(recipes: Sequence[Path]) -> list[ComparedRecipe]:
+    """Recipes as rows, the two stages of one together, in the order of the family's papers.
+
+    Raises:
+        FileNotFoundError: There is no such recipe.
+        ValueError: Two of the same name, or a second stage without its first.
+    """
+    by_name: dict[str, Path] = {}
+    for path in map(Path, recipes):
+        if not path.is_file():
+            raise FileNotFoundError(f"no recipe at {path.resolve()}")
+        if path.stem in by_name:
+            raise ValueError(f"{by_name[path.stem]} and {path} have the same name: their runs would share a folder")
+        by_name[path.stem] = path
+    rows = []
+    for name, path in by_name.items():
+        if name.endswith(FIRST) and name.removesuffix(FIRST) + SECOND in by_name:
+            continue  # stands in its second stage's row
+        if name.endswith(SECOND):
+            short = name.removesuffix(SECOND)
+            if short + FIRST not in by_name:
+                raise ValueError(f"{path} builds on a first stage: give {short}{FIRST}.yaml as well")
+            rows.append(ComparedRecipe(short, (by_name[short + FIRST], path)))
+        else:
+            rows.append(ComparedRecipe(name, (path,)))
+    order = {name: position for position, name in enumerate(FAMILY)}
+    return sorted(rows, key=lambda row: (order.get(row.name, len(order)), row.name))
+
+
+# --- training ---------------------------------------------------------------------------------------------------------
+
+
+@dataclass
+class Trained:
+    """What a training came to."""
+
+    steps: int
+    images: int
+    seconds: float
+    counts: dict[str, int] = field(default_factory=dict)
+
+
+def trained(run: Run, plan: Plan) -> Trained:
+    """Trains, or goes on with it, or finds it done."""
+    from attngan.commands.train import train
+
+    note = run.folder / NOTE
+    kept = _note(run, plan)
+    seen = _images_seen(run.checkpoint)
+    if seen < run.images:
+        arguments = _arguments(run, plan, resume=run.checkpoint.is_file())
+        run.folder.mkdir(parents=True, exist_ok=True)
+        note.write_text(json.dumps(kept, indent=1))
+        begun = time.monotonic()
+        try:
+            train(arguments)
+        finally:  # also of a training that was stopped: the time of its rest is added to this
+            kept["seconds"] += time.monotonic() - begun
+            note.write_text(json.dumps(kept, indent=1))
+    entry = open_checkpoint(run.checkpoint).entry
+    return Trained(entry.steps, entry.images_seen, kept["seconds"], _parameters(entry))
+
+
+def _note(run: Run, plan: Plan) -> dict[str, Any]:
+    """What decides the run, beside it; refused where the folder's run was decided by something else."""
+    recipe = yaml.safe_load(run.recipe.read_text(encoding="utf-8"))
+    decides = {
+        "recipe": hashlib.sha256(run.recipe.read_bytes()).hexdigest(),
+        "data": str(plan.data.resolve()),
+        "source": plan.source or recipe.get("data", {}).get("source"),
+        "damsm": file_sha256(plan.damsm) if _reads_damsm(recipe) else None,
+        "seed": plan.seed,
+        "precision": plan.precision,
+        "first stage": file_sha256(run.first_stage) if run.first_stage else None,
+        # where learning rates fall towards the end, a longer run is not the shorter one gone on
+        "images": run.images if ((recipe.get("model") or {}).get("rates") or {}).get("fall") else None,
+    }
+    note = run.folder / NOTE
+    if not note.is_file():
+        if run.checkpoint.is_file():
+            raise ValueError(f"{run.folder} holds a run of another command: name another folder with --out")
+        return {"decides": decides, "seconds": 0.0}
+    kept: dict[str, Any] = json.loads(note.read_text())
+    if kept["decides"] != decides:
+        changed = sorted(name for name in decides if kept["decides"].get(name) != decides[name])
+        raise ValueError(
+            f"{run.folder} holds a run with other {', '.join(changed)}: name another folder with --out, or remove it"
+        )
+    return kept
+
+
+def _images_seen(checkpoint: Path) -> int:
+    return open_checkpoint(checkpoint).entry.images_seen if checkpoint.is_file() else 0
+
+
+def _arguments(run: Run, plan: Plan, resume: bool) -> list[str]:
+    """Of `attngan train`."""
+    budget = [f"--budget.images={run.images}", "--trainer.max_epochs=-1"]
+    if resume:
+        return ["--resume", str(run.folder), *budget]
+    recipe = yaml.safe_load(run.recipe.read_text(encoding="utf-8"))
+    given = ["--config", str(run.recipe), f"--run_dir={run.folder}", f"--data.root={plan.data}"]
+    given += [f"--seed_everything={plan.seed}", f"--data.seed={plan.seed}", *budget]
+    given += [f"--data.source={plan.source}"] if plan.source else []
+    given += [f"--trainer.accelerator={plan.device}"] if plan.device in ("cpu", "cuda", "mps") else []
+    given += [f"--trainer.precision={plan.precision}"] if plan.precision else []
+    given += [f"--model.damsm={plan.damsm}"] if _reads_damsm(recipe) else []
+    places = list(first_stage_keys(recipe))
+    if places and run.first_stage is None:
+        raise ValueError(f"{run.recipe} builds on a first stage: name it NAME{SECOND}.yaml, beside NAME{FIRST}.yaml")
+    return given + [f"--{key}={run.first_stage}" for key in places]
+
+
+def _reads_damsm(recipe: dict[str, Any]) -> bool:
+    return bool((recipe.get("model") or {}).get("damsm"))
+
+
+def first_stage_keys(part: Any, key: str = "") -> Iterator[str]:
+    """The keys of a recipe that name the checkpoint of a trained generator, as on the command line."""
+    if not isinstance(part, dict):
+        return
+    if str(part.get("class_path", "")).rpartition(".")[2] == "trained_generator":
+        yield f"{key}.init_args.checkpoint"
+    for name, value in part.items():
+        yield from first_stage_keys(value, f"{key}.{name}" if key else name)
+
+
+def _parameters(entry: Entry) -> dict[str, int]:
+    """How many numbers generator and discriminators learn, or have learnt."""
+    described = {"generator": entry.generator, "discriminators": entry.discriminators}
+    with torch.random.fork_rng(devices=[]):
+        networks = {name: build(description) for name, description in described.items() if description is not None}
+    return {name: sum(p.numel() for p in network.parameters()) for name, network in networks.items()}

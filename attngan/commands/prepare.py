@@ -1,0 +1,327 @@
+"""``attngan prepare``: checks a data set before anyone trains on it, and builds what training reads."""
+
+import json
+import time
+from collections import Counter
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+
+from attngan.data.encoding import captions_in, split_into_words, usable_images, vocabulary_of
+from attngan.data.findings import SHOWN, Findings
+from attngan.data.image_cache import ImageCache, cache_folder, cache_path, open_or_build
+from attngan.data.images import shorter_side
+from attngan.data.inspection import note_boxes_outside, note_duplicates_across_splits
+from attngan.data.preview import preview
+from attngan.data.sentence_embeddings import open_embeddings_of, places_in_file
+from attngan.data.sources.registry import Splits, read_source
+from attngan.data.sources.shards import write_shards
+from attngan.data.splits import held_out_for_validation
+from attngan.records import CaptionedImage
+from attngan.text.tokenizer import Tokenizer
+from attngan.text.vocabulary import Vocabulary
+
+
+def prepare(
+    root: str,
+    source: str = "cub",
+    image_size: int = 256,
+    captions_per_image: int = 10,
+    train_words: int = 18,
+    test_words: int = 25,
+    min_count: int = 1,
+    tokenizer: Literal["words", "published"] = "words",
+    text_embeddings: str | None = None,
+    skip_bad: bool = False,
+    cache_dir: str | None = None,
+    processes: int | None = None,
+    out: str = ".",
+    seed: int = 0,
+    shards: str | None = None,
+    shard_images: int = 1000,
+) -> int:
+    """Checks a data set and builds the cache of decoded images that training reads.
+
+    Prints a table of what it found; writes every finding to prepare_report.json and sixteen random images with boxes,
+    crops and captions to prepare_preview.png. An interrupted run goes on where it was.
+
+    Args:
+        root: The data set's folder.
+        source: What kind of data set it is: cub, coco (coco2014, coco2017), flowers (flowers_official) or folder.
+        image_size: Side of the largest images that training will use, in pixels.
+        captions_per_image: How many captions of an image training will use. 0: none; images alone are checked and
+            cached, and a folder is any folder of images.
+        train_words: How many words of a caption training keeps; longer ones are counted.
+        test_words: How many words of a caption validation and test keep.
+        min_count: How often a word must occur in the training captions to be in the vocabulary.
+        tokenizer: What splits captions into words.
+        text_embeddings: File of precomputed sentence embeddings, as training will be given it: checked, and a pickle
+            read once.
+        skip_bad: Images that cannot be used are no failure: training will leave them out too, with skip_bad.
+        cache_dir: Folder for the decoded images; null: where training will look for it.
+        processes: How many processes decode; null: one a core.
+        out: Folder for the report and the preview.
+        seed: Of the choice of the sixteen images.
+        shards: Folder to write WebDataset shards into, which training reads with source shards, also over a network.
+        shard_images: Images in a shard; there should be several shards for every device and worker.
+
+    Returns:
+        The exit code: 0, or 1 when something is wrong that training would trip over; 130 when interrupted.
+    """
+    from rich.console import Console
+
+    if source == "shards":
+        raise ValueError("shards were checked when attngan prepare wrote them; training reads them as they are")
+    console = Console()
+    folder = Path(out)
+    folder.mkdir(parents=True, exist_ok=True)
+    findings = Findings()
+    splits = read_source(source, root, findings, captions=captions_per_image > 0)
+    try:
+        caches, speed = _build_caches(splits, source, root, image_size, cache_dir, processes, findings, console)
+    except KeyboardInterrupt:
+        console.print("interrupted: the next run goes on where this one was")
+        return 130
+    note_boxes_outside([image for images in splits.values() for image in images], findings, processes)
+    note_duplicates_across_splits(splits, caches, findings)
+    usable = {
+        split: [image for row, image in enumerate(images) if row not in caches[split].bad]
+        for split, images in splits.items()
+    }
+    embeddings = None
+    if text_embeddings is not None:
+        embeddings = _check_embeddings(splits, root, text_embeddings, captions_per_image, cache_dir, findings)
+    words = _Words.of(usable, Tokenizer(tokenizer), captions_per_image, min_count, findings)
+    limits = {split: train_words if split == "train" else test_words for split in usable}
+    report: dict[str, Any] = {
+        "root": str(Path(root).resolve()),
+        "source": source,
+        "image_size": image_size,
+        "splits": {split: _describe(images, words.lengths[split], limits[split]) for split, images in usable.items()},
+        "held_out_for_validation": _held_out(usable),
+        "vocabulary": words.describe(),
+        "text_embeddings": embeddings,
+        "caches": {split: {"file": str(cache.path), "images": len(cache)} for split, cache in caches.items()},
+        "decoding": speed,
+        "cannot_be_used": dict(findings.bad),
+        "noticed": dict(findings.notes),
+        "skip_bad": skip_bad,
+    }
+    reasons = _reasons_to_fail(usable, findings, skip_bad)
+    report["ok"] = not reasons
+    report["reasons_to_fail"] = reasons
+    (folder / "prepare_report.json").write_text(json.dumps(report, indent=2, ensure_ascii=False), encoding="utf-8")
+    _write_preview(usable, folder / "prepare_preview.png", seed)
+    _print(report, folder, console)
+    if shards is not None and not reasons:
+        _write_shards(usable, shards, shard_images, console)
+    return 1 if reasons else 0
+
+
+def _build_caches(
+    splits: Splits,
+    source: str,
+    root: str,
+    image_size: int,
+    cache_dir: str | None,
+    processes: int | None,
+    findings: Findings,
+    console: Any,
+) -> tuple[dict[str, ImageCache], dict[str, Any]]:
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    caches: dict[str, ImageCache] = {}
+    decoded, began = 0, time.monotonic()
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=console, transient=True) as bar:
+        for split, images in splits.items():
+            task = bar.add_task(f"decoding {split}", total=len(images))
+            path = cache_path(root, source, split, image_size, cache_dir)
+            at_start: list[int] = []
+
+            def show(done: int, total: int, task: Any = task, at_start: list[int] = at_start) -> None:
+                at_start.append(done) if not at_start else None
+                bar.update(task, completed=done, total=total)
+
+            caches[split] = open_or_build(path, images, shorter_side(image_size), processes, show)
+            decoded += len(images) - at_start[0] if at_start else 0
+            for row, reason in caches[split].bad.items():
+                findings.add_bad("unusable image", f"{images[row].path}: {reason}")
+    seconds = time.monotonic() - began
+    return caches, {"images": decoded, "seconds": round(seconds, 2), "images_per_second": round(decoded / seconds, 1)}
+
+
+@dataclass
+class _Words:
+    """What the captions say: vocabulary, lengths, and what of the test captions it does not know."""
+
+    vocabulary: Vocabulary
+    lengths: dict[str, list[int]]
+    unknown: Counter
+    test_words: int
+
+    @classmethod
+    def of(
+        cls, splits: Splits, tokenizer: Tokenizer, captions_per_image: int, min_count: int, findings: Findings
+    ) -> "_Words":
+        tokens = split_into_words(splits, tokenizer, captions_per_image)
+        vocabulary = vocabulary_of(tokens, ["train"], tokenizer, min_count)
+        for split, images in splits.items():
+            usable_images(images, (), tokens[split], vocabulary, findings, captions=captions_per_image > 0)
+        known = set(vocabulary.words)
+        of_test = [word for words in captions_in(tokens, ["test"]) for word in words]
+        unknown = Counter(word for word in of_test if word not in known)
+        lengths = {split: [len(words) for words in captions_in(tokens, [split]) if words] for split in tokens}
+        return cls(vocabulary, lengths, unknown, len(of_test))
+
+    def describe(self) -> dict[str, Any]:
+        share = self.unknown.total() / self.test_words if self.test_words else None
+        return {
+            "size": len(self.vocabulary),
+            "tokenizer": self.vocabulary.tokenizer.name,
+            "min_count": self.vocabulary.min_count,
+            "most_frequent": list(self.vocabulary.words[2:12]),
+            "unknown_share_of_test_words": None if share is None else round(share, 6),
+            "unknown_in_test": [word for word, _count in self.unknown.most_common(20)],
+        }
+
+
+def _check_embeddings(
+    splits: Splits,
+    root: str,
+    text_embeddings: str,
+    captions_per_image: int,
+    cache_dir: str | None,
+    findings: Findings,
+) -> dict[str, list[int]]:
+    """The shape of each split's embeddings, once they are seen to be those of its captions and to be numbers."""
+    shapes = {}
+    files = open_embeddings_of(splits, root, text_embeddings, cache_folder(root, cache_dir))
+    for split, file in files.items():
+        places_in_file(file, root, split, splits[split], captions_per_image, findings)
+        if place := file.first_not_finite():
+            raise ValueError(f"{file.path}: the embedding of image {place[0]}, caption {place[1]} is not finite")
+        shapes[split] = list(file.values.shape)
+    return shapes
+
+
+def _describe(images: list[CaptionedImage], lengths: list[int], limit: int) -> dict[str, Any]:
+    captions = [len(image.captions) for image in images]
+    classes = Counter(image.class_id for image in images if image.class_id is not None)
+    return {
+        "images": len(images),
+        "classes": len(classes),
+        "images_of_class": {str(number): classes[number] for number in sorted(classes)},
+        "captions": sum(captions),
+        "captions_an_image": {"fewest": min(captions, default=0), "most": max(captions, default=0)},
+        "words_a_caption": {
+            "mean": round(float(np.mean(lengths)), 2) if lengths else 0,
+            "most": max(lengths, default=0),
+        },
+        "captions_longer_than_limit": {"limit": limit, "captions": sum(length > limit for length in lengths)},
+        "boxes": sum(image.box is not None for image in images),
+    }
+
+
+def _held_out(usable: Splits) -> dict[str, int]:
+    """What training sets aside to validate on, where the data set has no validation split of its own."""
+    if usable.get("validation"):
+        return {"images": 0, "classes": 0}
+    names = held_out_for_validation(usable.get("train", []))
+    classes = {image.class_id for image in usable.get("train", []) if image.name in names}
+    return {"images": len(names), "classes": len(classes - {None})}
+
+
+def _reasons_to_fail(usable: Splits, findings: Findings, skip_bad: bool) -> list[str]:
+    reasons = []
+    if not usable.get("train"):
+        reasons.append("there is no image to train on")
+    if findings.bad and not skip_bad:
+        reasons.append(
+            f"{findings.bad_count:,} image(s) cannot be used: repair them, or leave them out with --skip-bad (and "
+            "data.skip_bad: true in training)"
+        )
+    return reasons
+
+
+def _write_preview(usable: Splits, path: Path, seed: int) -> None:
+    images = [image for own in usable.values() for image in own]
+    if images:
+        chosen = np.random.default_rng(seed).permutation(len(images))[:16]
+        preview([images[position] for position in chosen]).save(path)
+
+
+def _write_shards(usable: Splits, folder: str, shard_images: int, console: Any) -> None:
+    """The usable images as shards. What training would hold out to validate on gets shards of its own."""
+    splits = dict(usable)
+    held_out = "validation" not in splits
+    if held_out:
+        names = held_out_for_validation(splits["train"])
+        splits["validation"] = [image for image in splits["train"] if image.name in names]
+        splits["train"] = [image for image in splits["train"] if image.name not in names]
+    splits = {split: images for split, images in splits.items() if images}
+    write_shards(splits, folder, shard_images, held_out)
+    count = len(list(Path(folder).glob("*.tar")))
+    console.print(
+        f"{count:,} shards in {folder}: train with data.source: shards and data.root: {folder}", soft_wrap=True
+    )
+
+
+def _print(report: dict[str, Any], folder: Path, console: Any) -> None:
+    from rich.markup import escape
+    from rich.table import Table
+
+    table = Table(title=escape(f"{report['source']} in {report['root']}"))
+    with_captions = any(own["captions"] for own in report["splits"].values())
+    of_captions = ("captions", "per image", "words", "longer than limit") if with_captions else ()
+    for column in ("split", "images", "classes", *of_captions):
+        table.add_column(column, justify="left" if column == "split" else "right")
+    for split, own in report["splits"].items():
+        each, longer = own["captions_an_image"], own["captions_longer_than_limit"]
+        row = [
+            split,
+            f"{own['images']:,}",
+            f"{own['classes']:,}" if own["classes"] else "-",
+            f"{own['captions']:,}",
+            f"{each['fewest']}" if each["fewest"] == each["most"] else f"{each['fewest']} to {each['most']}",
+            f"{own['words_a_caption']['mean']:.1f}, most {own['words_a_caption']['most']:,}",
+            f"{longer['captions']:,} (of {longer['limit']})",
+        ]
+        table.add_row(*row[: len(table.columns)])
+    console.print(table)
+    held_out = report["held_out_for_validation"]
+    if held_out["images"]:
+        of_classes = f" of {held_out['classes']:,} classes" if held_out["classes"] else ""
+        console.print(f"training holds out {held_out['images']:,} of its images{of_classes} to validate on")
+    for split, shape in (report["text_embeddings"] or {}).items():
+        console.print(f"embeddings of {split}: {shape[0]:,} images, {shape[1]} captions each, {shape[2]:,} dimensions")
+    words = report["vocabulary"]
+    share = words["unknown_share_of_test_words"]
+    unknown = "" if share is None else f"; {share:.2%} of the words of the test captions are unknown"
+    if with_captions:
+        console.print(f"vocabulary: {words['size']:,} words ({words['tokenizer']}){unknown}")
+    else:
+        console.print("images alone: no caption is read (captions_per_image 0)")
+    speed = report["decoding"]
+    if speed["images"]:
+        per_second = speed["images_per_second"]
+        console.print(f"decoded {speed['images']:,} images in {speed['seconds']:,.1f} s ({per_second:,.0f} a second)")
+    else:
+        console.print("the caches are up to date: nothing was decoded")
+    for title, kinds, style in (
+        ("cannot be used", report["cannot_be_used"], "bold red"),
+        ("noticed", report["noticed"], "yellow"),
+    ):
+        for kind, messages in kinds.items():
+            console.print(f"[{style}]{title}: {escape(kind)}: {len(messages):,}[/]")
+            for message in messages[:SHOWN]:
+                console.print(f"  {escape(message)}", soft_wrap=True)
+            if len(messages) > SHOWN:
+                console.print(f"  and {len(messages) - SHOWN:,} more, all in the report")
+    console.print(f"{folder / 'prepare_report.json'}, {folder / 'prepare_preview.png'}", soft_wrap=True)
+    if report["ok"]:
+        console.print("[bold green]ready to train[/]")
+    for reason in report["reasons_to_fail"]:
+        console.print(f"[bold red]not ready: {escape(reason)}[/]", soft_wrap=True)

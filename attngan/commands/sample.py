@@ -1,0 +1,249 @@
+"""``attngan sample``: captions to pictures."""
+
+import sys
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from attngan.pictures import attention_picture, caption_grid, to_pil
+from attngan.sampling import Drawn, Sampler, draw_all, interpolate
+
+GRID_ROWS, GRID_COLUMNS = 32, 8
+COUNT = 16  # pictures of a generator that reads no text, where none other is asked for
+
+
+def sample(
+    checkpoint: Path,
+    captions: list[str] | None = None,
+    file: Path | None = None,
+    embeddings: Path | None = None,
+    count: int | None = None,
+    out: Path = Path("samples"),
+    samples_per_caption: int = 1,
+    seed: int = 0,
+    attention: bool = False,
+    interpolate: list[str] | None = None,
+    steps: int = 8,
+    truncation: float | None = None,
+    batch_size: int = 16,
+    device: str | None = None,
+) -> int:
+    """Draws captions: one PNG a picture, a grid of the first ones, and attention pictures on request.
+
+    The same caption and seed give the same picture, whatever else is drawn beside it. A caption of which the vocabulary
+    knows no word is refused by its number; the others are drawn.
+
+    Args:
+        checkpoint: Of `attngan train` (last.ckpt), or a file of `attngan export`.
+        captions: The captions; "-" reads one a line from standard input. None for a generator that reads no text.
+        file: Text file with one caption a line.
+        embeddings: For a generator that reads precomputed sentence embeddings: an .npy file of them, one a row.
+        count: For a generator that reads no text: how many pictures; by default 16.
+        out: Folder for the pictures.
+        samples_per_caption: Pictures of each caption or embedding.
+        seed: Of the noise.
+        attention: Also draw where each word acted.
+        interpolate: Two captions; pictures on the way from one to the other are drawn with the same noise.
+        steps: Pictures of an interpolation, both ends included.
+        truncation: Noise is cut off at plus or minus 2 and multiplied by this: less variety, fewer failures (0.88 in
+            DF-GAN).
+        batch_size: Pictures drawn at once.
+        device: cpu, cuda ...; by default cuda where there is one.
+
+    Returns:
+        The exit code: 0, or 1 when a caption was refused.
+    """
+    if samples_per_caption < 1 or batch_size < 1 or (count is not None and count < 1):
+        raise ValueError("count, samples_per_caption and batch_size must be at least 1")
+    sampler = Sampler.load(checkpoint, device)
+    given = bool(captions or interpolate or file is not None)
+    _check_kind(sampler, given, embeddings, count)
+    if attention and not sampler.attends:
+        print("this generator does not attend to words: there are no attention maps", file=sys.stderr)
+    if interpolate:
+        out.mkdir(parents=True, exist_ok=True)
+        return _interpolation(sampler, interpolate, steps, samples_per_caption, seed, truncation, out)
+    source: _Captions | _Embeddings | _NoText
+    if sampler.reads == "nothing":
+        source, samples_per_caption = _NoText(), count or COUNT
+    elif embeddings is not None:
+        source = _Embeddings(embeddings)
+    else:
+        source = _Captions(sampler, _lines(captions or [], file))
+    out.mkdir(parents=True, exist_ok=True)
+    shown: list[tuple[str, list]] = []
+    written = 0
+    for drawn in draw_all(sampler, source, samples_per_caption, seed, batch_size, truncation):
+        name, title, row, column = source.place(drawn)
+        to_pil(drawn.image).save(out / f"{name}.png")
+        if attention and drawn.attention:
+            words = sampler.words(drawn.caption or "")
+            attention_picture(drawn.image, words, drawn.attention[-1]).save(out / f"{name}_attention.png")
+        if row < GRID_ROWS and column < GRID_COLUMNS:
+            if row == len(shown):
+                shown.append((title, []))
+            shown[row][1].append(drawn.image)
+        written += 1
+    if shown:
+        caption_grid(shown, side=max(64, min(sampler.resolution, 128))).save(out / "grid.png")
+    print(f"{written} pictures in {out}" + (f", the first ones together in {out / 'grid.png'}" if shown else ""))
+    if source.refused:
+        print(f"{source.refused} captions refused", file=sys.stderr)
+    return 1 if source.refused or not written else 0
+
+
+def _check_kind(sampler: Sampler, captions: bool, embeddings: Path | None, count: int | None) -> None:
+    """What is given must be what the generator reads.
+
+    Raises:
+        ValueError: It is not; says what the generator reads.
+    """
+    if sampler.reads == "nothing":
+        if captions or embeddings is not None:
+            raise ValueError(
+                "this generator was trained without text and reads none: leave captions and embeddings out, and say "
+                "with --count how many pictures to draw"
+            )
+    elif count is not None:
+        raise ValueError("--count is for generators that read no text: of each caption, --samples-per-caption N")
+    elif sampler.reads == "embeddings" and (captions or embeddings is None):
+        raise ValueError(
+            f"this generator reads precomputed sentence embeddings of {sampler.generator.embed_dim} numbers, no "
+            "captions: give an .npy file of them, one a row, with --embeddings"
+        )
+    elif sampler.reads == "captions" and embeddings is not None:
+        raise ValueError("this generator reads captions through its own text encoder: give captions, no --embeddings")
+
+
+class _Place(NamedTuple):
+    """A picture's file name without suffix; the title of its row in the grid, that row and its column."""
+
+    name: str
+    title: str
+    row: int
+    column: int
+
+
+class _Captions:
+    """Captions that the vocabulary can read, one after another; tells of words and captions that it cannot."""
+
+    def __init__(self, sampler: Sampler, lines: Iterable[tuple[int, str]]) -> None:
+        self.vocabulary = sampler.vocabulary
+        self.lines = lines
+        self.refused = 0
+        self._numbers: list[int] = []  # of the captions handed out
+
+    def __iter__(self) -> Iterator[str]:
+        assert self.vocabulary is not None
+        for number, caption in self.lines:
+            if not self.vocabulary.knows_any(caption):
+                self.refused += 1
+                print(f"caption {number}: the vocabulary knows no word of {caption!r}; not drawn", file=sys.stderr)
+                continue
+            if unknown := self.vocabulary.unknown_words(caption):
+                print(f"caption {number}: unknown words: {', '.join(unknown)}", file=sys.stderr)
+            self._numbers.append(number)
+            yield caption
+
+    def place(self, drawn: Drawn) -> _Place:
+        """Named after the caption's line."""
+        name = f"{self._numbers[drawn.position]:05d}_{drawn.number:03d}"
+        return _Place(name, drawn.caption or "", drawn.position, drawn.number)
+
+
+class _Embeddings:
+    """The rows of an .npy file; pictures are named after the row, from 0.
+
+    Raises:
+        FileNotFoundError: There is no such file.
+        ValueError: It holds something else than rows of numbers.
+    """
+
+    refused = 0
+
+    def __init__(self, path: Path) -> None:
+        self.rows = read_embeddings(path)
+
+    def __iter__(self) -> Iterator[Tensor]:
+        return iter(self.rows)
+
+    def place(self, drawn: Drawn) -> _Place:
+        name = f"{drawn.position:05d}_{drawn.number:03d}"
+        return _Place(name, f"row {drawn.position}", drawn.position, drawn.number)
+
+
+class _NoText:
+    """Pictures of noise alone, eight a row in the grid."""
+
+    refused = 0
+
+    def __iter__(self) -> Iterator[None]:
+        yield None
+
+    def place(self, drawn: Drawn) -> _Place:
+        row, column = divmod(drawn.number, GRID_COLUMNS)
+        return _Place(f"{drawn.number:05d}", f"from {drawn.number}", row, column)
+
+
+def read_embeddings(path: Path) -> Float[Tensor, "rows text"]:
+    """Sentence embeddings of an .npy file, one a row.
+
+    Raises:
+        FileNotFoundError: There is no such file.
+        ValueError: It holds something else than rows of finite numbers.
+    """
+    if not path.is_file():
+        raise FileNotFoundError(f"no embeddings at {path.resolve()}")
+    try:
+        rows = np.load(path, allow_pickle=False)
+    except (ValueError, OSError) as error:
+        raise ValueError(f"{path} is not an .npy file of numbers ({error})") from error
+    if (
+        not isinstance(rows, np.ndarray)
+        or rows.ndim != 2
+        or not np.issubdtype(rows.dtype, np.floating)
+        or not len(rows)
+    ):
+        told = f"{rows.dtype} of shape {rows.shape}" if isinstance(rows, np.ndarray) else "several arrays"
+        raise ValueError(f"{path} holds {told}: embeddings are floating-point numbers, one embedding a row")
+    if not np.isfinite(rows).all():
+        raise ValueError(f"{path} holds numbers that are not finite")
+    return torch.from_numpy(rows.astype(np.float32))
+
+
+def _lines(captions: list[str], file: Path | None) -> Iterator[tuple[int, str]]:
+    """Captions with their numbers, from 1; blank lines are counted and left out."""
+    if not captions and file is None:
+        raise ValueError('there is nothing to draw: give captions ("a red bird"), --file FILE, or - for standard input')
+    if file is not None and not file.is_file():
+        raise FileNotFoundError(f"no file of captions at {file.resolve()}")
+
+    def texts() -> Iterator[str]:
+        for caption in captions:
+            yield from (sys.stdin if caption == "-" else [caption])
+        if file is not None:
+            with file.open(encoding="utf-8-sig") as lines:
+                yield from lines
+
+    return ((number, text.strip()) for number, text in enumerate(texts(), 1) if text.strip())
+
+
+def _interpolation(
+    sampler: Sampler, captions: list[str], steps: int, samples: int, seed: int, truncation: float | None, out: Path
+) -> int:
+    if len(captions) != 2:
+        raise ValueError(f'--interpolate takes two captions ("caption A" "caption B"), not {len(captions)}')
+    rows = []
+    for number in range(samples):
+        images = interpolate(sampler, captions[0], captions[1], steps, number, seed, truncation)
+        for step, image in enumerate(images):
+            to_pil(image).save(out / f"interpolation_{number:03d}_{step:03d}.png")
+        rows.append((f"{captions[0]} -> {captions[1]}", list(images)))
+    caption_grid(rows, side=max(64, min(sampler.resolution, 128))).save(out / "interpolation.png")
+    print(f"{samples * steps} pictures in {out}, together in {out / 'interpolation.png'}")
+    return 0

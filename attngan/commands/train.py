@@ -1,0 +1,185 @@
+"""``attngan pretrain`` and ``attngan train``: a YAML recipe to a finished run. A YAML key is a constructor argument."""
+
+import json
+import logging
+import sys
+import warnings
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from pytorch_lightning import LightningModule
+from pytorch_lightning.cli import LightningArgumentParser, LightningCLI
+
+from attngan.checkpoint import open_checkpoint
+from attngan.commands.renamed_keys import refuse_renamed_keys
+from attngan.data.datamodule import TextImageDataModule
+from attngan.training.callbacks import Budget, KeepLast, ProgressLines, RandomState, RunCheckpoints, RunProgressBar
+from attngan.training.damsm_module import DAMSMModule
+from attngan.training.gan_module import GANModule
+from attngan.training.pictures import TrainingPictures
+from attngan.training.quick_evaluation import QuickEvaluation
+
+RESUME = "--resume"
+
+
+class RecipeCLI(LightningCLI):
+    """Lightning's command line, with a folder for the run and an orderly way to go on with one."""
+
+    def __init__(self, command: str, model_class: type[LightningModule], arguments: list[str]) -> None:
+        self.command = command
+        super().__init__(
+            model_class,
+            TextImageDataModule,
+            save_config_callback=None,
+            seed_everything_default=0,
+            trainer_defaults={"num_sanity_val_steps": 0, "log_every_n_steps": 10, "enable_model_summary": False},
+            parser_kwargs={"prog": f"attngan {command}", "description": f"attngan {command}: train from a recipe."},
+            auto_configure_optimizers=False,
+            args=arguments,
+            run=False,
+        )
+
+    def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
+        parser.add_argument(
+            "--run_dir",
+            type=Path | None,
+            help="Folder of the run: config.yaml, checkpoints, pictures, logs. Default: runs/ and the recipe's name.",
+        )
+        parser.add_argument(
+            "--logger",
+            type=Literal["tensorboard", "wandb", "none"],
+            default="tensorboard",
+            help="Where losses and pictures are logged (wandb: pip install 'attngan[wandb]').",
+        )
+        parser.add_argument(RESUME, type=str | None, help="Folder of a run (or one of its checkpoints) to go on with.")
+        parser.add_lightning_class_args(RunCheckpoints, "checkpoints")
+        parser.add_lightning_class_args(KeepLast, "last")
+        parser.add_lightning_class_args(Budget, "budget")
+        if self.command == "train":  # a generator has pictures and scores
+            parser.add_lightning_class_args(TrainingPictures, "pictures")
+            parser.add_lightning_class_args(QuickEvaluation, "quick")
+
+    def before_instantiate_classes(self) -> None:
+        config = self.config
+        if config.run_dir is None:
+            given = [Path(str(c)).stem for c in (config.config or [])]
+            config.run_dir = Path("runs") / (given[-1] if given else self.command)
+        self.run_dir = Path(config.run_dir)
+        last = self.run_dir / "checkpoints" / "last.ckpt"
+        if last.is_file() and config.resume is None:
+            raise FileExistsError(
+                f"{self.run_dir} holds a run already. Go on with it: attngan {self.command} --resume {self.run_dir}; "
+                "or start another one: --run_dir FOLDER"
+            )
+        folders = {"checkpoints": "checkpoints", "last": "checkpoints", "pictures": "pictures", "quick": "quick"}
+        for part, folder in folders.items():
+            if part in config and config[part].folder is None:
+                config[part].folder = self.run_dir / folder
+        config.trainer.default_root_dir = str(self.run_dir)
+        # a bar where somebody looks at it, lines in a log file
+        wanted = config.trainer.enable_progress_bar is not False
+        config.trainer.enable_progress_bar = wanted and sys.stdout.isatty()
+
+    def instantiate_trainer(self, **kwargs: Any) -> Any:
+        kwargs["logger"] = self._logger()
+        bar = RunProgressBar() if self.config.trainer.enable_progress_bar else ProgressLines()
+        self.trainer_defaults["callbacks"] = [bar, RandomState()]
+        return super().instantiate_trainer(**kwargs)
+
+    def _logger(self) -> Any:
+        name = self.config.logger
+        if name == "none":
+            return False
+        if name == "wandb":
+            from pytorch_lightning.loggers import WandbLogger
+
+            return WandbLogger(name=self.run_dir.name, save_dir=str(self.run_dir))
+        from pytorch_lightning.loggers import TensorBoardLogger
+
+        return TensorBoardLogger(str(self.run_dir), name="", version="", default_hp_metric=False)
+
+    def fit(self) -> None:
+        """Trains, and says where things are."""
+        self.run_dir.mkdir(parents=True, exist_ok=True)
+        # null is a value: a generator without text is one by embed_dim: null
+        self.parser.save(self.config, self.run_dir / "config.yaml", overwrite=True, skip_none=False)
+        # weights_only: a checkpoint holds plain values and tensors, and is read as such
+        self.trainer.fit(self.model, self.datamodule, ckpt_path=self.config.resume, weights_only=True)
+        keeper = next(c for c in self.trainer.callbacks if isinstance(c, KeepLast))  # type: ignore[attr-defined]
+        if keeper.stopped_by is not None:
+            print(f"stopped by {keeper.stopped_by}. Go on with: attngan {self.command} --resume {self.run_dir}")
+            raise SystemExit(130 if keeper.stopped_by == "SIGINT" else 143)
+        print(f"finished: {keeper.path}")
+
+
+def _with_resume(command: str, arguments: list[str]) -> list[str]:
+    """``--resume FOLDER`` alone suffices: the run's own config.yaml and its last checkpoint are added."""
+    given = [i for i, a in enumerate(arguments) if a == RESUME or a.startswith(RESUME + "=")]
+    if not given:
+        return arguments
+    at = given[-1]
+    inline = arguments[at].partition("=")[2]
+    if not inline and at + 1 >= len(arguments):
+        raise ValueError(f"--resume needs the folder of a run: attngan {command} --resume runs/NAME")
+    place = Path(inline or arguments[at + 1])
+    rest = arguments[:at] + arguments[at + (1 if inline else 2) :]
+    checkpoint = place if place.is_file() else place / "checkpoints" / "last.ckpt"
+    run = checkpoint.parent.parent
+    if not checkpoint.is_file():
+        raise FileNotFoundError(f"there is nothing to go on with: no {checkpoint}")
+    start = [RESUME, str(checkpoint)]
+    if "--config" not in rest:
+        if not (run / "config.yaml").is_file():
+            raise FileNotFoundError(f"{run} has no config.yaml: name the recipe with --config")
+        start = ["--config", str(run / "config.yaml"), *start, "--run_dir", str(run)]
+    entry = open_checkpoint(checkpoint).entry
+    if entry.generator and entry.damsm:
+        start += ["--model.damsm", str(checkpoint)]  # the checkpoint holds its DAMSM: the file it came from may be gone
+    stage1 = entry.generator and entry.generator["init_args"].get("stage1")
+    if stage1:  # likewise StackGAN's first stage
+        start += ["--model.generator.init_args.stage1", json.dumps(stage1)]
+    return start + rest
+
+
+def pretrain(arguments: list[str]) -> None:
+    """Trains the DAMSM, then scores it on the test split: the best checkpoint, or where none is chosen the last one."""
+    cli = _recipe("pretrain", DAMSMModule, arguments)
+    cli.fit()
+    folder = cli.run_dir / "checkpoints"
+    name, chosen = "best", folder / "best.ckpt"
+    if not chosen.is_file():
+        name, chosen = "last", folder / "last.ckpt"
+    print(f"the test split, by the {name} checkpoint ({chosen}):")
+    cli.trainer.test(cli.model, cli.datamodule, ckpt_path=str(chosen), weights_only=True)
+
+
+def train(arguments: list[str]) -> None:
+    """Trains a generator."""
+    _recipe("train", GANModule, arguments).fit()
+
+
+def _recipe(command: str, model_class: type[LightningModule], arguments: list[str]) -> RecipeCLI:
+    torch.set_float32_matmul_precision("high")
+    _quieten()
+    if "--config" not in arguments and RESUME not in " ".join(arguments) and not {"-h", "--help"} & set(arguments):
+        raise ValueError(f"name a recipe: attngan {command} --config configs/NAME.yaml (see configs/ for them)")
+    arguments = _with_resume(command, arguments)
+    if model_class is GANModule:
+        refuse_renamed_keys(arguments)
+    return RecipeCLI(command, model_class, arguments)
+
+
+def _quieten() -> None:
+    """Lightning's tips and its warnings of what is meant to be so."""
+    logging.getLogger("pytorch_lightning.utilities.rank_zero").setLevel(logging.WARNING)
+    for message in (
+        ".*have no `validation_step`.*",  # a GAN's validation is its scores
+        ".*in eval mode at the start of training.*",  # the frozen DAMSM and the moving average
+        ".*does not have many workers.*",  # from the image cache, one process suffices
+        ".*LeafSpec.*",
+        ".*LightningCLI's args parameter.*",  # the command line is ours, its rest is Lightning's
+        ".*`isinstance\\(treespec.*",
+        ".*The number of training batches.*is smaller than the logging interval.*",
+    ):
+        warnings.filterwarnings("ignore", message)

@@ -1,0 +1,131 @@
+"""COCO's captions: ``annotations/captions_train2017.json`` and images in folders of their own; no classes, no boxes.
+
+``train`` is the training split, the annotations' ``val`` our ``test``. The published ``coco`` metadata (``train/``,
+``test/``, ``text/`` or ``captions.pickle``) is read by `attngan.data.sources.cub`, whose layout it shares.
+"""
+
+import json
+from collections import defaultdict
+from pathlib import Path
+from typing import Any
+
+from attngan.data.findings import Findings, collecting
+from attngan.data.sources.caption_files import clean_captions
+from attngan.data.sources.cub import read_cub
+from attngan.records import CaptionedImage
+
+OFFICIAL_NAMES = {"train": "train", "test": "val"}
+
+
+def read_coco(
+    root: str | Path, split: str, findings: Findings | None = None, captions: bool = True, year: int | None = None
+) -> list[CaptionedImage]:
+    """The images of one split, in the order of the JSON file.
+
+    Args:
+        root: The folder that holds ``annotations/``.
+        split: ``"train"`` or ``"test"`` (COCO's ``val``).
+        findings: Takes what is wrong with single images, which then are left out; None: they are an error.
+        captions: Read the captions; else the images alone, of which none needs any.
+        year: Which edition, where the folder holds several.
+
+    Raises:
+        FileNotFoundError: When there is no annotation file for the split.
+        ValueError: When it is no COCO file, several editions are there or, without `findings`, an image cannot be used.
+    """
+    root = Path(root)
+    if not (root / "annotations").is_dir() and (root / split).is_dir():
+        return read_cub(root, split, findings, captions)
+    path = _annotation_file(root, split, year)
+    entries, annotations = _parse(path)
+    with collecting(findings) as findings:
+        images_by_id: dict[Any, dict] = {}
+        for entry in entries:
+            if entry["id"] in images_by_id:
+                findings.add_bad("duplicate id", f"{path}: image id {entry['id']} ({entry['file_name']}) given twice")
+            else:
+                images_by_id[entry["id"]] = entry
+        captions_of = _captions_by_image(path, annotations if captions else [], images_by_id, findings)
+        folder = _image_folder(root, path, entries)
+        images: dict[str, CaptionedImage] = {}
+        for number, entry in images_by_id.items():
+            file_name = entry["file_name"]
+            if Path(file_name).is_absolute() or ".." in Path(file_name).parts:
+                findings.add_bad("name outside the data set", f"{path}: {file_name!r}")
+                continue
+            if not (folder / file_name).is_file():
+                findings.add_bad("missing image", f"{path}: no file {folder / file_name}")
+                continue
+            name = Path(file_name).with_suffix("").as_posix()
+            if name in images:
+                findings.add_bad("duplicate id", f"{path}: image file {file_name} given twice")
+                continue
+            where = f"{path}, image {file_name}"
+            own = clean_captions(captions_of[number], where, findings) if captions else ()
+            if own is not None:
+                images[name] = CaptionedImage(name, folder / file_name, own)
+    return list(images.values())
+
+
+def _annotation_file(root: Path, split: str, year: int | None) -> Path:
+    folder, official = root / "annotations", OFFICIAL_NAMES.get(split, split)
+    found = sorted(folder.glob(f"captions_{official}{year or '*'}.json"))
+    if not found:
+        raise FileNotFoundError(
+            f"no captions for the {split} split: {folder / f'captions_{official}{year or 2017}.json'}"
+        )
+    if len(found) > 1:
+        names = " and ".join(path.name for path in found)
+        raise ValueError(f"{folder} holds several editions ({names}): choose with source coco2014 or coco2017")
+    return found[0]
+
+
+def _parse(path: Path) -> tuple[list[dict], list[dict]]:
+    try:
+        content = json.loads(path.read_text(encoding="utf-8-sig"))
+        entries, annotations = content["images"], content["annotations"]
+        for entry in entries:
+            entry["id"], entry["file_name"].strip()
+        for annotation in annotations:
+            annotation["image_id"], annotation["caption"].strip()
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise ValueError(
+            f"{path}: not a COCO caption file (images with id and file_name, annotations with image_id and caption): "
+            f"{type(error).__name__} {error}"
+        ) from error
+    return entries, annotations
+
+
+def _captions_by_image(
+    path: Path, annotations: list[dict], images: dict[Any, dict], findings: Findings
+) -> dict[Any, list[str]]:
+    captions: dict[Any, list[str]] = defaultdict(list)
+    seen: set[Any] = set()
+    for annotation in annotations:
+        number = annotation.get("id")
+        if number is not None and number in seen:
+            findings.add_note("duplicate id", f"{path}: caption id {number} given twice, the first one taken")
+            continue
+        seen.add(number)
+        if annotation["image_id"] not in images:
+            findings.add_note(
+                "caption of no image", f"{path}: image id {annotation['image_id']} is not among its images"
+            )
+            continue
+        captions[annotation["image_id"]].append(" ".join(annotation["caption"].split()))
+    return captions
+
+
+def _image_folder(root: Path, path: Path, entries: list[dict]) -> Path:
+    """Where the split's images lie: ``train2017/`` or ``images/train2017/`` if such a folder is there.
+
+    Else ``images/`` or whichever folder holds most of them. One folder, never several: another split may have files of
+    the same names.
+    """
+    official = path.stem.removeprefix("captions_")
+    for folder in (root / official, root / "images" / official):
+        if folder.is_dir():
+            return folder
+    folders = [root / "images", root, *sorted(inner for inner in root.iterdir() if inner.is_dir())]
+    some = [entry["file_name"] for entry in entries[:: max(1, len(entries) // 50)]]
+    return max(folders, key=lambda folder: sum((folder / name).is_file() for name in some))

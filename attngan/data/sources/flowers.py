@@ -1,0 +1,180 @@
+"""Oxford-102 flowers with ten captions an image (Reed et al.).
+
+A data set lies in one folder, whatever its name::
+
+    jpg/image_00001.jpg                          the images (or images/)
+    text_c10/class_00001/image_00001.txt         one caption a line; the folders are the classes
+    trainvalclasses.txt testclasses.txt          names of class folders (the former also as trainclasses.txt and
+                                                 valclasses.txt)
+    imagelabels.mat setid.mat                    Oxford's own classes and splits, by number of the image
+
+The splits are the class lists, in which no class of a test image is trained on, as in text-to-image papers; where there
+are none, ``train/filenames.pickle`` and ``test/filenames.pickle`` (or ``.txt``); where there are none of these either,
+Oxford's own, in which every class is in every split.
+"""
+
+import re
+from pathlib import Path
+
+import numpy as np
+
+from attngan.data.findings import Findings, collecting
+from attngan.data.sources.caption_files import read_caption_file
+from attngan.data.sources.file_lists import read_file_list
+from attngan.records import CaptionedImage
+
+_CLASS_LISTS = {
+    "trainvalclasses.txt": "train",
+    "trainclasses.txt": "train",
+    "valclasses.txt": "validation",
+    "testclasses.txt": "test",
+}
+_SETS = {"trnid": "train", "valid": "validation", "tstid": "test"}
+
+
+def read_flowers(
+    root: str | Path, findings: Findings | None = None, captions: bool = True, official: bool = False
+) -> dict[str, list[CaptionedImage]]:
+    """The captioned images by split, ordered by class and name.
+
+    Args:
+        root: The data set's folder.
+        findings: Takes what is wrong with single images, which then are left out; None: they are an error.
+        captions: Read the captions; else the images alone, of which none needs any.
+        official: The splits of ``setid.mat``, also where there are others.
+
+    Raises:
+        FileNotFoundError: When captions, images or the lists of the splits are not there.
+        ValueError: When a list is malformed or, without `findings`, an image cannot be used.
+    """
+    root = Path(root)
+    pictures = _image_folder(root)
+    labels = _labels(root)
+    texts = _text_folder(root, needed=captions)
+    caption_files = [] if texts is None else sorted(texts.glob("*/*.txt"))
+    files = {file.stem: file for file in caption_files}
+    stems = sorted(path.stem for path in pictures.glob("*.jpg"))
+    folder_of = {stem: file.parent.name for stem, file in files.items()}
+    if not captions:  # no file of captions is needed to know an image
+        alone = [stem for stem in stems if stem not in folder_of]
+        folder_of |= {stem: _class_folder(labels[stem]) if stem in labels else "" for stem in alone}
+    numbers = {folder: number for number, folder in enumerate(sorted(set(folder_of.values()) - {""}), start=1)}
+    names = {stem: f"{folder}/{stem}".lstrip("/") for stem, folder in folder_of.items()}
+    split_of = _official_splits(root) if official else _split_of(root, set(numbers), names)
+    images: dict[str, list[CaptionedImage]] = {split: [] for split in ("train", "validation", "test")}
+    with collecting(findings) as findings:
+        for stem, name in sorted(names.items(), key=lambda item: item[1]):
+            folder, split = folder_of[stem], split_of.get(stem)
+            if split is None:
+                findings.add_note("in no split", f"{name}: not in the lists of the splits")
+                continue
+            path = next((p for s in (".jpg", ".jpeg", ".png") if (p := pictures / f"{stem}{s}").is_file()), None)
+            if path is None:
+                findings.add_bad("missing image", f"{name}: no file {pictures / stem}.jpg")
+                continue
+            label = labels.get(stem, numbers.get(folder))
+            if stem in labels and (said := re.search(r"\d+$", folder)) and int(said[0]) != label:
+                findings.add_bad("contradicting classes", f"{name}: class {label} in {root / 'imagelabels.mat'}")
+                continue
+            own = read_caption_file(files[stem], findings) if captions else ()
+            if own is not None:
+                images[split].append(CaptionedImage(name, path, own, label))
+        for file in caption_files:
+            if files[file.stem] != file:
+                findings.add_bad("two caption files", f"{file}: {files[file.stem]} is of the same image")
+        for stem in stems:
+            if stem not in names:
+                findings.add_bad("missing captions", f"{pictures / stem}.jpg: no caption file {texts}/*/{stem}.txt")
+        for stem in sorted(split_of.keys() - names.keys() - set(stems)):
+            findings.add_bad("missing image", f"{stem}: in the lists of the splits, but no file {pictures / stem}.jpg")
+    return {split: own for split, own in images.items() if own or split != "validation"}
+
+
+def _text_folder(root: Path, needed: bool) -> Path | None:
+    """``text_c10/``, ``text/``, or the one folder that holds folders of caption files."""
+    for name in ("text_c10", "text"):
+        if (root / name).is_dir():
+            return root / name
+    found = [folder for folder in root.iterdir() if folder.is_dir() and next(folder.glob("*/*.txt"), None)]
+    if len(found) == 1:
+        return found[0]
+    if needed:
+        raise FileNotFoundError(f"no captions: {root / 'text_c10'}/<class>/<image>.txt is looked for")
+    return None
+
+
+def _image_folder(root: Path) -> Path:
+    for name in ("jpg", "images"):
+        if (root / name).is_dir():
+            return root / name
+    raise FileNotFoundError(f"no images: the folder {root / 'jpg'} (or images) is looked for")
+
+
+def _split_of(root: Path, classes: set[str], names: dict[str, str]) -> dict[str, str]:
+    """Each image's split, by its file's stem."""
+    lists = {name: split for name, split in _CLASS_LISTS.items() if (root / name).is_file()}
+    if "trainvalclasses.txt" in lists:  # the two smaller lists are parts of it
+        lists = {name: split for name, split in lists.items() if name in ("trainvalclasses.txt", "testclasses.txt")}
+    if {"train", "test"} <= set(lists.values()):
+        split_of_class: dict[str, str] = {}
+        for name, split in lists.items():
+            for label in (root / name).read_text(encoding="utf-8-sig").split():
+                if label not in classes:
+                    raise ValueError(f"{root / name}: there is no class folder {label!r} beside the others")
+                if split_of_class.setdefault(label, split) != split:
+                    raise ValueError(f"{root / name}: class {label!r} is in another list too")
+        labels = {stem: name.split("/")[0] for stem, name in names.items()}
+        return {stem: split_of_class[label] for stem, label in labels.items() if label in split_of_class}
+    if any((root / "train" / f"filenames.{kind}").is_file() for kind in ("pickle", "txt")):
+        # these lists name images with or without a folder before them
+        listed = {split: [Path(name).name for name in read_file_list(root / split)] for split in ("train", "test")}
+        return {stem: split for split, stems in listed.items() for stem in stems}
+    if (root / "setid.mat").is_file():
+        return _official_splits(root)
+    raise FileNotFoundError(
+        f"{root}: no splits: trainvalclasses.txt and testclasses.txt (names of class folders), train/filenames.pickle "
+        "and test/filenames.pickle, or setid.mat"
+    )
+
+
+# Oxford's own files
+
+
+def _official_splits(root: Path) -> dict[str, str]:
+    path = root / "setid.mat"
+    split_of: dict[str, str] = {}
+    for key, split in _SETS.items():
+        for number in _whole_numbers(path, key).tolist():
+            if split_of.setdefault(_stem(number), split) != split:
+                raise ValueError(f"{path}: image {number} is in {split_of[_stem(number)]} and in {split}")
+    return split_of
+
+
+def _labels(root: Path) -> dict[str, int]:
+    """The class of each image by its file's stem; empty where there is no ``imagelabels.mat``."""
+    path = root / "imagelabels.mat"
+    if not path.is_file():
+        return {}
+    return {_stem(number): label for number, label in enumerate(_whole_numbers(path, "labels").tolist(), start=1)}
+
+
+def _whole_numbers(path: Path, key: str) -> np.ndarray:
+    from scipy.io import loadmat
+
+    if not path.is_file():
+        raise FileNotFoundError(f"{path}: no such file (the splits of Oxford's flowers)")
+    try:
+        values = loadmat(path, variable_names=[key])[key].ravel()
+        if values.dtype.kind not in "iuf" or (values != np.rint(values)).any():
+            raise ValueError(f"{key} holds other things than whole numbers")
+    except Exception as error:  # a damaged file can make the reader raise anything
+        raise ValueError(f"{path}: not a MATLAB file with {key}: {error}") from error
+    return values.astype(np.int64)
+
+
+def _stem(number: int) -> str:
+    return f"image_{number:05}"
+
+
+def _class_folder(label: int) -> str:
+    return f"class_{label:05}"

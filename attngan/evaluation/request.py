@@ -1,0 +1,46 @@
+"""What the user asks of an evaluation: the arguments of `attngan evaluate`, under the same names."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from attngan.extractors.extractor import Precision, Resize
+
+
+@dataclass(frozen=True)
+class Request:
+    """See `attngan.commands.evaluate.evaluate`, whose arguments these are; None where nothing was said."""
+
+    checkpoint: Path | None = None
+    images: Path | None = None
+    data: Path | None = None
+    source: str = "cub"
+    split: str | None = None
+    image_size: int | None = None
+    skip_bad: bool = False
+    reference: Path | None = None
+    metrics: Sequence[str] | None = None
+    protocol: str | None = None
+    count: int | None = None
+    seed: int | None = None
+    splits: int | None = None
+    truncation: float | None = None
+    extractor: str | None = None
+    extractor_weights: Path | None = None
+    resize: Resize | None = None
+    precision: Precision = "float32"
+    scorer: Path | None = None
+    clip: str | None = None
+    clip_weights: Path | None = None
+    colour_probe: Path | None = None
+    text_embeddings: str | None = None
+    untrained: bool = False
+    out: Path = Path("evaluation")
+    write_images: bool = False
+    report: bool = False
+    batch_size: int = 32
+    device: str | None = None
+    progress: bool = True
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "out", Path(self.out))  # also where Python code gives a string

@@ -1,0 +1,82 @@
+"""Scores as a table, for the terminal and for pages; and the facts that decided them."""
+
+from collections.abc import Mapping
+
+from attngan.evaluation.image_sets import TITLES
+from attngan.evaluation.measuring import ScoreEntry
+from attngan.evaluation.metric_table import title_of
+from attngan.evaluation.result import EvaluationResult, Facts
+
+#: A score's technical name to what it is of (a key of ``TITLES``) to the score.
+Rows = dict[str, dict[str, ScoreEntry]]
+
+
+def pivot(scores: Mapping[str, ScoreEntry]) -> tuple[list[str], Rows]:
+    """One row for a score and what it is compared with.
+
+    Returns:
+        The suffixes that occur, in the order of ``TITLES``; and name without suffix to suffix to score.
+    """
+    rows: Rows = {}
+    for name, score in scores.items():
+        suffix = next((s for s in TITLES if s and name.endswith(s)), "")
+        rows.setdefault(name.removesuffix(suffix), {})[suffix] = score
+    return [suffix for suffix in TITLES if any(suffix in row for row in rows.values())], rows
+
+
+def shown(score: ScoreEntry | None) -> str:
+    """A score with its error, as in the table."""
+    if score is None:
+        return ""
+    value, error = numbers(score)
+    return value + (f" ± {error}" if error else "")
+
+
+def numbers(score: ScoreEntry) -> tuple[str, str]:
+    """Value and error with as many digits as one another; no error where there is none."""
+    digits = 3 if abs(score["value"]) >= 0.1 or score["value"] == 0 else 5
+    return f"{score['value']:.{digits}f}", f"{score['std']:.{digits}f}" if "std" in score else ""
+
+
+def print_table(result: EvaluationResult) -> None:
+    """Prints scores, what they are compared with, and the facts."""
+    from rich.console import Console
+    from rich.table import Column, Table
+
+    # names are never cut: what they say is the point of them
+    titles = ("score", "value", "±", "over", "name in scores.json")
+    table = Table(*(Column(title, no_wrap=True) for title in titles))
+    for name, row in pivot(result["scores"])[1].items():
+        for suffix, score in row.items():
+            label = f"  {TITLES[suffix]}" if suffix else title_of(name)
+            table.add_row(label, *numbers(score), score.get("std_over", ""), "" if suffix else name)
+    console = Console(width=max(Console().width, Console(width=300).measure(table).maximum))
+    console.print(table)
+    for title, fact in facts(result):
+        print(f"{title}: {fact}")
+
+
+def facts(result: EvaluationResult) -> list[tuple[str, str]]:
+    """What decided the numbers: of what, and the facts."""
+    lines = []
+    if protocol := result["protocol"]:
+        name, missed = protocol["name"], protocol["departures"]
+        lines.append((f"protocol {name}", "completed" if not missed else "NOT completed: " + "; ".join(missed)))
+        fixed = {k: v for k, v in protocol.items() if k not in ("name", "departures", "completed")}
+        lines.append((f"protocol {name} fixes", _listed(fixed)))
+    lines += [(name, f"not scored: {why}") for name, why in result["left_out"].items()]
+    lines.append(("images", f"{result['images']}, seed {result['seed']}, splits {result['splits']}"))
+    parts: dict[str, Facts | None] = {
+        "extractor": result["extractor"],
+        "scorer": result["scorer"],
+        "clip": result["clip"],
+        "colour probe": result["colour_probe"],
+        "scored images": result["subject"],
+        "reference": result["reference"],
+        "versions": dict(result["versions"]),
+    }
+    return lines + [(title, _listed(part)) for title, part in parts.items() if part]
+
+
+def _listed(told: Facts) -> str:
+    return ", ".join(f"{name} {value}" for name, value in told.items() if not isinstance(value, dict))
