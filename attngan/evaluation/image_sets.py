@@ -42,7 +42,7 @@ class ImageSet:
 
     Args:
         kind: Which set it is.
-        outputs: Of the networks, one row an image.
+        outputs: Outputs of the networks, one row an image.
         captions: Position in the split of each image's caption, where it has one.
         reference: The images to compare with.
         rows: Which of the scored images these are, where it is some of them.
@@ -62,7 +62,7 @@ def reference_sets(reference: Reference, seed: int) -> list[ImageSet]:
 
     None of published statistics, which have no images.
     """
-    real = {name: reference.rows[name] for name in ("features", "logits") if name in reference.rows}
+    real: dict[str, Tensor] = {name: reference.rows[name] for name in ("features", "logits") if name in reference.rows}
     if "features" not in real:
         return []
     order = torch.from_numpy(np.random.default_rng(0).permutation(len(real["features"])))

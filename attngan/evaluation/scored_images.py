@@ -107,7 +107,7 @@ def split_of(data: Any, split: str) -> Split:
         rng = np.random.default_rng(seed)
         pixels = dataset.pixels(index)
         top, left = (int(rng.integers(side - size + 1)) for side in pixels.shape[:2])
-        crop = pixels[top : top + size, left : left + size]
+        crop: np.ndarray = pixels[top : top + size, left : left + size]
         return crop[:, ::-1] if rng.integers(2) else crop
 
     places = _embedded_captions(dataset)

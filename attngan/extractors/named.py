@@ -124,7 +124,8 @@ class _EfficientNetBody(nn.Module):
         self.network = network
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.network.extract_features(x).mean((2, 3))  # type: ignore[operator]
+        maps: Tensor = self.network.extract_features(x)  # type: ignore[operator]
+        return maps.mean((2, 3))
 
 
 def _named_extractor(spec: str, weights: Path | None, resize: Resize | None, precision: Precision) -> FeatureExtractor:

@@ -8,6 +8,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 from torch.nn import functional as F
 
+from attngan.errors import InputError
 from attngan.losses.precision import at_least_float32
 
 
@@ -128,23 +129,22 @@ def wrong_pairs(batch: int, classes: Int[Tensor, " batch"] | None = None) -> Int
     unless a class fills more than half the batch; then, and without classes, they are rolled by one.
 
     Raises:
-        ValueError: The batch has one item only, so there is no wrong caption.
+        InputError: The batch has one item only, so there is no wrong caption.
     """
-    if batch < 2:
-        raise ValueError("a batch of 1 has no wrong caption to show the discriminator: use a batch_size of 2 or more")
+    _check_size(batch)
     if classes is None:
         return torch.arange(batch).roll(-1)
     order = classes.argsort(stable=True)
-    largest = int(classes.unique(return_counts=True)[1].max())
+    largest = int((classes[:, None] == classes).sum(1).max())
     shift = largest if 2 * largest <= batch else 1
     wrong = torch.empty_like(order)
     wrong[order] = order.roll(-shift)
     return wrong
 
 
-def published_wrong_pairs(batch: int) -> tuple[Int[Tensor, " pairs"], Int[Tensor, " pairs"]]:
-    """The published choice: images 0 .. B-2 with captions 1 .. B-1, of the same class or not."""
-    return torch.arange(batch - 1), torch.arange(1, batch)
+def _check_size(batch: int) -> None:
+    if batch < 2:
+        raise InputError("a batch of 1 has no wrong caption to show the discriminator: use a batch_size of 2 or more")
 
 
 def of_other_classes(lengths: Int[Tensor, " batch"], classes: Int[Tensor, " batch"] | None) -> WrongPairs:
@@ -153,21 +153,40 @@ def of_other_classes(lengths: Int[Tensor, " batch"], classes: Int[Tensor, " batc
     return WrongPairs(torch.arange(len(captions), device=captions.device), captions)
 
 
-def published(lengths: Int[Tensor, " batch"], classes: Int[Tensor, " batch"] | None) -> WrongPairs:
-    """Each image but the last with the next one's caption, in the order of the captions' lengths, longest first.
+def next_longest(lengths: Int[Tensor, " batch"], classes: Int[Tensor, " batch"] | None) -> WrongPairs:
+    """AttnGAN and DM-GAN: each image but the last with the next one's caption, whatever its class.
 
-    The published loader sorts each batch so.
+    Next in the order of the captions' lengths, longest first: the published loader sorts each batch so.
     """
+    _check_size(len(lengths))
     order = lengths.argsort(descending=True, stable=True)
-    images, captions = published_wrong_pairs(len(order))
-    return WrongPairs(order[images], order[captions])
+    return WrongPairs(order[:-1], order[1:])
+
+
+def next_caption(lengths: Int[Tensor, " batch"], classes: Int[Tensor, " batch"] | None) -> WrongPairs:
+    """StackGAN: each image but the last with the next one's caption, as the batch comes, whatever its class."""
+    _check_size(len(lengths))
+    order = torch.arange(len(lengths), device=lengths.device)
+    return WrongPairs(order[:-1], order[1:])
+
+
+def next_image(lengths: Int[Tensor, " batch"], classes: Int[Tensor, " batch"] | None) -> WrongPairs:
+    """DF-GAN: each caption with the next image, the last one with the first, as the batch comes, whatever its class."""
+    _check_size(len(lengths))
+    order = torch.arange(len(lengths), device=lengths.device)
+    return WrongPairs(order.roll(-1), order)
 
 
 #: Names of the rules, as recipes have them.
-WrongPairsRule = Literal["other class", "published"]
+WrongPairsRule = Literal["other class", "attngan", "dfgan", "stackgan", "stackgan++"]
 
 #: Each rule takes the lengths of the batch's captions in words, and the classes of its images (None: there are none).
 WRONG_PAIRS: dict[WrongPairsRule, Callable[[Int[Tensor, " batch"], Int[Tensor, " batch"] | None], WrongPairs]] = {
     "other class": of_other_classes,
-    "published": published,
+    "attngan": next_longest,
+    "dfgan": next_image,
+    "stackgan": next_caption,
+    # the published loader draws another image of the data set for each caption, and draws once more where it is of the
+    # same class; here it is another one of the batch, which was drawn at random too
+    "stackgan++": of_other_classes,
 }

@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from attngan.losses.precision import at_least_float32
-from attngan.networks.attention import region_attention
+from attngan.networks.attention import region_contexts, region_weights
 from attngan.records import ImageFeatures, TextFeatures
 
 
@@ -28,6 +28,11 @@ class MatchingLoss(NamedTuple):
     def total(self) -> Float[Tensor, ""]:
         return torch.stack(self).sum()
 
+    def weighted(self, words: float, sentence: float) -> Float[Tensor, ""]:
+        """The sum with the words' two terms and the sentence's two terms each times a weight."""
+        by_words = self.words_to_caption + self.words_to_image
+        return words * by_words + sentence * (self.sentence_to_caption + self.sentence_to_image)
+
 
 def word_scores(
     regions: Float[Tensor, "images embed regions"],
@@ -41,10 +46,18 @@ def word_scores(
     ``log sum_t exp(gamma2 cos(c_t, e_t))`` over the caption's true words; as published a sum, so longer captions
     score higher, and without the paper's exponent 1 / gamma2.
     """
-    contexts, _ = region_attention(regions, words, padding, gamma1)
-    dots = torch.einsum("iecw,cew->icw", contexts, words)
+    scores, weights = region_weights(regions, words, padding, gamma1)
+    # a context is weights @ regions, so its products follow from those already made: c . e = weights . scores
+    dots = (weights * scores).sum(3)
+    if regions.shape[2] < regions.shape[1]:  # and |c|^2 = weights' (regions' regions) weights, if that is less work
+        images, captions, length, places = weights.shape
+        rows = weights.reshape(images, -1, places)
+        squares = (torch.matmul(rows, torch.matmul(regions.mT, regions)) * rows).sum(2).view(images, captions, length)
+        norms = squares.clamp(min=torch.finfo(squares.dtype).tiny).sqrt()  # the root of 0 has no gradient
+    else:
+        norms = region_contexts(regions, weights).norm(dim=3)
     # the product of the norms is clamped, not each of them: a zero vector scores 0
-    cosine = dots / (contexts.norm(dim=1) * words.norm(dim=1)).clamp(min=1e-8)
+    cosine = dots / (norms * words.norm(dim=1)).clamp(min=1e-8)
     return (gamma2 * cosine).masked_fill(padding, -torch.inf).logsumexp(2)
 
 
@@ -74,8 +87,11 @@ def matching_loss(
     gamma1: float = 4.0,
     gamma2: float = 5.0,
     gamma3: float = 10.0,
+    words_within: int | None = None,
 ) -> MatchingLoss:
     """DAMSM loss of a batch of images and their captions (equations 11-13).
+
+    Captions without any word (`TextFeatures.of_sentences`) have words' terms of 0.
 
     Args:
         image: Region and global features of the images.
@@ -84,17 +100,26 @@ def matching_loss(
         gamma1: How much a word attends to its best regions.
         gamma2: How much the best word counts in a caption's score.
         gamma3: Scale of the scores in the softmax over the batch.
+        words_within: The words' terms compare the items of a batch within consecutive groups of at most so many: their
+            time and memory grow with batch times group, not with the batch's square. None for the whole batch.
 
     Returns:
         The four cross-entropies; their sum is the loss.
     """
     with torch.autocast(image.pooled.device.type, enabled=False):
         regions, words = at_least_float32(image.regions, text.words)
-        by_words = word_scores(regions, words, text.padding, gamma1, gamma2)
         by_sentence = sentence_scores(*at_least_float32(image.pooled, text.sentence))
-        true = torch.arange(len(by_words), device=by_words.device)
-        terms = []
-        for scores in (by_words, by_sentence):
-            logits = mask_same_class(gamma3 * scores, classes)
-            terms += [F.cross_entropy(logits, true), F.cross_entropy(logits.T, true)]
-    return MatchingLoss(*terms)
+        items = torch.arange(len(by_sentence), device=by_sentence.device)
+        by_words = [by_sentence.new_zeros(2)]
+        for group in items.split(words_within or len(items)) if words.shape[2] else ():
+            scores = word_scores(regions[group], words[group], text.padding[group], gamma1, gamma2)
+            within = None if classes is None else classes[group]
+            by_words.append(_both_ways(gamma3 * scores, within) * (len(group) / len(items)))
+        return MatchingLoss(*torch.stack(by_words).sum(0), *_both_ways(gamma3 * by_sentence, classes))
+
+
+def _both_ways(logits: Float[Tensor, "batch batch"], classes: Int[Tensor, " batch"] | None) -> Float[Tensor, "2"]:
+    """Cross-entropies of "which caption is this image's" and "which image is this caption's"."""
+    logits = mask_same_class(logits, classes)
+    true = torch.arange(len(logits), device=logits.device)
+    return torch.stack([F.cross_entropy(logits, true), F.cross_entropy(logits.T, true)])

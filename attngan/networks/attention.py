@@ -61,7 +61,30 @@ def region_attention(
     Returns:
         The region context c of each word, and the weights alpha, which sum to 1 over regions.
     """
-    scores = einsum("ier,cew->ircw", regions, words)
-    scores = scores.masked_fill(padding, -torch.inf).softmax(-1)  # over words: which word a region speaks of
-    weights = (gamma1 * scores).softmax(1)  # over regions
-    return einsum("ier,ircw->iecw", regions, weights), weights
+    _, weights = region_weights(regions, words, padding, gamma1)
+    return region_contexts(regions, weights).permute(0, 3, 1, 2), weights.permute(0, 3, 1, 2)
+
+
+def region_weights(
+    regions: Float[Tensor, "images embed regions"],
+    words: Float[Tensor, "captions embed words"],
+    padding: Bool[Tensor, "captions words"],
+    gamma1: float,
+) -> tuple[Float[Tensor, "images captions words regions"], Float[Tensor, "images captions words regions"]]:
+    """Dot product of each word with each region, and the weights alpha of `region_attention`.
+
+    Words are rows and regions last in memory: both products of the attention are plain matrix products, and the softmax
+    over regions, of which there are most, runs over contiguous memory.
+    """
+    captions, embed, length = words.shape
+    scores = torch.matmul(words.mT.reshape(-1, embed), regions).view(len(regions), captions, length, -1)
+    spoken = scores.masked_fill(padding[..., None], -torch.inf).softmax(2)  # over words: which word a region speaks of
+    return scores, (gamma1 * spoken).softmax(3)  # over regions
+
+
+def region_contexts(
+    regions: Float[Tensor, "images embed regions"], weights: Float[Tensor, "images captions words regions"]
+) -> Float[Tensor, "images captions words embed"]:
+    """The context c of each word: the regions, weighted."""
+    rows = torch.matmul(weights.flatten(1, 2), regions.mT)
+    return rows.view(*weights.shape[:3], -1)

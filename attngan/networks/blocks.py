@@ -110,7 +110,8 @@ def init_weights(module: nn.Module, init: Init = "orthogonal") -> None:
     Args:
         module: A layer; anything but convolutions, linear layers and batch norm is left as it is.
         init: "orthogonal" (StackGAN++ and what follows it) or "normal" (StackGAN: N(0, 0.02)) convolutions and linear
-            layers, with zero biases and batch norm weights N(1, 0.02); "torch": as torch made them (DF-GAN).
+            layers, and batch norm weights N(1, 0.02); "torch": as torch made them (DF-GAN). As published, biases of
+            linear layers and of batch norm start at 0, those of convolutions as torch made them.
     """
     if init == "torch":
         return
@@ -119,7 +120,7 @@ def init_weights(module: nn.Module, init: Init = "orthogonal") -> None:
             nn.init.orthogonal_(module.weight)
         else:
             nn.init.normal_(module.weight, 0.0, 0.02)
-        if module.bias is not None:
+        if isinstance(module, nn.Linear) and module.bias is not None:
             nn.init.zeros_(module.bias)
     elif isinstance(module, nn.BatchNorm1d | nn.BatchNorm2d):
         nn.init.normal_(module.weight, 1.0, 0.02)

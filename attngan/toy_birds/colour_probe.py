@@ -123,7 +123,8 @@ class _Residual(nn.Module):
         self.convolutions = nn.Sequential(_convolution(channels, channels), _convolution(channels, channels))
 
     def forward(self, x: Tensor) -> Tensor:
-        return x + self.convolutions(x)
+        y: Tensor = x + self.convolutions(x)
+        return y
 
 
 class _PartPooling(nn.Module):
@@ -165,5 +166,7 @@ class _ClassHead(nn.Module):
     colours: Tensor
 
     def forward(self, features: Tensor) -> Tensor:
-        log_probabilities = self.colour_head(features).log_softmax(-1)  # (batch, parts, colours)
-        return sum(log_probabilities[:, part, self.colours[:, part]] for part in range(len(PARTS)))
+        log_probabilities: Tensor = self.colour_head(features).log_softmax(-1)  # (batch, parts, colours)
+        of_parts = [log_probabilities[:, part, self.colours[:, part]] for part in range(len(PARTS))]
+        total: Tensor = sum(of_parts[1:], of_parts[0])
+        return total

@@ -16,7 +16,8 @@ from attngan.networks.damsm import DAMSM
 from attngan.networks.image_encoder import ImageEncoder
 from attngan.networks.image_trunks import ConvTrunk, ImageTrunk
 from attngan.networks.text_encoder import TextEncoder
-from attngan.records import CaptionBatch, ImageFeatures, TextImageBatch
+from attngan.records import CaptionBatch, ImageFeatures, TextFeatures, TextImageBatch
+from attngan.training.callbacks import share_done
 from attngan.training.finite import check_finite
 from attngan.training.kept_features import KeptFeatures, keep_features, trunk_fingerprint
 
@@ -37,13 +38,23 @@ class DAMSMModule(LightningModule):
         gamma1: How much a word attends to its best regions.
         gamma2: How much the best word counts in a caption's score.
         gamma3: Scale of the scores in the softmax over the batch.
+        words_weight: Weight of the words' two terms in the loss; 0 leaves them out, which makes a step cheap.
+        sentence_weight: Weight of the sentence's two terms.
+        words_within: The words' terms compare the items of a batch within groups of so many, for large batches: their
+            cost grows with the square of the group. None for the whole batch, as published.
         learning_rate: Adam's step size at the start.
         betas: Adam's two decay rates.
         learning_rate_decay: Factor of the step size at each epoch, down to a tenth of the start.
+        learning_rate_fall: Share of the run, at its end, over which the step size falls further to a fiftieth: 0 for
+            none. For runs with a budget or a last epoch.
+        weight_decay: Each step takes this share, times the step size, off every weight matrix (AdamW).
         text_gradient_clip: Largest norm of the text encoder's gradient.
         adam: "kept", or "reset" at each epoch, as the published code did.
         keep_features: Folder for the frozen trunk's features, computed once for the centre crop and its mirror image;
             None to run the trunk at each step on the augmented crop.
+        kept_image_size: Size of the images whose features are kept. "trunk": prepared from the files at the trunk's
+            input size. "data": prepared at data.image_size and enlarged by the trunk, which is how it sees the pictures
+            of a generator of that size.
     """
 
     kept: dict[str, KeptFeatures]
@@ -59,12 +70,18 @@ class DAMSMModule(LightningModule):
         gamma1: float = 4.0,
         gamma2: float = 5.0,
         gamma3: float = 10.0,
+        words_weight: float = 1.0,
+        sentence_weight: float = 1.0,
+        words_within: int | None = None,
         learning_rate: float = 2e-3,
         betas: tuple[float, float] = (0.5, 0.999),
         learning_rate_decay: float = 0.98,
+        learning_rate_fall: float = 0.0,
+        weight_decay: float = 0.0,
         text_gradient_clip: float = 0.25,
         adam: Literal["kept", "reset"] = "kept",
         keep_features: Path | None = None,
+        kept_image_size: Literal["trunk", "data"] = "trunk",
     ) -> None:
         super().__init__()
         self.image_encoder = ImageEncoder(image_trunk or ConvTrunk(), embed_dim)
@@ -76,12 +93,17 @@ class DAMSMModule(LightningModule):
         }
         self.image_dropout = nn.Dropout(image_dropout)
         self.gammas = (gamma1, gamma2, gamma3)
+        self.words_weight, self.sentence_weight = words_weight, sentence_weight
+        self.words_within = words_within
         self.learning_rate = learning_rate
         self.betas = betas
         self.learning_rate_decay = learning_rate_decay
+        self.learning_rate_fall = learning_rate_fall
+        self.weight_decay = weight_decay
         self.text_gradient_clip = text_gradient_clip
         self.reset_adam = adam == "reset"
         self.features_folder = keep_features
+        self.kept_image_size = kept_image_size
         self.kept = {}
         self.images_seen = 0
         self._validation: list[Tensor] = []
@@ -114,9 +136,27 @@ class DAMSMModule(LightningModule):
 
     def configure_optimizers(self) -> Any:
         trained = [p for p in self.damsm.parameters() if p.requires_grad]
-        optimizer = torch.optim.Adam(trained, self.learning_rate, self.betas)
-        schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda epoch: max(self.learning_rate_decay**epoch, 0.1))
+        if self.weight_decay:
+            groups = [
+                {"params": [p for p in trained if p.ndim > 1], "weight_decay": self.weight_decay},
+                {"params": [p for p in trained if p.ndim <= 1], "weight_decay": 0.0},
+            ]
+            optimizer: torch.optim.Optimizer = torch.optim.AdamW(groups, self.learning_rate, self.betas)
+        else:
+            optimizer = torch.optim.Adam(trained, self.learning_rate, self.betas)
+        schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda epoch: self._decayed(epoch))
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "epoch"}}
+
+    def _decayed(self, epoch: int) -> float:
+        return max(self.learning_rate_decay**epoch, 0.1)
+
+    def on_train_batch_start(self, batch: TextImageBatch, batch_index: int) -> None:
+        if (
+            self.learning_rate_fall
+        ):  # from the place in the run alone, so that a resumed run goes on as if never stopped
+            left = (1 - (share_done(self.trainer, self) or 0.0)) / self.learning_rate_fall
+            for group in self.optimizers().optimizer.param_groups:  # type: ignore[union-attr]
+                group["lr"] = self.learning_rate * self._decayed(self.current_epoch) * min(1.0, max(0.02, left))
 
     def configure_gradient_clipping(self, optimizer: Any, *_: Any, **__: Any) -> None:
         # as published: the text encoder alone is clipped
@@ -130,14 +170,21 @@ class DAMSMModule(LightningModule):
             for split in ("train", "validation"):
                 self.kept[split] = self._keep(split)
 
+    def on_test_start(self) -> None:
+        if self.features_folder is not None:
+            self.kept["test"] = self._keep("test")
+
     def _keep(self, split: str) -> KeptFeatures:
         data: Any = self.trainer.datamodule  # type: ignore[attr-defined]
         trunk, folder = self.damsm.image_encoder.trunk, self.features_folder
         assert folder is not None
         images = data.split(split)
-        name = f"{split}-{trunk_fingerprint(trunk, images.fingerprint)}"
-        batches = data.full_images(split, trunk.input_size)
-        return keep_features(trunk, batches, len(images), folder / name)
+        size, source = trunk.input_size, images.fingerprint
+        if self.kept_image_size == "data":
+            size, source = data.image_size, f"{source} of {data.image_size} px"
+        # not named after the split: where validation is the test split, its features are kept once
+        name = trunk_fingerprint(trunk, source)
+        return keep_features(trunk, data.full_images(split, size), len(images), folder / name)
 
     def on_train_epoch_start(self) -> None:
         if self.reset_adam:
@@ -151,16 +198,21 @@ class DAMSMModule(LightningModule):
         return encoder.project(type(trunk)(*map(self.image_dropout, trunk)))
 
     def training_step(self, batch: TextImageBatch, batch_index: int) -> Tensor:
-        text = self.damsm.text_encoder(batch.captions)
-        loss = matching_loss(self.encode_images(batch, "train"), text, batch.classes, *self.damsm.gammas)
+        loss = self._loss(self.encode_images(batch, "train"), self.damsm.text_encoder(batch.captions), batch)
         check_finite(loss._asdict(), self)
         self.images_seen += len(batch.indices) * self.trainer.world_size
         self._log_loss("train", loss, batch)
-        return loss.total
+        return loss.weighted(self.words_weight, self.sentence_weight)
+
+    def _loss(self, image: ImageFeatures, text: TextFeatures, batch: TextImageBatch) -> MatchingLoss:
+        if not self.words_weight:
+            text = TextFeatures.of_sentences(text.sentence)
+        return matching_loss(image, text, batch.classes, *self.damsm.gammas, words_within=self.words_within)
 
     def _log_loss(self, split: str, loss: MatchingLoss, batch: TextImageBatch) -> None:
         size = len(batch.indices)
-        self.log(f"{split}/loss", loss.total, prog_bar=True, on_step=split == "train", on_epoch=True, batch_size=size)
+        total = loss.weighted(self.words_weight, self.sentence_weight)
+        self.log(f"{split}/loss", total, prog_bar=True, on_step=split == "train", on_epoch=True, batch_size=size)
         self.log_dict(
             {f"{split}/{name}": value for name, value in loss._asdict().items()}, on_epoch=True, batch_size=size
         )
@@ -177,7 +229,7 @@ class DAMSMModule(LightningModule):
         image = self.encode_images(batch, split)
         if len(batch.indices) > 1:
             text = self.damsm.text_encoder(batch.captions)
-            self._log_loss(split, matching_loss(image, text, batch.classes, *self.damsm.gammas), batch)
+            self._log_loss(split, self._loss(image, text, batch), batch)
         self._validation.append(image.pooled.float().cpu())
 
     def _retrieval(self, split: str) -> dict[str, float]:

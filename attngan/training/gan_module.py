@@ -66,8 +66,9 @@ class GANModule(LightningModule):
             (StackGAN++: 50 without text, 0 with).
         gradient_penalty: Weight of the matching-aware gradient penalty on real images and their sentences (DF-GAN: 2).
         r1: Gradient penalty on real images, none as published.
-        wrong_pairs: Which captions stand as wrong ones: "other class", or "published" (the next one of the batch,
-            sorted by length, whatever its class).
+        wrong_pairs: Which captions stand as wrong ones: those of an "other class", or by a published rule, named after
+            its network. "attngan" (DM-GAN too): the next one of the batch, sorted by length; "stackgan": the next one;
+            "dfgan": the one before; "stackgan++": another image for each caption, of another class where there is one.
         augment: Largest shift of the images that the discriminators see, as a part of their side: the same kind for
             real and generated ones (Zhao et al. 2020), 0 as published.
         rates: The players' learning rates.

@@ -5,13 +5,13 @@ import torch
 
 from attngan.losses.adversarial import (
     ADVERSARIAL,
+    WRONG_PAIRS,
     Verdict,
     discriminator_loss,
     fake_bce,
     generator_loss,
     hinge_discriminator_loss,
     hinge_generator_loss,
-    published_wrong_pairs,
     real_bce,
     summed_discriminator_loss,
     wrong_pairs,
@@ -212,7 +212,24 @@ def test_a_batch_of_one_has_no_wrong_pair(classes):
         wrong_pairs(1, classes)
 
 
-def test_published_wrong_pairs_leave_the_last_image_out():
-    images, captions = published_wrong_pairs(4)
-    assert images.tolist() == [0, 1, 2]
-    assert captions.tolist() == [1, 2, 3]
+def test_each_published_rule_pairs_as_its_code_does():
+    lengths, classes = torch.tensor([3, 9, 5, 9]), torch.tensor([1, 1, 2, 3])
+    pairs = {
+        name: list(zip(*(part.tolist() for part in rule(lengths, classes)), strict=True))
+        for name, rule in WRONG_PAIRS.items()
+    }
+    assert pairs["attngan"] == [(1, 3), (3, 2), (2, 0)]  # (image, caption): longest first, the last image has none
+    assert pairs["stackgan"] == [(0, 1), (1, 2), (2, 3)]
+    assert pairs["dfgan"] == [(1, 0), (2, 1), (3, 2), (0, 3)]
+    for name in ("other class", "stackgan++"):
+        assert (
+            sorted(image for image, _ in pairs[name]) == sorted(caption for _, caption in pairs[name]) == [0, 1, 2, 3]
+        )
+        assert all(classes[image] != classes[caption] for image, caption in pairs[name])
+
+
+@pytest.mark.parametrize("rule", WRONG_PAIRS)
+@pytest.mark.parametrize("classes", [None, torch.tensor([3])])
+def test_no_rule_has_a_wrong_pair_in_a_batch_of_one(rule, classes):
+    with pytest.raises(ValueError, match="use a batch_size of 2 or more"):
+        WRONG_PAIRS[rule](torch.tensor([4]), classes)

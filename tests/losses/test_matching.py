@@ -104,15 +104,44 @@ def test_sentence_loss_equals_the_published_one(golden, golden_notes, classes):
     assert_close(sentence.grad, g["grad_rnn_code"], by_row=True)
 
 
+@pytest.mark.parametrize("regions", [6, 3])  # more than embed, and fewer: there the contexts' norms are by Gram matrix
 @pytest.mark.parametrize("length_of_regions", [1.0, 1e-4])
-def test_word_scores_are_the_formula(length_of_regions):
-    image, text = batch_of([5, 3, 1])
+def test_word_scores_are_the_formula(length_of_regions, regions):
+    image, text = batch_of([5, 3, 1], regions=regions)
     image = image._replace(regions=length_of_regions * image.regions)
     scores = word_scores(image.regions, text.words, text.padding, gamma1=3.0, gamma2=2.0)
     for i in range(3):
         for j, length in enumerate([5, 3, 1]):
             expected = word_score(image.regions[i], text.words[j, :, :length], 3.0, 2.0)
             assert scores[i, j].item() == pytest.approx(expected, rel=1e-4, abs=1e-5)
+
+
+@pytest.mark.parametrize("regions", [300, 36])  # more than embed, and fewer
+def test_word_scores_are_those_of_the_contexts_with_equal_gradients(regions):
+    image, text = batch_of([18, 11, 5, 1], embed=64, regions=regions, words=18)
+    upstream, results = torch.randn(4, 4), []
+
+    def by_contexts(places: Tensor, words: Tensor) -> Tensor:
+        contexts, _ = region_attention(places, words, text.padding, 4.0)
+        cosines = torch.nn.functional.cosine_similarity(contexts, words[None].transpose(1, 2), dim=1)
+        return (5.0 * cosines).masked_fill(text.padding, -torch.inf).logsumexp(2)
+
+    for scores_of in (by_contexts, lambda places, words: word_scores(places, words, text.padding)):
+        places, words = image.regions.clone().requires_grad_(), text.words.clone().requires_grad_()
+        scores = scores_of(places, words)
+        (scores * upstream).sum().backward()
+        results.append((scores, places.grad, words.grad))
+    for theirs, ours in zip(*results, strict=True):
+        assert (ours - theirs).abs().max() <= 1e-5 * theirs.abs().max()
+
+
+def test_regions_of_zero_have_a_score_and_a_gradient():
+    image, text = batch_of([5, 3], regions=3)
+    regions = torch.zeros_like(image.regions).requires_grad_()
+    scores = word_scores(regions, text.words, text.padding)
+    scores.sum().backward()
+    assert scores.isfinite().all()
+    assert regions.grad.isfinite().all()
 
 
 @pytest.mark.parametrize("classes", [None, [4, 2, 4, 9]])
@@ -132,6 +161,41 @@ def test_matching_loss_is_the_formula(classes):
     ]
     assert [term.item() for term in loss] == pytest.approx(expected, rel=1e-4, abs=1e-5)
     assert loss.total.item() == pytest.approx(sum(expected), rel=1e-4)
+
+
+@pytest.mark.parametrize("classes", [None, [4, 2, 4, 4, 9]])
+def test_words_are_compared_within_groups(classes):
+    """Groups of 2, 2 and 1 items, each a mean over its items; the sentence's terms are of the whole batch."""
+    lengths = [5, 3, 1, 2, 4]
+    image, text = batch_of(lengths)
+    numbers = None if classes is None else torch.tensor(classes)
+    loss = matching_loss(image, text, numbers, 3.0, 2.0, 6.0, words_within=2)
+    to_caption = to_image = 0.0
+    for group in ([0, 1], [2, 3], [4]):
+        rows = [
+            [6 * word_score(image.regions[i], text.words[j, :, : lengths[j]], 3.0, 2.0) for j in group] for i in group
+        ]
+        skipped = [[classes is not None and i != j and classes[i] == classes[j] for j in group] for i in group]
+        to_caption += loss_of(rows, skipped) * len(group) / 5
+        to_image += loss_of(transposed(rows), transposed(skipped)) * len(group) / 5
+    assert [loss.words_to_caption.item(), loss.words_to_image.item()] == pytest.approx([to_caption, to_image], rel=1e-4)
+    whole = matching_loss(image, text, numbers, 3.0, 2.0, 6.0)
+    assert loss[2:] == whole[2:]
+    torch.testing.assert_close(matching_loss(image, text, numbers, 3.0, 2.0, 6.0, words_within=5), whole)
+
+
+def test_captions_without_words_have_no_words_terms():
+    image, text = batch_of([5, 3, 1])
+    loss = matching_loss(image, TextFeatures.of_sentences(text.sentence))
+    assert loss[:2] == (0, 0)
+    assert loss[2:] == matching_loss(image, text)[2:]
+
+
+def test_the_weighted_loss_is_the_formula():
+    loss = matching_loss(*batch_of([5, 3, 1]))
+    a, b, c, d = (term.item() for term in loss)
+    assert loss.weighted(words=3.0, sentence=0.5).item() == pytest.approx(3 * (a + b) + 0.5 * (c + d))
+    assert loss.weighted(1.0, 1.0).item() == pytest.approx(loss.total.item())
 
 
 def test_padding_has_no_part_in_the_loss():

@@ -6,7 +6,7 @@ import scipy.linalg
 import torch
 
 from attngan.metrics.diversity import diversity
-from attngan.metrics.fid import GaussianStatistics, fid, fid_infinity, gaussian_statistics
+from attngan.metrics.fid import GaussianStatistics, _root, fid, fid_infinity, gaussian_statistics
 from attngan.metrics.inception_score import inception_score
 from attngan.metrics.kid import kid
 from attngan.metrics.manifold import manifold_scores
@@ -212,3 +212,14 @@ def test_diversity_of_many_images_takes_some_of_them_for_different_captions():
     assert some.between == pytest.approx(every.between, rel=0.1)
     lone = diversity(torch.cat([features, normal(7, seed=1)]), torch.cat([captions, torch.arange(100, 107)]))
     assert (lone.captions, lone.images) == (60, 180)  # captions of one image say nothing of it
+
+
+def test_the_root_of_a_covariance_has_its_rank_and_no_more():
+    """Rounding's eigenvalues are dropped, and none that the data have: neither an epsilon of 1e-6 nor none at all."""
+    images, features = 20, 64
+    few = torch.randn(images, features, dtype=torch.float64)
+    assert _root(gaussian_statistics(few).covariance).shape == (features, images - 1)
+    small = torch.diag(torch.tensor([1.0, 1e-8, 1e-10], dtype=torch.float64))
+    assert _root(small).shape == (3, 3)
+    one, other = (GaussianStatistics(torch.zeros(3, dtype=torch.float64), c, 9) for c in (small, 4 * small))
+    assert fid(one, other) == pytest.approx(float(small.trace()), rel=1e-12)  # (2 - 1)^2 of each variance

@@ -75,8 +75,11 @@ def test_critic_block(norm, batch_norms):
 
 def test_weights_start_as_published():
     network = nn.Sequential(nn.Linear(8, 4), nn.Conv2d(3, 5, 3), nn.BatchNorm2d(2000), nn.BatchNorm1d(2000))
+    of_conv = network[1].bias.clone()
     network.apply(init_weights)
     linear, conv, *norms = network
+    assert torch.equal(conv.bias, of_conv)  # as torch made it: the published code does not touch it
+    assert of_conv.abs().min() > 0
     torch.testing.assert_close(linear.weight @ linear.weight.T, torch.eye(4), atol=1e-5, rtol=0)
     rows = conv.weight.flatten(1)
     torch.testing.assert_close(rows @ rows.T, torch.eye(5), atol=1e-5, rtol=0)

@@ -3,7 +3,8 @@ import torch
 from torch import nn
 
 from attngan.networks.discriminators import DiscriminatorPyramid, StageDiscriminator
-from attngan.networks.published import DISCRIMINATOR_KEYS, discriminator_sizes, discriminator_state, published_names
+from attngan.networks.published import discriminator_sizes, discriminator_state
+from attngan.networks.published_names import ATTNGAN_DISCRIMINATOR, published_names
 from tests.networks.comparison import assert_close, tensors
 
 
@@ -27,7 +28,9 @@ def test_equals_the_published_one(golden, side):
     assert len(running) == len(after)
     for name, statistics in running.items():
         (expected,) = (
-            after[f"after_train.{n}"] for n in published_names(name, DISCRIMINATOR_KEYS) if f"after_train.{n}" in after
+            after[f"after_train.{n}"]
+            for n in published_names(name, ATTNGAN_DISCRIMINATOR)
+            if f"after_train.{n}" in after
         )
         assert_close(statistics, expected)
 

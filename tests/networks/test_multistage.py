@@ -5,7 +5,8 @@ import torch
 
 from attngan.networks.fusion import WordAttentionFusion
 from attngan.networks.multistage import AttnGANGenerator, Stage, Stem
-from attngan.networks.published import GENERATOR_KEYS, generator_sizes, generator_state, published_names
+from attngan.networks.published import generator_sizes, generator_state
+from attngan.networks.published_names import ATTNGAN_GENERATOR, published_names
 from attngan.records import GeneratorNoise, TextFeatures
 from tests.networks.comparison import assert_close, tensors
 
@@ -38,7 +39,7 @@ def test_stem_equals_the_published_one(golden):
     stem = Stem(code.shape[1], width, side)
 
     def published(name: str) -> str:
-        return published_names(f"stem.{name}", GENERATOR_KEYS)[0].removeprefix("h_net1.")
+        return published_names(f"stem.{name}", ATTNGAN_GENERATOR)[0].removeprefix("h_net1.")
 
     stem.load_state_dict({name: g[f"sd.{published(name)}"] for name in stem.state_dict()})
     double = copy.deepcopy(stem).double()
@@ -66,7 +67,7 @@ def test_stage_equals_the_published_one(golden, golden_notes):
         return stage
 
     def published(name: str) -> str:
-        return published_names(f"stages.0.{name}", GENERATOR_KEYS)[0].removeprefix("h_net2.")
+        return published_names(f"stages.0.{name}", ATTNGAN_GENERATOR)[0].removeprefix("h_net2.")
 
     none = torch.zeros_like(g["mask"])
     for variant, mask, padding in [

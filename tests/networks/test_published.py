@@ -184,12 +184,47 @@ def test_every_tensor_arrives(kind):
     assert arrived == sorted(tuple(t.flatten().tolist()) for t in published.values())
 
 
+@pytest.mark.parametrize("prefix", ["module.", "_orig_mod.", "_orig_mod.module.", "module._orig_mod."])
 @pytest.mark.parametrize("kind", KINDS)
-def test_the_prefix_of_data_parallel_is_dropped(kind):
+def test_the_prefixes_of_wrappers_are_dropped(kind, prefix):
     make, state_of = KINDS[kind]
     published = make()
-    parallel = state_of({f"module.{name}": tensor for name, tensor in published.items()})
-    assert parallel.keys() == state_of(published).keys()
+    wrapped = state_of({f"{prefix}{name}": tensor for name, tensor in published.items()})
+    assert wrapped.keys() == state_of(published).keys()
+
+
+@pytest.mark.parametrize(
+    "within",
+    [
+        lambda state: {"state_dict": state, "epoch": 3},
+        lambda state: {"model": {"netG": state, "netD": discriminator(), "netC": {}}, "optimizers": {}},
+        lambda state: {"netG": state, "netD": discriminator()},
+        lambda state: {"model": {"state_dict": state}},
+        lambda state: {"model": state},
+    ],
+)
+def test_a_state_dict_within_entries_is_found(tmp_path, within):
+    published = generator(stages=1)
+    torch.save(within({f"module.{name}": tensor for name, tensor in published.items()}), tmp_path / "state.pth")
+    found = read_published(tmp_path / "state.pth")
+    assert found.keys() == published.keys()
+    assert all(torch.equal(tensor, published[name]) for name, tensor in found.items())
+
+
+def test_entries_without_the_network_are_named(tmp_path):
+    torch.save({"model": {"netD": discriminator(), "epoch": 3}}, tmp_path / "state.pth")
+    with pytest.raises(ValueError, match=r"state\.pth, entry 'model', holds no state dict.*entries netD, epoch$"):
+        read_published(tmp_path / "state.pth")
+    assert read_published(tmp_path / "state.pth", "netD").keys() == discriminator().keys()
+
+
+def test_shapes_that_cannot_be_are_refused():
+    published = generator(stages=1)
+    published["h_net1.fc.0.weight"] = torch.zeros(
+        published["h_net1.fc.0.weight"].shape[0], 3
+    )  # fewer than the condition
+    with pytest.raises(ValueError, match=r"do not go together.*'noise_dim': -2"):
+        generator_state(published)
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -228,11 +263,17 @@ def test_a_shape_that_does_not_fit_is_named(kind):
         state_of(published | {name: torch.zeros(2, 3, 1, 1, 1)})
 
 
-def test_another_networks_file_says_what_it_lacks():
-    with pytest.raises(ValueError, match=r"lacks ca_net\.fc\.weight"):
+def test_another_networks_file_says_what_it_is_or_lacks():
+    with pytest.raises(ValueError, match=r"no published generator that is known .*: it is a discriminator of AttnGAN"):
         generator_state(discriminator())
-    with pytest.raises(ValueError, match=r"lacks COND_DNET\.jointConv\.0\.weight"):
+    with pytest.raises(ValueError, match=r"no published discriminator .*: it is a generator of AttnGAN"):
         discriminator_state(generator())
+    with pytest.raises(ValueError, match="it is a text encoder"):
+        generator_state(text_encoder())
+    with pytest.raises(ValueError, match="it is an image encoder"):
+        generator_state(projections())
+    with pytest.raises(ValueError, match=r"its names are layer1\.weight$"):
+        generator_state({"layer1.weight": torch.zeros(2)})
     with pytest.raises(ValueError, match=r"lacks encoder\.weight"):
         text_encoder_state(projections())
     with pytest.raises(ValueError, match=r"lacks emb_features\.weight"):

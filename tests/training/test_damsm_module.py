@@ -11,11 +11,12 @@ from torch import nn
 
 from attngan.checkpoint import ENTRY, load_damsm, read_checkpoint
 from attngan.cli import main
+from attngan.data.datamodule import TextImageDataModule
 from attngan.losses.matching import matching_loss
 from attngan.networks.image_trunks import ImageTrunk
 from attngan.records import TrunkFeatures
 from attngan.training.damsm_module import DAMSMModule
-from attngan.training.kept_features import keep_features, trunk_fingerprint
+from attngan.training.kept_features import KeptFeatures, keep_features, trunk_fingerprint
 from tests.conftest import REPOSITORY
 from tests.tiny import CAPTIONS, damsm_recipe, write_recipe
 
@@ -83,6 +84,40 @@ def test_both_encoders_are_trained(straight, toy_root, tmp_path):
         assert not torch.equal(untrained[f"damsm.{part}.weight"], trained[f"damsm.{part}.weight"]), part
 
 
+def test_without_words_weight_only_the_sentence_is_trained(toy_root, tmp_path):
+    assert pretrain(toy_root, tmp_path / "still", model={"learning_rate": 0.0}) == 0
+    assert pretrain(toy_root, tmp_path / "run", model={"words_weight": 0.0}) == 0
+    untrained, trained = last(tmp_path / "still")["state_dict"], last(tmp_path / "run")["state_dict"]
+    regions, pooled = (f"damsm.image_encoder.{kind}_projection.weight" for kind in ("region", "pooled"))
+    assert torch.equal(untrained[regions], trained[regions])
+    assert not torch.equal(untrained[pooled], trained[pooled])
+
+
+def test_weight_decay_is_the_formula(toy_root, tmp_path):
+    """Of a loss without any weight there is no gradient: each of the 4 steps takes rate times decay off a matrix."""
+    nothing = {"words_weight": 0.0, "sentence_weight": 0.0, "learning_rate": 0.01, "weight_decay": 0.5}
+    assert pretrain(toy_root, tmp_path / "still", model={"learning_rate": 0.0}) == 0
+    assert pretrain(toy_root, tmp_path / "run", model=nothing) == 0
+    untrained, trained = last(tmp_path / "still")["state_dict"], last(tmp_path / "run")["state_dict"]
+    for part in ("text_encoder.embedding.weight", "image_encoder.pooled_projection.weight"):
+        torch.testing.assert_close(trained[f"damsm.{part}"], untrained[f"damsm.{part}"] * (1 - 0.01 * 0.5) ** 4)
+    bias = "damsm.image_encoder.pooled_projection.bias"
+    assert torch.equal(trained[bias], untrained[bias])
+
+
+def test_the_rate_falls_by_the_formula(toy_root, tmp_path, monkeypatch):
+    rates = []
+    monkeypatch.setattr(
+        DAMSMModule,
+        "on_before_optimizer_step",
+        lambda module, optimizer: rates.append(optimizer.param_groups[0]["lr"]),
+    )
+    model = {"learning_rate": 1.0, "learning_rate_decay": 0.5, "learning_rate_fall": 0.5}
+    assert pretrain(toy_root, tmp_path / "run", trainer={"max_epochs": 2}, model=model) == 0
+    # 8 steps: the second half of them falls, by a quarter each, and the second epoch has half the rate
+    assert rates == pytest.approx([1, 1, 1, 1, 0.5, 0.5 * 0.75, 0.5 * 0.5, 0.5 * 0.25])
+
+
 def test_retrieval_is_printed_for_both_splits(toy_root, tmp_path, capsys):
     assert pretrain(toy_root, tmp_path / "run") == 0
     printed = capsys.readouterr().out
@@ -135,8 +170,8 @@ def test_a_trained_trunks_features_cannot_be_kept(toy_root, tmp_path, capsys):
 
 
 def test_a_loss_that_is_not_finite_is_named(toy_root, tmp_path, monkeypatch, capsys):
-    def infinite(*given):
-        loss = matching_loss(*given)
+    def infinite(*given, **named):
+        loss = matching_loss(*given, **named)
         return loss._replace(words_to_image=loss.words_to_image / 0)
 
     monkeypatch.setattr("attngan.training.damsm_module.matching_loss", infinite)
@@ -209,6 +244,31 @@ def test_training_with_kept_features_runs_the_trunk_once(toy_root, tmp_path, mon
     assert_same_weights(last(tmp_path / "first"), last(tmp_path / "second"))
     damsm = load_damsm(tmp_path / "second" / "checkpoints" / "last.ckpt")
     assert damsm.image_encoder(torch.zeros(1, 3, 16, 16)).pooled.isfinite().all()
+
+
+@pytest.mark.parametrize("kept_image_size", ["trunk", "data"])
+def test_features_are_kept_of_images_of_the_trunks_size_or_of_the_datas(kept_image_size, toy_root, tmp_path):
+    trunk = {"class_path": f"{__name__}.FrozenTrunk", "init_args": {"input_size": 32}}
+    model = {"image_trunk": trunk, "keep_features": str(tmp_path / "kept"), "kept_image_size": kept_image_size}
+    assert pretrain(toy_root, tmp_path / "run", model=model) == 0
+    data = TextImageDataModule(**damsm_recipe(toy_root, tmp_path)["data"])
+    data.setup()
+    side = {"trunk": 32, "data": data.image_size}[kept_image_size]
+    assert data.image_size < 32
+    folders = {len(KeptFeatures(folder).pooled): folder for folder in (tmp_path / "kept").iterdir()}
+    for split in ("train", "validation", "test"):
+        seen = FrozenTrunk(32)(torch.cat(list(data.full_images(split, side))).float() / 127.5 - 1)
+        count = len(seen.pooled)
+        kept = KeptFeatures(folders[count]).rows(torch.arange(count), torch.zeros(count, dtype=torch.bool))
+        assert torch.allclose(kept.regions, seen.regions, rtol=0.02, atol=0.02 * float(seen.regions.abs().max()))
+
+
+def test_features_of_the_test_split_are_kept_once_where_it_is_the_validation(toy_root, tmp_path):
+    trunk = {"class_path": f"{__name__}.FrozenTrunk", "init_args": {"input_size": 16}}
+    model = {"image_trunk": trunk, "keep_features": str(tmp_path / "kept")}
+    option = ["--data.validation", "published", "--checkpoints.best_by", "null"]
+    assert pretrain(toy_root, tmp_path / "run", *option, model=model) == 0
+    assert len(list((tmp_path / "kept").iterdir())) == 2
 
 
 # --- recipes ----------------------------------------------------------------------------------------------------------

@@ -177,6 +177,31 @@ def test_stackgan_on_precomputed_embeddings_trains_goes_on_and_draws(toy_root, t
     assert main(["sample", str(checkpoint), "a red bird", "--out", str(tmp_path / "refused")]) == 1
 
 
+@pytest.mark.parametrize(
+    ("recipe", "rule", "words", "epochs"),
+    [
+        ("attngan_cub", "attngan", (18, 25), 600),
+        ("attngan_coco", "attngan", (12, 20), 120),
+        ("attndcgan_cub", "attngan", (18, 25), 400),
+        ("dmgan_cub", "attngan", (18, 25), 800),
+        ("dmgan_coco", "attngan", (12, 20), 200),
+        ("dfgan_cub", "dfgan", (18, 18), 1300),
+        ("dfgan_coco", "dfgan", (18, 18), 300),
+        ("stackgan_stage1_cub", "stackgan", (18, 25), 600),
+        ("stackgan_stage2_cub", "stackgan", (18, 25), 600),  # of its own: the original counts on from stage I's
+        ("stackgan_stage1_coco", "stackgan", (12, 20), 120),
+        ("stackgan_plusplus_cub", "stackgan++", (18, 25), 600),
+    ],
+)
+def test_a_published_recipe_pairs_cuts_and_ends_as_published(recipe, rule, words, epochs):
+    contents = yaml.safe_load((CONFIGS / f"{recipe}.yaml").read_text())
+    assert contents["model"]["wrong_pairs"] == rule
+    assert (contents["data"]["train_words"], contents["data"]["test_words"]) == words
+    assert contents["trainer"]["max_epochs"] == epochs
+    if recipe == "stackgan_stage2_cub":
+        assert (epochs - 1) // contents["model"]["rates"]["halved_every"] == 5  # halvings
+
+
 def test_there_are_recipes():
     assert len(TOY) == 9
     assert len(RECIPES) >= 22
