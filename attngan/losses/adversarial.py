@@ -8,6 +8,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 from torch.nn import functional as F
 
+from attngan.errors import InputError
 from attngan.losses.precision import at_least_float32
 
 
@@ -131,7 +132,7 @@ def wrong_pairs(batch: int, classes: Int[Tensor, " batch"] | None = None) -> Int
     unless a class fills more than half the batch; then, and without classes, they are rolled by one.
 
     Raises:
-        ValueError: The batch has one item only, so there is no wrong caption.
+        InputError: The batch has one item only, so there is no wrong caption.
     """
     _check_size(batch)
     if classes is None:
@@ -146,7 +147,7 @@ def wrong_pairs(batch: int, classes: Int[Tensor, " batch"] | None = None) -> Int
 
 def _check_size(batch: int) -> None:
     if batch < 2:
-        raise ValueError("a batch of 1 has no wrong caption to show the discriminator: use a batch_size of 2 or more")
+        raise InputError("a batch of 1 has no wrong caption to show the discriminator: use a batch_size of 2 or more")
 
 
 def of_other_classes(lengths: Int[Tensor, " batch"], classes: Int[Tensor, " batch"] | None) -> WrongPairs:
