@@ -62,9 +62,6 @@ REFUSALS = (
     *(errno.EEXIST, errno.ENOTDIR, errno.EISDIR, errno.ENAMETOOLONG),
 )
 
-#: What rooms that do not raise `AttnganError` yet raise for a user's mistakes.
-UNSWEPT = (FileNotFoundError, ValueError, ModuleNotFoundError)
-
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs one command; returns the exit code."""
@@ -89,9 +86,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except AttnganError as error:  # its message says what to do; a traceback would hide it
         print(f"attngan {name}: {error}", file=sys.stderr)
         return error.exit_code
-    except UNSWEPT as error:
-        print(f"attngan {name}: {error}", file=sys.stderr)
-        return 1
     except OSError as error:
         if error.errno not in REFUSALS:
             raise

@@ -188,7 +188,10 @@ def test_a_mistake_is_told_in_one_line(name, tmp_path, monkeypatch, capsys):
     assert not any(tmp_path.iterdir())  # and nothing was begun
 
 
-@pytest.mark.parametrize("error", [AttributeError, TypeError, KeyError, RuntimeError, IndexError, AssertionError])
+@pytest.mark.parametrize(
+    "error",
+    [AssertionError, AttributeError, KeyError, RuntimeError, TypeError, ValueError, FileNotFoundError, ImportError],
+)
 def test_a_fault_of_ours_keeps_its_traceback(error, monkeypatch):
     def planted(*_: object, **__: object) -> None:
         raise error("a fault of ours")

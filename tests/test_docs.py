@@ -31,3 +31,16 @@ def test_there_are_links():
 def test_a_recipe_says_first_what_it_is(path):
     assert path.read_text().startswith("# ")
     assert yaml.safe_load(path.read_text())["data"]["root"].startswith("data/")
+
+
+DOCUMENTS = [REPOSITORY / name for name in ("README.md", "CONTRIBUTING.md", "docs/method.md", "docs/history.md")]
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
+def test_a_document_names_files_that_are_there_and_no_line_numbers(document):
+    text = document.read_text()
+    assert not re.search(r"\.py(:\d|#L\d)", text)
+    there = [f"/{path.relative_to(REPOSITORY)}" for path in REPOSITORY.rglob("*.py")]
+    named = set(re.findall(r"[\w/]+\.py\b", text)) - {"utils.py"}  # which is named since there is none
+    for name in named:
+        assert any(path.endswith(f"/{name.lstrip('/')}") for path in there), f"{document.name}: no {name}"

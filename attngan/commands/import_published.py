@@ -4,6 +4,7 @@ from pathlib import Path
 
 from attngan.checkpoint import CaptionReader, write_generator
 from attngan.data.published_pickles import published_vocabulary
+from attngan.errors import InputError, MissingFileError
 from attngan.networks.attention import PaddingMask
 from attngan.networks.damsm import DAMSM
 from attngan.networks.generator import Generator
@@ -46,34 +47,34 @@ def import_published(
             its batch; "own" for the same weights with each caption's own padding.
 
     Raises:
-        FileNotFoundError: One of the files is not there.
-        ValueError: One of them is something else, or they do not fit each other; says which.
+        MissingFileError: One of the files is not there.
+        InputError: One of them is something else, or they do not fit each other; says which.
     """
     if out.suffix not in (".ckpt", ".safetensors"):
-        raise ValueError(f"{out}: the checkpoint's name ends in .ckpt or .safetensors")
+        raise InputError(f"{out}: the checkpoint's name ends in .ckpt or .safetensors")
     for path in (generator, text_encoder, captions_pickle, image_encoder):
         if path is not None and not path.is_file():
-            raise FileNotFoundError(f"there is no {path.resolve()}")
+            raise MissingFileError(f"there is no {path.resolve()}")
     if (text_encoder is None) != (captions_pickle is None):
         given, lacks = (
             ("captions_pickle", "text_encoder") if text_encoder is None else ("text_encoder", "captions_pickle")
         )
-        raise ValueError(f"{given} is of no use without {lacks}: give both, or neither")
+        raise InputError(f"{given} is of no use without {lacks}: give both, or neither")
     if image_encoder is not None and text_encoder is None:
-        raise ValueError("image_encoder is the other half of text_encoder: give both, or neither")
+        raise InputError("image_encoder is the other half of text_encoder: give both, or neither")
     published = read_published(generator)
     with in_file(generator):
         kind, network = published_generator(published, padding_mask)
     print(f"{generator} is {told(kind, network)}")
     if network.attends and text_encoder is None:
-        raise ValueError(f"{generator} attends to words: name its text_encoder and captions_pickle as well")
+        raise InputError(f"{generator} attends to words: name its text_encoder and captions_pickle as well")
     text: DAMSM | CaptionReader | None = None
     if text_encoder is not None and captions_pickle is not None:
         text = _caption_reader(text_encoder, captions_pickle, generator, network)
         if image_encoder is not None:
             images = load_published_image_encoder(image_encoder)
             if images.embed_dim != text.text_encoder.embed_dim:
-                raise ValueError(
+                raise InputError(
                     f"{image_encoder} gives features of {images.embed_dim} numbers, {text_encoder} of "
                     f"{text.text_encoder.embed_dim}: they do not belong together"
                 )
@@ -93,16 +94,16 @@ def told(kind: PublishedNetwork, network: Generator) -> str:
 def _caption_reader(text_encoder: Path, captions_pickle: Path, generator: Path, network: Generator) -> CaptionReader:
     """The text encoder and its vocabulary; they must fit the generator and each other."""
     if network.embed_dim is None:
-        raise ValueError(f"{generator} reads no text: leave text_encoder and captions_pickle out")
+        raise InputError(f"{generator} reads no text: leave text_encoder and captions_pickle out")
     encoder = load_published_text_encoder(text_encoder)
     if encoder.embed_dim != network.embed_dim:
-        raise ValueError(
+        raise InputError(
             f"{generator} reads sentences of {network.embed_dim} numbers, {text_encoder} gives {encoder.embed_dim}: "
             "they do not belong together"
         )
     vocabulary, rows = published_vocabulary(captions_pickle), encoder.embedding.num_embeddings
     if len(vocabulary) != rows:
-        raise ValueError(
+        raise InputError(
             f"{captions_pickle} has {len(vocabulary):,} words, {text_encoder} {rows:,}: they do not belong together"
         )
     return CaptionReader(encoder, vocabulary)

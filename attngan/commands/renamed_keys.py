@@ -27,7 +27,7 @@ def refuse_renamed_keys(arguments: Sequence[str]) -> None:
     """Reads the command line, and the recipes that it names, for keys of before.
 
     Args:
-        arguments: Of `attngan train`.
+        arguments: Command line of `attngan train`.
 
     Raises:
         InputError: There is one or more; names them all, with their new names.

@@ -42,7 +42,7 @@ class ImageSet:
 
     Args:
         kind: Which set it is.
-        outputs: Of the networks, one row an image.
+        outputs: Outputs of the networks, one row an image.
         captions: Position in the split of each image's caption, where it has one.
         reference: The images to compare with.
         rows: Which of the scored images these are, where it is some of them.

@@ -130,7 +130,7 @@ def measure(
         naming: How the scores are named.
         split: The data set's split, where metrics need captions.
         splits: Parts of the Inception Score.
-        seed: Of every random choice.
+        seed: Seed of every random choice.
 
     Raises:
         InputError: A score that these outputs do not allow; says why.

@@ -82,7 +82,7 @@ def choose_networks(
     Args:
         metrics: To be computed.
         request: What was asked for.
-        sampler: Of the generator; the DAMSM in its checkpoint scores where no other is given.
+        sampler: Sampler of the generator; the DAMSM in its checkpoint scores where no other is given.
         images: Those that are scored.
         word_limit: Words of a caption that the generator reads.
         extractor: Chosen already, by `choose_extractor`.

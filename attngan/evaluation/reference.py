@@ -60,7 +60,7 @@ def reference_of(
     to see.
 
     Args:
-        networks: Of the evaluation.
+        networks: Networks of the evaluation.
         settings: The protocol: which crops of the real images, how many.
         split: The data set's.
         given: A folder or zip of images, or published statistics (``.npz``), instead of the split's images.

@@ -33,9 +33,9 @@ class Evaluation:
         images: Those that are scored.
         count: How many of them.
         networks: What they go through.
-        seed: Of noise, order and every random choice.
+        seed: Seed of noise, order and every random choice.
         splits: Parts of the Inception Score.
-        truncation: Of the noise; None for neither.
+        truncation: Truncation of the noise; None for none.
         device: Where the networks are.
     """
 
@@ -168,7 +168,7 @@ def _choose_metrics(request: Request, usual: Sequence[str], text: bool) -> tuple
 
     Args:
         request: Names metrics, or none for the usual ones; a CLIP model or a colour probe asks for its own.
-        usual: Of the protocol, or of the command.
+        usual: What the protocol or the command uses.
         text: Whether the images have captions.
     """
     given = {"clip": request.clip, "colours": request.colour_probe}

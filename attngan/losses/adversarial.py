@@ -8,14 +8,18 @@ from jaxtyping import Float, Int
 from torch import Tensor
 from torch.nn import functional as F
 
+from attngan.errors import InputError
 from attngan.losses.precision import at_least_float32
 
 
 class Verdict(NamedTuple):
-    """A discriminator's logits on a batch: for image-and-caption pairs, and for the images alone (None: no head)."""
+    """A discriminator's logits on a batch: for image-and-caption pairs, and for the images alone (None: no head).
 
-    pair: Float[Tensor, " batch"] | None
-    image: Float[Tensor, " batch"] | None
+    One logit an image, or one a place of it: the losses are means over all of them.
+    """
+
+    pair: Float[Tensor, "batch *places"] | None
+    image: Float[Tensor, "batch *places"] | None
 
     @property
     def heads(self) -> list[Tensor]:
@@ -30,11 +34,11 @@ class AdversarialLoss(NamedTuple):
     generator: Callable[[Verdict], Tensor]
 
 
-def real_bce(logits: Float[Tensor, " batch"]) -> Float[Tensor, ""]:
+def real_bce(logits: Float[Tensor, "batch *places"]) -> Float[Tensor, ""]:
     return F.softplus(-at_least_float32(logits)[0]).mean()
 
 
-def fake_bce(logits: Float[Tensor, " batch"]) -> Float[Tensor, ""]:
+def fake_bce(logits: Float[Tensor, "batch *places"]) -> Float[Tensor, ""]:
     return F.softplus(at_least_float32(logits)[0]).mean()
 
 
@@ -128,7 +132,7 @@ def wrong_pairs(batch: int, classes: Int[Tensor, " batch"] | None = None) -> Int
     unless a class fills more than half the batch; then, and without classes, they are rolled by one.
 
     Raises:
-        ValueError: The batch has one item only, so there is no wrong caption.
+        InputError: The batch has one item only, so there is no wrong caption.
     """
     _check_size(batch)
     if classes is None:
@@ -143,7 +147,7 @@ def wrong_pairs(batch: int, classes: Int[Tensor, " batch"] | None = None) -> Int
 
 def _check_size(batch: int) -> None:
     if batch < 2:
-        raise ValueError("a batch of 1 has no wrong caption to show the discriminator: use a batch_size of 2 or more")
+        raise InputError("a batch of 1 has no wrong caption to show the discriminator: use a batch_size of 2 or more")
 
 
 def of_other_classes(lengths: Int[Tensor, " batch"], classes: Int[Tensor, " batch"] | None) -> WrongPairs:

@@ -181,7 +181,7 @@ def in_order(names: Collection[str] | None = None) -> list[Metric]:
     """Metrics in the table's order: by network, then what needs no reference, then by name.
 
     Args:
-        names: Of these; None for all.
+        names: Names of the metrics wanted; None for all.
 
     Raises:
         InputError: A name that no metric has.

@@ -86,7 +86,7 @@ def build(description: Description, kind: type[Described] = Described) -> Descri
     """Makes the network that ``describe`` described, with fresh weights.
 
     Args:
-        description: Of a checkpoint.
+        description: Description in a checkpoint.
         kind: What it must be.
 
     Raises:

@@ -17,6 +17,7 @@ from typing import Any, TypeVar
 import torch
 from torch import Tensor, nn
 
+from attngan.errors import InputError, MissingFileError
 from attngan.networks import published_names as names
 from attngan.networks.attention import PaddingMask
 from attngan.networks.dfgan import DFGANGenerator, DFGANStage
@@ -61,11 +62,11 @@ class PublishedNetwork:
         """The arguments of our network that takes these weights.
 
         Raises:
-            ValueError: A weight is missing, or shapes do not go together.
+            InputError: A weight is missing, or shapes do not go together.
         """
         sizes = self.read_sizes(stripped(published))
         if any(isinstance(size, int) and size < (name.endswith("_dim")) for name, size in sizes.items()):
-            raise ValueError(f"the shapes do not go together: by them the sizes are {sizes}")
+            raise InputError(f"the shapes do not go together: by them the sizes are {sizes}")
         return sizes
 
     def channels_first(self, name: str, sizes: Sizes) -> int:
@@ -101,7 +102,7 @@ def _attngan_sizes(published: Published) -> Sizes:
     _shape(published, "ca_net.fc.weight", 2)
     head = next((name for name in published if re.fullmatch(r"img_net[1-9]?\.img\.0\.weight", name)), None)
     if head is None:
-        raise ValueError("the published network lacks img_net1.img.0.weight or, for AttnDCGAN, img_net.img.0.weight")
+        raise InputError("the published network lacks img_net1.img.0.weight or, for AttnDCGAN, img_net.img.0.weight")
     images = "last" if head.startswith("img_net.") else "every stage"
     return {**_multistage_sizes(published, head), "images": images}
 
@@ -260,7 +261,7 @@ def generator_kind(published: Published) -> PublishedNetwork:
     """Which published generator a state dict is of.
 
     Raises:
-        ValueError: None that is known; says what it is instead, if it is one of the other networks.
+        InputError: None that is known; says what it is instead, if it is one of the other networks.
     """
     return _kind(published, GENERATORS, "generator", DISCRIMINATORS, "discriminator")
 
@@ -269,7 +270,7 @@ def discriminator_kind(published: Published) -> PublishedNetwork:
     """Which published discriminator a state dict is of; DF-GAN's two networks with ``D.`` and ``C.`` before the names.
 
     Raises:
-        ValueError: None that is known; says what it is instead, if it is one of the other networks.
+        InputError: None that is known; says what it is instead, if it is one of the other networks.
     """
     return _kind(published, DISCRIMINATORS, "discriminator", GENERATORS, "generator")
 
@@ -297,7 +298,7 @@ def _kind(
         is_one = "it is an image encoder"
     else:
         is_one = f"its names are {_some(published, 3)}"
-    raise ValueError(f"this is no published {what} that is known ({known}): {is_one}")
+    raise InputError(f"this is no published {what} that is known ({known}): {is_one}")
 
 
 def generator_sizes(published: Published) -> Sizes:
@@ -317,7 +318,7 @@ def text_encoder_sizes(published: Published) -> dict[str, Any]:
     gates, half = _shape(published, "rnn.weight_hh_l0", 2)
     rnn = {4: "lstm", 3: "gru"}.get(gates // half)
     if rnn is None or gates % half:
-        raise ValueError(f"rnn.weight_hh_l0 is {gates} x {half}: neither an LSTM (4 gates) nor a GRU (3 gates)")
+        raise InputError(f"rnn.weight_hh_l0 is {gates} x {half}: neither an LSTM (4 gates) nor a GRU (3 gates)")
     return {"vocabulary_size": vocabulary_size, "embed_dim": 2 * half, "word_dim": word_dim, "rnn": rnn}
 
 
@@ -330,7 +331,7 @@ def generator_state(published: Published) -> dict[str, Tensor]:
     """State dict of our generator of `generator_sizes`, from that of a published one.
 
     Raises:
-        ValueError: A key is unknown or missing, or has a shape that does not go with the others.
+        InputError: A key is unknown or missing, or has a shape that does not go with the others.
     """
     return _state(published, generator_kind(published))
 
@@ -339,7 +340,7 @@ def discriminator_state(published: Published) -> dict[str, Tensor]:
     """State dict of our discriminator's stage of `discriminator_sizes`, from that of a published one.
 
     Raises:
-        ValueError: A key is unknown or missing, or has a shape that does not go with the others.
+        InputError: A key is unknown or missing, or has a shape that does not go with the others.
     """
     return _state(published, discriminator_kind(published))
 
@@ -357,7 +358,7 @@ def text_encoder_state(published: Published) -> dict[str, Tensor]:
     """State dict of the `TextEncoder` of `text_encoder_sizes`, from that of a published RNN_ENCODER.
 
     Raises:
-        ValueError: A key is unknown or missing, or has a shape that does not go with the others.
+        InputError: A key is unknown or missing, or has a shape that does not go with the others.
     """
     return _translated(published, _on_meta(TextEncoder, **text_encoder_sizes(published)), names.TEXT_ENCODER)
 
@@ -371,7 +372,7 @@ def image_encoder_state(published: Published, trunk: ImageTrunk | None = None) -
             None for Inception-v3, which is what published files hold.
 
     Raises:
-        ValueError: A key is unknown or missing, or has a shape that does not go with the others.
+        InputError: A key is unknown or missing, or has a shape that does not go with the others.
     """
     return _translated(published, _image_encoder(published, trunk), names.IMAGE_ENCODER)
 
@@ -385,14 +386,14 @@ def published_generator(published: Published, padding_mask: PaddingMask = "own")
             of the batch; "own" for the same weights with each caption's own padding.
 
     Raises:
-        ValueError: It is no published generator; the message says what is wrong with which key.
+        InputError: It is no published generator; the message says what is wrong with which key.
     """
     kind = generator_kind(published)
     sizes = kind.sizes(published)
     if kind.network in (AttnGANGenerator, DMGANGenerator):
         sizes["padding_mask"] = padding_mask
     elif padding_mask != "own":
-        raise ValueError(
+        raise InputError(
             f"padding_mask is of generators that attend to words, and {kind.title}'s does not: leave it out"
         )
     network = _filled(_on_meta(kind.network, **sizes), generator_state(published))
@@ -408,8 +409,8 @@ def load_published_generator(path: Path | str, padding_mask: PaddingMask = "own"
         padding_mask: As of `published_generator`.
 
     Raises:
-        FileNotFoundError: There is no such file.
-        ValueError: It is no published generator; the message says what is wrong with which key.
+        MissingFileError: There is no such file.
+        InputError: It is no published generator; the message says what is wrong with which key.
     """
     published = read_published(path)
     with in_file(path):
@@ -450,15 +451,15 @@ def read_published(path: Path | str, network: str = "netG") -> dict[str, Tensor]
         network: The entry to take of a file that holds several networks: "netG" or "netD".
 
     Raises:
-        FileNotFoundError: There is no such file.
-        ValueError: The file holds something else.
+        MissingFileError: There is no such file.
+        InputError: The file holds something else.
     """
     if not Path(path).is_file():
-        raise FileNotFoundError(f"no published checkpoint at {Path(path).resolve()}")
+        raise MissingFileError(f"no published checkpoint at {Path(path).resolve()}")
     try:
         found = torch.load(path, map_location="cpu", weights_only=True)
     except (UnpicklingError, RuntimeError, EOFError) as error:
-        raise ValueError(f"{path} cannot be read as a file of weights: {error}") from error
+        raise InputError(f"{path} cannot be read as a file of weights: {error}") from error
     return stripped(_state_dict_in(found, network, str(path)))
 
 
@@ -468,21 +469,21 @@ def _state_dict_in(found: object, network: str, within: str) -> Published:
             return found
         entry = next((e for e in (network, "state_dict", "model") if isinstance(found.get(e), Mapping)), None)
         if entry is None:
-            raise ValueError(
+            raise InputError(
                 f"{within} holds no state dict: expected tensors by name, as the published code saves them; it has the "
                 f"entries {_some(map(str, found))}"
             )
         found, within = found[entry], f"{within}, entry {entry!r},"
-    raise ValueError(f"{within} holds no state dict: expected tensors by name, as the published code saves them")
+    raise InputError(f"{within} holds no state dict: expected tensors by name, as the published code saves them")
 
 
 @contextmanager
 def in_file(path: Path | str) -> Iterator[None]:
-    """Puts the file's name before the message of a ValueError."""
+    """Puts the file's name before the message of an InputError."""
     try:
         yield
-    except ValueError as error:
-        raise ValueError(f"{path}: {error}") from error
+    except InputError as error:
+        raise InputError(f"{path}: {error}") from error
 
 
 def stripped(published: Published) -> dict[str, Tensor]:
@@ -502,10 +503,10 @@ def _some(names: Iterable[str], most: int = 5) -> str:
 
 def _shape(published: Published, name: str, dimensions: int) -> tuple[int, ...]:
     if name not in published:
-        raise ValueError(f"the published network lacks {name}")
+        raise InputError(f"the published network lacks {name}")
     shape = tuple(published[name].shape)
     if len(shape) != dimensions:
-        raise ValueError(f"{name} has the shape {shape}: expected {dimensions} dimensions")
+        raise InputError(f"{name} has the shape {shape}: expected {dimensions} dimensions")
     return shape
 
 
@@ -537,7 +538,7 @@ def _translated(
             if theirs.endswith("att.conv_context.weight"):  # a 1 x 1 convolution, here a linear layer
                 tensor = tensor.flatten(1)
             if tensor.shape != expected.shape:
-                raise ValueError(
+                raise InputError(
                     f"{theirs} has the shape {tuple(tensor.shape)}: by the others it should be {tuple(expected.shape)}"
                 )
             state[name] = turned(theirs, tensor)
@@ -546,9 +547,9 @@ def _translated(
         else:
             missing.append(" or ".join(candidates))
     if missing:
-        raise ValueError(f"the published network lacks {_some(missing)}")
+        raise InputError(f"the published network lacks {_some(missing)}")
     if published:
-        raise ValueError(f"not a name of the published network: {_some(published)}")
+        raise InputError(f"not a name of the published network: {_some(published)}")
     return state
 
 

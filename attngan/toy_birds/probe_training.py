@@ -75,7 +75,7 @@ def train_probe(
         batch_size: Images in a step.
         more_birds: Birds of random colours to draw for training, in memory only.
         bf16: Whether to compute in bfloat16, about twice as fast on processors that have instructions for it.
-        seed: Of weights, order, augmentation and the birds of random colours.
+        seed: Seed of weights, order, augmentation and the birds of random colours.
         progress: Whether to show a progress bar.
 
     Returns:
