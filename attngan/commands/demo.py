@@ -1,131 +1,257 @@
-"""``attngan demo``: the whole way from captioned images to scores and pictures, small, on generated birds."""
+"""``attngan demo``: pictures of captions at once, then the whole way from captioned images to scores, small."""
 
+import itertools
 import json
+import os
+import sys
 import time
+import webbrowser
+from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
-from typing import Any
 
-from attngan.commands.demo_page import write_page
-from attngan.errors import FileInTheWayError, InputError
+from attngan.commands.demo_facts import ColourTruths, DemoFacts
+from attngan.commands.demo_page import DemoPage, Shipped, results
+from attngan.commands.demo_training import ShownTraining
+from attngan.errors import AttnganError, FileInTheWayError, InputError
 from attngan.evaluation.measuring import ScoreEntry
-from attngan.installed import recipe
+from attngan.installed import recipe, shipped_generator
+from attngan.training.precision import MeasuredPrecision, fastest_precision
 
-RECIPES = ("damsm", "attngan")
-PRETRAINING_SHARE = 0.18  # of the time, for the DAMSM; the generator has what is left
+#: Recipes of ``configs/toy``: of the DAMSM and of the generator.
+DAMSM, GENERATOR = "damsm", "attngan"
+#: Images that two quiet CPU cores train on in each of the demo's minutes, scores and all else included.
+IMAGES_A_MINUTE = 4_000
+#: As many again, of which a DAMSM sees each some twenty times in a quarter of an hour.
+DAMSM_IMAGES_A_MINUTE = 3_600
+PRETRAINING_SHARE = 0.18  # of the time, at most, for the DAMSM; the generator has what is left
 SCORING_MINUTES = 1.0
+GIVEN_CAPTIONS = (
+    "a small red bird with black wings",
+    "this bird is yellow with a black crown and black wings",
+    "a blue bird with a white belly and a short beak",
+    "a small brown bird with a white breast and brown spots",
+    "a black bird with an orange beak",
+    "a white bird with grey wings and a long yellow beak",
+)
 
 
-def demo(out: Path = Path("demo"), minutes: float = 15.0, smoke: bool = False, seed: int = 0) -> int:
-    """Generates birds, trains a DAMSM and a two-stage AttnGAN on them, scores it, and shows it all on one HTML page.
+def demo(
+    out: Path | None = None,
+    captions: list[str] | None = None,
+    minutes: float = 15.0,
+    images: int | None = None,
+    smoke: bool = False,
+    seed: int = 0,
+    open: bool = True,
+) -> int:
+    """Draws captions with the generator that ships; then trains one on generated birds, scores it, and shows it all.
 
-    Needs no download and no GPU. The page is OUT/index.html; the checkpoints lie in OUT/damsm and OUT/attngan, for
-    `attngan sample` and `attngan evaluate`.
+    Needs no download and no GPU. The page is OUT/index.html: it is there within the first minute, and rewritten as the
+    training goes on. The checkpoints lie in OUT/damsm and OUT/attngan, for `attngan sample` and `attngan evaluate`.
 
     Args:
-        out: Folder for data, runs and the page; must be new or empty.
-        minutes: How long it may take on two CPU cores. More makes better pictures: try 60.
-        smoke: Only shows that everything works: a few steps, under two minutes; the pictures show nothing yet.
-        seed: Seed of birds and training.
+        out: Folder for data, runs and the page, new or empty; by default demo, or where that is taken demo_2 and so on.
+        captions: What the first pictures show, about birds; by default six captions.
+        minutes: Limit of all of it together. On a machine that other work slows down the training is cut by it.
+        images: Images that the generator is trained on; by default what two quiet CPU cores do in these minutes (60,000
+            in 15). More make better pictures: try --minutes 60.
+        smoke: Only show that everything works: a few steps, under two minutes; the generated birds show nothing yet.
+        seed: Seed of pictures, birds and training.
+        open: Open the page in a browser, where there is a screen.
 
     Returns:
         The exit code.
     """
-    out = Path(out)
-    if out.exists() and any(out.iterdir()):
-        raise FileInTheWayError(f"{out} is not empty: name another folder with --out, or remove it")
     if minutes < 5 and not smoke:
         raise InputError(f"{minutes:g} minutes are too few to see anything: give 5 or more, or --smoke")
+    if images is not None and images < 1:
+        raise InputError(f"{images} images are none to train on")
+    out = _folder(out)
     begun = time.monotonic()
-    facts: dict[str, Any] = {"minutes": minutes, "smoke": smoke, "seed": seed}
-    data = _draw_birds(out, smoke, seed)
-    probe = _train_probe(out, data, smoke, seed, facts)
-
-    from attngan.commands.train import pretrain, train
-
-    _say("2/4", "DAMSM: which caption belongs to which image?")
-    common = ["--data.root", str(data), "--seed_everything", str(seed)]
-    limits = ["--trainer.max_epochs", "1", "--trainer.limit_train_batches", "4"] if smoke else []
-    of_damsm = ["--budget.minutes", f"{minutes * PRETRAINING_SHARE:.2f}", "--trainer.max_epochs", "1000"]
-    runs = {name: ["--config", str(recipe(f"toy/{name}.yaml")), "--run_dir", str(out / name)] for name in RECIPES}
-    pretrain([*runs["damsm"], *common, *(limits or of_damsm)])
-
-    _say("3/4", "AttnGAN: captions to images")
-    left = max(0.5, minutes - (time.monotonic() - begun) / 60 - SCORING_MINUTES)
-    of_gan = ["--budget.minutes", f"{left:.2f}"]
-    precision = ["--trainer.precision", _fast_precision()]
-    damsm = out / "damsm" / "checkpoints" / "best.ckpt"
-    train([*runs["attngan"], "--model.damsm", str(damsm), *common, *precision, *(limits or of_gan)])
-
-    _say("4/4", "scores and pictures")
-    scores = _score(out, data, probe, smoke, seed, facts)
-    facts["took_minutes"] = (time.monotonic() - begun) / 60
-    (out / "demo.json").write_text(json.dumps(facts | {"scores": scores}, indent=1))
-    page = write_page(out, data, facts, scores)
-    print(f"\n{facts['took_minutes']:.1f} minutes. Open {page} in a browser; the samples alone: {out / 'samples.png'}")
-    print(f'Draw your own: attngan sample {out}/attngan/checkpoints/last.ckpt "a small red bird with black wings"')
+    facts = DemoFacts(minutes, images or round(IMAGES_A_MINUTE * minutes), seed, smoke)
+    _say(1, "captions, drawn by the generator that ships")
+    shipped = _draw_captions(out, captions or [], seed)
+    page = DemoPage(out / "index.html", shipped)
+    page.under_way(1)
+    print(f"after {time.monotonic() - begun:.0f} seconds: {page.path}, rewritten as the training goes on", flush=True)
+    if open:
+        _open_in_browser(page.path)
+    try:
+        scores = _train_and_score(out, page, facts, begun)
+        facts.took_minutes = (time.monotonic() - begun) / 60
+        content = asdict(facts) | {"scores": scores, "shipped": shipped.title}
+        (out / "demo.json").write_text(json.dumps(content, indent=1))
+        page.finish(*results(out, out / "toy_birds", facts, scores))
+    except BaseException as error:  # the pictures stay, without waiting for more
+        page.stop(error)
+        raise
+    outcome = "a smoke test" if smoke or facts.generator is None else facts.generator.outcome(minutes)
+    print(f"\n{facts.took_minutes:.1f} minutes; the training: {outcome}")
+    print(f"Open {page.path} in a browser; the samples alone: {out / 'samples.png'}")
+    print(f'Draw your own: attngan sample "{GIVEN_CAPTIONS[0]}" (birds as in photographs)')
+    print(f'          or:  attngan sample {out}/attngan/checkpoints/last.ckpt "..." (generated birds)')
     return 0
 
 
-def _fast_precision() -> str:
-    """Bfloat16 where the processor computes in it (1.6 times as fast here); elsewhere it would only be imitated."""
-    import torch
+def _folder(named: Path | None) -> Path:
+    """Where everything goes.
 
-    native = torch.cuda.is_available() or torch.ops.mkldnn._is_mkldnn_bf16_supported()
-    return "bf16-mixed" if native else "32-true"
+    Raises:
+        FileInTheWayError: The named folder is not empty.
+    """
+    if named is None:
+        names = itertools.chain(["demo"], (f"demo_{number}" for number in itertools.count(2)))
+        return next(folder for folder in map(Path, names) if _free(folder))
+    if not _free(named):
+        raise FileInTheWayError(f"{named} is not empty: name another folder with --out, or remove it")
+    return named
 
 
-def _say(step: str, what: str) -> None:
-    print(f"\n[{step}] {what}", flush=True)
+def _free(folder: Path) -> bool:
+    return not folder.exists() or (folder.is_dir() and not any(folder.iterdir()))
 
 
-def _draw_birds(out: Path, smoke: bool, seed: int) -> Path:
+def _say(step: int, what: str) -> None:
+    print(f"\n[{step}/5] {what}", flush=True)
+
+
+def _draw_captions(out: Path, captions: Sequence[str], seed: int) -> Shipped:
+    """The first pictures; without them the demo goes on, and says so."""
+    from attngan.sampling import Sampler
+
+    try:
+        sampler = Sampler.load(shipped_generator())
+        shipped = Shipped.draw(sampler, captions or GIVEN_CAPTIONS, seed)
+        if not shipped.captions:
+            shipped = Shipped.draw(sampler, GIVEN_CAPTIONS, seed, shipped.refused)
+    except AttnganError as error:
+        shipped = Shipped("", problem=str(error))
+    for told in (shipped.problem, *(f"no word of {caption!r} is known: not drawn" for caption in shipped.refused)):
+        if told:
+            print(told, file=sys.stderr)
+    if shipped.captions:
+        out.mkdir(parents=True, exist_ok=True)
+        shipped.picture().save(out / "captions.png")
+        print(f"{len(shipped.captions)} captions drawn by {shipped.title}: {out / 'captions.png'}")
+    return shipped
+
+
+def _open_in_browser(page: Path) -> None:
+    """Where there is a screen; a browser that does not start is no reason to stop."""
+    if sys.platform.startswith("linux") and not (os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")):
+        return
+    try:
+        webbrowser.open(page.resolve().as_uri())
+    except (webbrowser.Error, OSError) as error:
+        print(f"no browser opened ({error})", file=sys.stderr)
+
+
+def _train_and_score(out: Path, page: DemoPage, facts: DemoFacts, begun: float) -> dict[str, ScoreEntry]:
+    """Generated birds, DAMSM, generator and scores; what they gave goes into ``facts``."""
+    from attngan.commands.train import pretrain, train
+
+    precision = fastest_precision()
+    facts.precision = str(precision)
+    _say(2, "generated birds with captions, and a probe that tells their colours")
+    print(f"computing in {precision}")
+    page.under_way(2)
+    data = _draw_birds(out, facts)
+    probe = _train_probe(out, data, facts, precision)
+
+    _say(3, "DAMSM: which caption belongs to which image?")
+    page.under_way(3)
+    common = ["--data.root", str(data), "--seed_everything", str(facts.seed)]
+    pairs = round(facts.images * DAMSM_IMAGES_A_MINUTE / IMAGES_A_MINUTE)
+    shown = ShownTraining(lambda told, picture: page.under_way(3, told, picture), pairs)
+    pretrain(
+        [*_run(out, DAMSM), *common, *_limits(facts, pairs, facts.minutes * PRETRAINING_SHARE)],
+        callbacks=[shown],
+    )
+    facts.damsm = shown.trained
+
+    _say(4, "AttnGAN: captions to images")
+    page.under_way(4)
+    left = max(0.5, facts.minutes - (time.monotonic() - begun) / 60 - SCORING_MINUTES)
+    shown = ShownTraining(
+        lambda told, picture: page.under_way(4, told, picture), facts.images, out / GENERATOR / "pictures"
+    )
+    train(
+        [
+            *_run(out, GENERATOR),
+            *("--model.damsm", str(out / DAMSM / "checkpoints" / "best.ckpt")),
+            *("--trainer.precision", precision.trainer, "--pictures.every_steps", "250"),
+            *common,
+            *_limits(facts, facts.images, left),
+        ],
+        callbacks=[shown],
+    )
+    facts.generator = shown.trained
+
+    _say(5, "scores and pictures")
+    page.under_way(5)
+    return _score(out, data, probe, facts)
+
+
+def _run(out: Path, name: str) -> list[str]:
+    return ["--config", str(recipe(f"toy/{name}.yaml")), "--run_dir", str(out / name)]
+
+
+def _limits(facts: DemoFacts, images: int, minutes: float) -> list[str]:
+    if facts.smoke:
+        return ["--trainer.max_epochs", "1", "--trainer.limit_train_batches", "4"]
+    return ["--budget.images", str(images), "--budget.minutes", f"{minutes:.2f}", "--trainer.max_epochs", "100000"]
+
+
+def _draw_birds(out: Path, facts: DemoFacts) -> Path:
     from attngan.toy_birds.dataset import draw_toy_birds
 
-    _say("1/4", "generated birds with captions, and a probe that tells their colours")
-    train_classes, test_classes = (24, 12) if smoke else (300, 50)
-    return draw_toy_birds(out / "toy_birds", train_classes, test_classes, images_per_class=10, size=96, seed=seed)
+    train_classes, test_classes = (24, 12) if facts.smoke else (300, 50)
+    return draw_toy_birds(out / "toy_birds", train_classes, test_classes, images_per_class=10, size=96, seed=facts.seed)
 
 
-def _train_probe(out: Path, data: Path, smoke: bool, seed: int, facts: dict[str, Any]) -> Path:
+def _train_probe(out: Path, data: Path, facts: DemoFacts, precision: MeasuredPrecision) -> Path:
     from attngan.toy_birds.probe_training import train_probe
 
-    probe, accuracy = train_probe(data, epochs=1 if smoke else 6, more_birds=0 if smoke else 2000, seed=seed, bf16=True)
-    facts["probe"] = accuracy.percentages()
+    epochs, more_birds = (1, 0) if facts.smoke else (6, 2000)
+    probe, accuracy = train_probe(data, epochs=epochs, more_birds=more_birds, seed=facts.seed, bf16=precision.bf16)
+    truth = facts.colour_truth
+    truth.real, truth.real_with_other_captions = accuracy.new_classes.percent, accuracy.mismatched.percent
     path = out / "colour_probe.safetensors"
     probe.save(path)
     print(
-        f"the probe sees {accuracy.new_classes.percent:.1f} % of the colours that captions name in real test birds, "
-        f"{accuracy.mismatched.percent:.1f} % where the captions are those of other birds"
+        f"the probe sees {truth.real:.1f} % of the colours that captions name in real test birds, "
+        f"{truth.real_with_other_captions:.1f} % where the captions are those of other birds"
     )
     return path
 
 
-def _score(out: Path, data: Path, probe: Path, smoke: bool, seed: int, facts: dict[str, Any]) -> dict[str, ScoreEntry]:
-    """Inception Score and R-precision by `attngan evaluate`; colour truth, real and mismatched, goes into the facts."""
+def _score(out: Path, data: Path, probe: Path, facts: DemoFacts) -> dict[str, ScoreEntry]:
+    """Inception Score and R-precision by `attngan evaluate`; colour truth goes into the facts."""
     from attngan.commands.evaluate import evaluate
 
-    checkpoint = out / "attngan" / "checkpoints" / "last.ckpt"
-    count = 40 if smoke else 1000
+    checkpoint = out / GENERATOR / "checkpoints" / "last.ckpt"
+    count = 40 if facts.smoke else 1000
     result = evaluate(
         checkpoint=checkpoint,
         data=data,
         metrics=["is", "r_precision"],
         count=count,
-        seed=seed,
+        seed=facts.seed,
         extractor=str(probe),
         out=out / "evaluation",
         progress=True,
     )
-    facts["colour_truth"] = truth = _colour_truth(checkpoint, data, probe, count, seed)
-    truth["real"], truth["real_with_other_captions"] = facts["probe"]["new_classes"], facts["probe"]["mismatched"]
+    truth = facts.colour_truth
+    _colour_truth(truth, checkpoint, data, probe, count, facts.seed)
     print(
-        f"colour truth: {truth['samples']:.1f} % of {truth['named']} colours named by test captions "
-        f"(real birds {truth['real']:.1f} %, other birds' captions {truth['samples_with_other_captions']:.1f} %)"
+        f"colour truth: {truth.samples:.1f} % of {truth.named} colours named by test captions "
+        f"(real birds {truth.real:.1f} %, other birds' captions {truth.samples_with_other_captions:.1f} %)"
     )
-    return result["scores"]
+    return dict(result["scores"])
 
 
-def _colour_truth(checkpoint: Path, data: Path, probe: Path, count: int, seed: int) -> dict[str, Any]:
+def _colour_truth(truth: ColourTruths, checkpoint: Path, data: Path, probe: Path, count: int, seed: int) -> None:
     """Of samples of test captions: with their own captions, by part, and with those of other birds."""
     import torch
 
@@ -143,12 +269,8 @@ def _colour_truth(checkpoint: Path, data: Path, probe: Path, count: int, seed: i
     ]
     drawn = colour_truth(seen, torch.cat(parts), chosen)
     others = captions_of_other_classes([captions[row] for row in rows], [classes[row] for row in rows], seed)
-    return {
-        "samples": drawn.percent,
-        "samples_by_part": drawn.percent_of,
-        "named": sum(drawn.named.values()),
-        "samples_with_other_captions": colour_truth(seen, torch.cat(parts), others).percent,
-    }
+    truth.samples, truth.samples_by_part, truth.named = drawn.percent, drawn.percent_of, sum(drawn.named.values())
+    truth.samples_with_other_captions = colour_truth(seen, torch.cat(parts), others).percent
 
 
 def test_captions(data: Path) -> tuple[list[tuple[str, ...]], list[int]]:

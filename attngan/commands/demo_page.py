@@ -1,8 +1,12 @@
-"""The demo's page: one HTML file with everything in it, to be opened in a browser or sent to someone."""
+"""The demo's page: one HTML file with everything in it, to be opened in a browser or sent to someone.
+
+It is written several times: with the first pictures, while the training goes on, and with its results.
+"""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import torch
 from jaxtyping import Float
@@ -10,53 +14,189 @@ from matplotlib.axes import Axes
 from PIL import Image
 from torch import Tensor
 
+from attngan.commands.demo_facts import ColourTruths, DemoFacts
 from attngan.evaluation.image_sets import TITLES
 from attngan.evaluation.measuring import ScoreEntry
 from attngan.evaluation.metric_table import title_of
 from attngan.evaluation.table import pivot, shown
 from attngan.files import write_whole
-from attngan.pages.page import Cell, Figure, Page, Row, Section, Table, picture, plot
-from attngan.pictures import attention_picture, caption_grid, stack
+from attngan.pages.page import Badge, Captioned, Cell, Fact, Figure, Page, Row, Section, Table, picture, plot
+from attngan.pictures import attention_picture, caption_grid, stack, to_pil
 from attngan.pixels import centre_crop, from_uint8
 from attngan.records import CaptionedImage, GeneratedImages
 from attngan.sampling import Sampler
 
 SAMPLES = 6  # pictures of each caption
-#: Title of a plot to the values that it shows.
-GAN_CURVES = {
-    "generator": ("generator_32/loss", "generator_64/loss"),
-    "discriminators": ("discriminator_32/loss", "discriminator_64/loss"),
-    "matching": ("matching/words_to_caption", "matching/sentence_to_caption"),
+REFRESH_SECONDS = 20
+TITLE = "attngan demo"
+#: What the demo does, step by step.
+STEPS = (
+    "captions, drawn by the generator that ships",
+    "generated birds with captions, and a probe of their colours",
+    "a DAMSM, which tells which caption belongs to which image",
+    "an AttnGAN, from captions to images",
+    "scores and pictures",
+)
+#: Title of a plot to the values that it shows, each with what people read instead of its name.
+Curves = Mapping[str, Mapping[str, str]]
+GAN_CURVES: Curves = {
+    "generator's loss": {"generator_32/loss": "32 px", "generator_64/loss": "64 px"},
+    "discriminators' losses": {"discriminator_32/loss": "32 px", "discriminator_64/loss": "64 px"},
+    "matching loss": {"matching/words_to_caption": "words", "matching/sentence_to_caption": "sentence"},
 }
-DAMSM_CURVES = {"DAMSM loss": ("train/loss_step", "validation/loss"), "recall at 1, %": ("validation/r1",)}
+DAMSM_CURVES: Curves = {
+    "DAMSM's loss": {"train/loss_step": "training", "validation/loss": "validation"},
+    "first caption is the right one, %": {"validation/r1": "validation"},
+}
 
 
-def write_page(out: Path, data: Path, facts: Mapping[str, Any], scores: Mapping[str, ScoreEntry]) -> Path:
-    """Draws samples and attention maps, plots the losses, and writes ``index.html`` (and ``samples.png``).
+@dataclass(frozen=True)
+class Shipped:
+    """Captions drawn by the generator that ships.
+
+    Args:
+        title: Which generator that is, in words; "": there is none.
+        captions: Those that were drawn.
+        images: Of each caption ``SAMPLES``, in [-1, 1].
+        unknown: Of each caption the words that the vocabulary lacks.
+        refused: Captions of which it knows no word.
+        problem: Why there are no pictures; "": there are.
+    """
+
+    title: str
+    captions: Sequence[str] = ()
+    images: Sequence[Sequence[Float[Tensor, "3 side side"]]] = field(default=(), repr=False)
+    unknown: Sequence[Sequence[str]] = ()
+    refused: Sequence[str] = ()
+    problem: str = ""
+
+    @classmethod
+    def draw(cls, sampler: Sampler, captions: Sequence[str], seed: int, refused: Sequence[str] = ()) -> "Shipped":
+        """Draws what the vocabulary knows a word of; a column shares its noise.
+
+        Args:
+            sampler: The generator.
+            captions: What to draw.
+            seed: Seed of the noise.
+            refused: Captions that were refused before.
+        """
+        known = [caption for caption in captions if sampler.knows(caption)]
+        refused = [*refused, *(caption for caption in captions if caption not in known)]
+        columns = (
+            [sampler.draw(known, [n] * len(known), seed).images[-1].float().cpu() for n in range(SAMPLES)]
+            if known
+            else []
+        )
+        vocabulary = sampler.vocabulary
+        return cls(
+            sampler.title,
+            known,
+            [[column[i] for column in columns] for i in range(len(known))],
+            [vocabulary.unknown_words(caption) if vocabulary else [] for caption in known],
+            refused,
+        )
+
+    def picture(self) -> Image.Image:
+        """All of them together."""
+        return caption_grid(list(zip(self.captions, self.images, strict=True)))
+
+    def section(self) -> Section:
+        """What the page shows of it."""
+        title = "Birds from captions"
+        if not self.captions:
+            return Section(title, f"There are no pictures yet: {self.problem}")
+        note = (
+            f"Drawn by {self.title}, the generator that ships with attngan. The pictures of a column share their noise."
+        )
+        if self.refused:
+            note += f" Not drawn, as no word is known: {', '.join(self.refused)}."
+        rows = [
+            Captioned(
+                caption,
+                [_figure(image) for image in images],
+                f"unknown words: {', '.join(unknown)}" if unknown else "",
+            )
+            for caption, images, unknown in zip(self.captions, self.images, self.unknown, strict=True)
+        ]
+        return Section(title, note, captioned=rows)
+
+
+class DemoPage:
+    """The page's file, rewritten as the demo goes on; the first pictures stay at its top.
+
+    Args:
+        path: The file.
+        shipped: The first pictures.
+    """
+
+    def __init__(self, path: Path, shipped: Shipped) -> None:
+        self.path, self._first = path, shipped.section()
+
+    def under_way(self, step: int, told: str = "", last_picture: Path | None = None) -> None:
+        """While it goes on; a browser reads it again every few seconds.
+
+        Args:
+            step: What is being done, from 1.
+            told: How far it is.
+            last_picture: The newest picture of the training.
+        """
+        states = ["done"] * (step - 1) + [told or "now"] + ["to come"] * (len(STEPS) - step)
+        facts = [Fact(f"{i}. {what}", state) for i, (what, state) in enumerate(zip(STEPS, states, strict=True), 1)]
+        pictures = [_training_picture(last_picture)] if last_picture else []
+        note = "This page is rewritten as it goes on, and reads itself again."
+        lead = "Birds from captions are here; now a small generator is trained on this machine, on generated birds."
+        badge = Badge(f"step {step} of {len(STEPS)}", good=True)
+        self._write(lead, [Section("Under way", note, facts=facts, pictures=pictures)], badge, REFRESH_SECONDS)
+
+    def stop(self, error: BaseException) -> None:
+        """When the demo ends before its end."""
+        why = str(error) or type(error).__name__
+        ended = Section("The training", facts=[Fact("ended early", why, bad=True)])
+        self._write("The training ended before its end.", [ended], Badge("stopped", good=False))
+
+    def finish(self, lead: str, sections: Sequence[Section], badge: Badge | None) -> None:
+        """With what `results` gives."""
+        self._write(lead, sections, badge)
+
+    def _write(
+        self, lead: str, sections: Sequence[Section], badge: Badge | None = None, refresh: int | None = None
+    ) -> None:
+        write_whole(self.path, Page(TITLE, lead, [self._first, *sections], badge, refresh).html())
+
+
+def results(
+    out: Path, data: Path, facts: DemoFacts, scores: Mapping[str, ScoreEntry]
+) -> tuple[str, list[Section], Badge | None]:
+    """Draws samples and attention maps, plots the losses; writes ``samples.png``.
 
     Args:
         out: The demo's folder, with the runs in it.
         data: The generated birds.
-        facts: What the demo measured, colour truth among it.
+        facts: What the demo measured.
         scores: Those of `attngan evaluate`, by name.
 
     Returns:
-        The page's path.
+        The page's lead, its sections, and what stands beside the lead.
     """
     sampler = Sampler.load(out / "attngan" / "checkpoints" / "last.ckpt")
     birds = _captions_to_show(data)
     captions = [bird.caption for bird in birds]
-    columns = [sampler.draw(captions, [number] * len(captions), facts["seed"]) for number in range(SAMPLES)]
-    samples = _samples(sampler, birds, columns)
-    samples.save(out / "samples.png")
+    columns = [sampler.draw(captions, [number] * len(captions), facts.seed) for number in range(SAMPLES)]
+    rows = _rows(sampler, birds, columns)
+    header = ["drawn", *[""] * (SAMPLES - 1), "a real bird of this caption"]
+    caption_grid(rows, header=header).save(out / "samples.png")
     sections = [
-        _colour_truth(facts["colour_truth"]),
+        _training(facts),
         Section(
-            "Samples",
+            "Generated birds, drawn by the generator that was just trained",
             f"Test captions, whose combinations of colours no training bird has, and {SAMPLES} pictures of each; a "
-            "column shares its noise. On the right a real test bird that the caption was written for.",
-            pictures=[picture(samples)],
+            "column shares its noise. Last a real test bird that the caption was written for.",
+            captioned=[
+                Captioned(caption, [*map(_figure, images[:-1]), _figure(images[-1], "a real one")])
+                for caption, images in rows
+            ],
         ),
+        _colour_truth(facts.colour_truth),
         Section(
             "Attention",
             "Where each word acted when the last stage was drawn; the words with the largest mean weight are marked.",
@@ -66,9 +206,44 @@ def write_page(out: Path, data: Path, facts: Mapping[str, Any], scores: Mapping[
         Section("Losses", pictures=[_curves(out / "attngan", GAN_CURVES), _curves(out / "damsm", DAMSM_CURVES)]),
         _progress(out / "attngan" / "pictures"),
     ]
-    page = out / "index.html"
-    write_whole(page, Page("attngan demo", _how(facts), sections).html())
-    return page
+    lead = "First, birds that the shipped generator drew from captions; then what was trained here, on generated birds."
+    trained = facts.generator
+    cut = trained is not None and trained.cut and not facts.smoke
+    badge = Badge(f"stopped at {100 * trained.share:.0f} % of the images", good=False) if trained and cut else None
+    return lead, sections, badge
+
+
+def _training(facts: DemoFacts) -> Section:
+    trained, damsm = facts.generator, facts.damsm
+    assert trained is not None
+    assert damsm is not None
+    ended = trained.outcome(facts.minutes)
+    lines = [
+        Fact(
+            "the generator", "A smoke test: it was hardly trained, its pictures show nothing." if facts.smoke else ended
+        ),
+        Fact("images", f"{trained.images:,} of {trained.budget:,}, in {trained.steps:,} steps"),
+        Fact("speed", f"{trained.images_per_second:.0f} images/s for {trained.seconds / 60:.1f} minutes"),
+        Fact("computed in", facts.precision),
+        Fact("the DAMSM", f"{damsm.images:,} of {damsm.budget:,} images in {damsm.seconds / 60:.1f} minutes"),
+        Fact("all together", f"{facts.took_minutes:.1f} minutes, seed {facts.seed}"),
+    ]
+    if trained.cut and not facts.smoke:
+        again = "on a machine with less other work, or with a higher limit: --minutes 60 --images "
+        lines.insert(1, Fact("better pictures", f"{again}{trained.budget}", bad=True))
+    note = "A DAMSM that matches captions with images, then a two-stage AttnGAN (32 and 64 px), from nothing."
+    return Section("Trained on this machine", note, facts=lines)
+
+
+def _figure(image: Float[Tensor, "3 side side"], caption: str = "") -> Figure:
+    return picture(to_pil(image), caption)
+
+
+def _training_picture(path: Path) -> Figure:
+    """A picture of the training: its first rows, and after how many steps it was drawn."""
+    with Image.open(path) as image:
+        step = int(path.stem.partition("_")[2])
+        return picture(image.crop((0, 0, image.width, min(image.height, 320))), f"step {step:,}")
 
 
 class _Bird(NamedTuple):
@@ -86,13 +261,20 @@ def _captions_to_show(data: Path, count: int = 10) -> list[_Bird]:
     return [_Bird(max(image.captions, key=lambda text: len(named_colours(text))), image) for image in chosen]
 
 
-def _samples(sampler: Sampler, birds: Sequence[_Bird], columns: Sequence[GeneratedImages]) -> Image.Image:
-    """A caption a row: the pictures drawn of it, and the real bird."""
-    rows = []
-    for i, bird in enumerate(birds):
-        drawn = [column.images[-1][i].cpu() for column in columns]
-        rows.append((bird.caption, [*drawn, _centre_crop(bird.image, sampler.resolution)]))
-    return caption_grid(rows, header=["drawn", *[""] * (len(columns) - 1), "a real bird of this caption"])
+def _rows(
+    sampler: Sampler, birds: Sequence[_Bird], columns: Sequence[GeneratedImages]
+) -> list[tuple[str, list[Tensor]]]:
+    """Each caption with the pictures drawn of it, and last the real bird."""
+    return [
+        (
+            bird.caption,
+            [
+                *(column.images[-1][i].float().cpu() for column in columns),
+                _centre_crop(bird.image, sampler.resolution),
+            ],
+        )
+        for i, bird in enumerate(birds)
+    ]
 
 
 def _centre_crop(image: CaptionedImage, side: int) -> Float[Tensor, "3 side side"]:
@@ -112,23 +294,17 @@ def _attention(sampler: Sampler, captions: Sequence[str], drawn: GeneratedImages
     )
 
 
-def _how(facts: Mapping[str, Any]) -> str:
-    how = "Generated birds, a DAMSM that matches captions with images, and a two-stage AttnGAN (32 and 64 px): "
-    how += f"{facts['took_minutes']:.1f} minutes, seed {facts['seed']}."
-    return how + (" A smoke test: it was hardly trained, the pictures show nothing." if facts["smoke"] else "")
-
-
-def _colour_truth(truth: Mapping[str, Any]) -> Section:
-    parts = ", ".join(f"{part} {value:.0f} %" for part, value in truth["samples_by_part"].items())
+def _colour_truth(truth: ColourTruths) -> Section:
+    parts = ", ".join(f"{part} {value:.0f} %" for part, value in truth.samples_by_part.items())
     lines = [
-        ("samples and their captions", truth["samples"]),
-        ("real test birds and their captions", truth["real"]),
-        ("samples and captions of other birds", truth["samples_with_other_captions"]),
-        ("real test birds and captions of other birds", truth["real_with_other_captions"]),
+        ("samples and their captions", truth.samples),
+        ("real test birds and their captions", truth.real),
+        ("samples and captions of other birds", truth.samples_with_other_captions),
+        ("real test birds and captions of other birds", truth.real_with_other_captions),
     ]
     note = (
         "Does the picture show what the caption says? A small classifier trained on real birds looks for the colours "
-        f"that captions name ({truth['named']} of them). By part: {parts}."
+        f"that captions name ({truth.named} of them). By part: {parts}."
     )
     rows = [Row(label, [Cell(f"{value:.1f} %", main=not i)]) for i, (label, value) in enumerate(lines)]
     return Section("Colour truth", note, table=Table(["", "colours seen"], rows))
@@ -147,7 +323,7 @@ def _scores(scores: Mapping[str, ScoreEntry]) -> Section:
     return Section("Scores", note, table=Table(["score", *(TITLES[suffix] for suffix in suffixes)], lines))
 
 
-def _curves(run: Path, plots: Mapping[str, Sequence[str]]) -> Figure:
+def _curves(run: Path, plots: Curves) -> Figure:
     """Logged values against steps, one panel a group."""
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
@@ -157,10 +333,10 @@ def _curves(run: Path, plots: Mapping[str, Sequence[str]]) -> Figure:
 
     def draw(panels: Sequence[Axes]) -> None:
         for panel, (title, names) in zip(panels, plots.items(), strict=True):
-            for name in names:
+            for name, label in names.items():
                 if name in known:
                     points = events.Scalars(name)
-                    panel.plot([p.step for p in points], [p.value for p in points], label=name, linewidth=1)
+                    panel.plot([p.step for p in points], [p.value for p in points], label=label, linewidth=1)
             panel.set_title(title, fontsize=10)
             panel.set_xlabel("steps", fontsize=8)
             if panel.lines:
@@ -175,9 +351,4 @@ def _progress(folder: Path, count: int = 4) -> Section:
     if not found:
         return Section(title, "Too short a run for pictures.")
     chosen = [found[round(i * (len(found) - 1) / max(1, count - 1))] for i in range(min(count, len(found)))]
-    pictures = []
-    for path in dict.fromkeys(chosen):
-        with Image.open(path) as image:
-            step = int(path.stem.partition("_")[2])
-            pictures.append(picture(image.crop((0, 0, image.width, min(image.height, 320))), f"step {step:,}"))
-    return Section(title, pictures=pictures)
+    return Section(title, pictures=[_training_picture(path) for path in dict.fromkeys(chosen)])

@@ -5,12 +5,13 @@ import json
 import logging
 import sys
 import warnings
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal
 
 import torch
 from lightning_fabric.utilities.exceptions import MisconfigurationException
-from pytorch_lightning import LightningModule
+from pytorch_lightning import Callback, LightningModule
 from pytorch_lightning.cli import LightningArgumentParser, LightningCLI
 
 from attngan.checkpoint import open_checkpoint
@@ -150,9 +151,14 @@ def _with_resume(command: str, arguments: list[str]) -> list[str]:
     return start + rest
 
 
-def pretrain(arguments: list[str]) -> None:
-    """Trains the DAMSM, then scores it on the test split: the best checkpoint, or where none is chosen the last one."""
-    cli = _recipe("pretrain", DAMSMModule, arguments)
+def pretrain(arguments: list[str], callbacks: Sequence[Callback] = ()) -> None:
+    """Trains the DAMSM, then scores it on the test split: the best checkpoint, or where none is chosen the last one.
+
+    Args:
+        arguments: Of the command line.
+        callbacks: What else is told of the training.
+    """
+    cli = _recipe("pretrain", DAMSMModule, arguments, callbacks)
     cli.fit()
     folder = cli.run_dir / "checkpoints"
     name, chosen = "best", folder / "best.ckpt"
@@ -162,12 +168,14 @@ def pretrain(arguments: list[str]) -> None:
     cli.trainer.test(cli.model, cli.datamodule, ckpt_path=str(chosen), weights_only=True)
 
 
-def train(arguments: list[str]) -> None:
-    """Trains a generator."""
-    _recipe("train", GANModule, arguments).fit()
+def train(arguments: list[str], callbacks: Sequence[Callback] = ()) -> None:
+    """Trains a generator. Arguments as of `pretrain`."""
+    _recipe("train", GANModule, arguments, callbacks).fit()
 
 
-def _recipe(command: str, model_class: type[LightningModule], arguments: list[str]) -> RecipeCLI:
+def _recipe(
+    command: str, model_class: type[LightningModule], arguments: list[str], callbacks: Sequence[Callback]
+) -> RecipeCLI:
     torch.set_float32_matmul_precision("high")
     _quieten()
     if "--config" not in arguments and RESUME not in " ".join(arguments) and not {"-h", "--help"} & set(arguments):
@@ -175,7 +183,9 @@ def _recipe(command: str, model_class: type[LightningModule], arguments: list[st
     arguments = _with_resume(command, arguments)
     if model_class is GANModule:
         refuse_renamed_keys(arguments)
-    return RecipeCLI(command, model_class, arguments)
+    cli = RecipeCLI(command, model_class, arguments)
+    cli.trainer.callbacks.extend(callbacks)  # type: ignore[attr-defined]
+    return cli
 
 
 def _quieten() -> None:

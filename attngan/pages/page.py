@@ -27,6 +27,14 @@ class Figure(NamedTuple):
     warning: str = ""
 
 
+class Captioned(NamedTuple):
+    """A caption and the images of it, as many side by side as there is room for; ``note`` is small print."""
+
+    caption: str
+    figures: Sequence[Figure]
+    note: str = ""
+
+
 class Cell(NamedTuple):
     """A number in a table, with small print; ``main`` ones are what the table is about."""
 
@@ -72,6 +80,7 @@ class Section:
     Args:
         title: Its heading.
         note: What there is to see, in a sentence or two.
+        captioned: Captions, each with its images.
         figures: Small images in a grid.
         strips: Rows of small images, the first of each set apart.
         pictures: Large ones, one beneath the other.
@@ -81,6 +90,7 @@ class Section:
 
     title: str
     note: str = ""
+    captioned: Sequence[Captioned] = ()
     figures: Sequence[Figure] = ()
     strips: Sequence[Sequence[Figure]] = ()
     pictures: Sequence[Figure] = ()
@@ -97,12 +107,14 @@ class Page:
         lead: What it is of, in a sentence.
         sections: Its parts.
         badge: Beside the lead.
+        refresh: Seconds after which a browser reads the file again, of a page that is still being made; None: never.
     """
 
     title: str
     lead: str
     sections: Sequence[Section]
     badge: Badge | None = None
+    refresh: int | None = None
 
     def html(self) -> str:
         """The page as one file."""
