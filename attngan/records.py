@@ -97,6 +97,21 @@ class TrunkFeatures(NamedTuple):
     pooled: Float[Tensor, "batch pooled_channels"]
 
 
+class FrozenFeatures(NamedTuple):
+    """What a discriminator's trained part reads of images.
+
+    ``levels``: feature maps of a frozen network, finest first; or the images alone, where nothing is frozen. ``trunk``:
+    what that network's `ImageTrunk.features` gives, from the same pass.
+    """
+
+    levels: tuple[Float[Tensor, "batch _ _ _"], ...]
+    trunk: TrunkFeatures | None = None
+
+    def detach(self) -> "FrozenFeatures":
+        """Without the graph back to the images."""
+        return FrozenFeatures(tuple(level.detach() for level in self.levels))
+
+
 class ImageFeatures(NamedTuple):
     """Image features in the joint embedding: one vector a region, one for the whole image."""
 

@@ -186,7 +186,7 @@ def torch_loader(dataset: Dataset[ImageBatch], workers: int, order: EpochOrder |
     """
     return DataLoader(
         dataset,
-        batch_sampler=order,  # type: ignore[arg-type]
+        batch_sampler=order,
         batch_size=1 if order is not None else None,
         collate_fn=_as_it_is,
         num_workers=workers,

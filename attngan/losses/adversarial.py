@@ -13,10 +13,13 @@ from attngan.losses.precision import at_least_float32
 
 
 class Verdict(NamedTuple):
-    """A discriminator's logits on a batch: for image-and-caption pairs, and for the images alone (None: no head)."""
+    """A discriminator's logits on a batch: for image-and-caption pairs, and for the images alone (None: no head).
 
-    pair: Float[Tensor, " batch"] | None
-    image: Float[Tensor, " batch"] | None
+    One logit an image, or one a place of it: the losses are means over all of them.
+    """
+
+    pair: Float[Tensor, "batch *places"] | None
+    image: Float[Tensor, "batch *places"] | None
 
     @property
     def heads(self) -> list[Tensor]:
@@ -31,11 +34,11 @@ class AdversarialLoss(NamedTuple):
     generator: Callable[[Verdict], Tensor]
 
 
-def real_bce(logits: Float[Tensor, " batch"]) -> Float[Tensor, ""]:
+def real_bce(logits: Float[Tensor, "batch *places"]) -> Float[Tensor, ""]:
     return F.softplus(-at_least_float32(logits)[0]).mean()
 
 
-def fake_bce(logits: Float[Tensor, " batch"]) -> Float[Tensor, ""]:
+def fake_bce(logits: Float[Tensor, "batch *places"]) -> Float[Tensor, ""]:
     return F.softplus(at_least_float32(logits)[0]).mean()
 
 

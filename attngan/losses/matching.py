@@ -57,7 +57,7 @@ def word_scores(
     else:
         norms = region_contexts(regions, weights).norm(dim=3)
     # the product of the norms is clamped, not each of them: a zero vector scores 0
-    cosine = dots / (norms * words.norm(dim=1)).clamp(min=1e-8)
+    cosine: Tensor = dots / (norms * words.norm(dim=1)).clamp(min=1e-8)
     return (gamma2 * cosine).masked_fill(padding, -torch.inf).logsumexp(2)
 
 
@@ -65,17 +65,17 @@ def sentence_scores(
     pooled: Float[Tensor, "images embed"], sentences: Float[Tensor, "captions embed"]
 ) -> Float[Tensor, "images captions"]:
     """Cosine of each image's global feature and each caption's sentence feature."""
-    norms = pooled.norm(dim=1)[:, None] * sentences.norm(dim=1)
+    norms: Tensor = pooled.norm(dim=1)[:, None] * sentences.norm(dim=1)
     return pooled @ sentences.T / norms.clamp(min=1e-8)
 
 
 def mask_same_class(
-    logits: Float[Tensor, "batch batch"], classes: Int[Tensor, " batch"] | None
-) -> Float[Tensor, "batch batch"]:
+    logits: Float[Tensor, "images captions"], classes: Int[Tensor, " captions"] | None
+) -> Float[Tensor, "images captions"]:
     """-inf for pairs of different items of one class: another bird's caption may well be true of this one."""
     if classes is None:
         return logits
-    same = classes[:, None] == classes
+    same = classes[: len(logits), None] == classes
     same.fill_diagonal_(False)
     return logits.masked_fill(same, -torch.inf)
 
@@ -83,7 +83,7 @@ def mask_same_class(
 def matching_loss(
     image: ImageFeatures,
     text: TextFeatures,
-    classes: Int[Tensor, " batch"] | None = None,
+    classes: Int[Tensor, " captions"] | None = None,
     gamma1: float = 4.0,
     gamma2: float = 5.0,
     gamma3: float = 10.0,
@@ -95,8 +95,9 @@ def matching_loss(
 
     Args:
         image: Region and global features of the images.
-        text: Word and sentence features of their captions.
-        classes: Class of each item, or None for data without classes.
+        text: Word and sentence features of their captions; further captions after them are wrong ones for every image
+            but those of its class.
+        classes: Class of each caption's item, or None for data without classes.
         gamma1: How much a word attends to its best regions.
         gamma2: How much the best word counts in a caption's score.
         gamma3: Scale of the scores in the softmax over the batch.
@@ -109,17 +110,21 @@ def matching_loss(
     with torch.autocast(image.pooled.device.type, enabled=False):
         regions, words = at_least_float32(image.regions, text.words)
         by_sentence = sentence_scores(*at_least_float32(image.pooled, text.sentence))
-        items = torch.arange(len(by_sentence), device=by_sentence.device)
+        images = torch.arange(len(by_sentence), device=by_sentence.device)
+        further = torch.arange(len(images), by_sentence.shape[1], device=by_sentence.device)
         by_words = [by_sentence.new_zeros(2)]
-        for group in items.split(words_within or len(items)) if words.shape[2] else ():
-            scores = word_scores(regions[group], words[group], text.padding[group], gamma1, gamma2)
-            within = None if classes is None else classes[group]
-            by_words.append(_both_ways(gamma3 * scores, within) * (len(group) / len(items)))
+        for group in images.split(words_within or len(images)) if words.shape[2] else ():
+            captions = torch.cat([group, further])
+            scores = word_scores(regions[group], words[captions], text.padding[captions], gamma1, gamma2)
+            within = None if classes is None else classes[captions]
+            by_words.append(_both_ways(gamma3 * scores, within) * (len(group) / len(images)))
         return MatchingLoss(*torch.stack(by_words).sum(0), *_both_ways(gamma3 * by_sentence, classes))
 
 
-def _both_ways(logits: Float[Tensor, "batch batch"], classes: Int[Tensor, " batch"] | None) -> Float[Tensor, "2"]:
+def _both_ways(
+    logits: Float[Tensor, "images captions"], classes: Int[Tensor, " captions"] | None
+) -> Float[Tensor, "2"]:
     """Cross-entropies of "which caption is this image's" and "which image is this caption's"."""
     logits = mask_same_class(logits, classes)
     true = torch.arange(len(logits), device=logits.device)
-    return torch.stack([F.cross_entropy(logits, true), F.cross_entropy(logits.T, true)])
+    return torch.stack([F.cross_entropy(logits, true), F.cross_entropy(logits[:, : len(true)].T, true)])

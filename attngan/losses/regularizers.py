@@ -38,14 +38,24 @@ class R1:
         return self.weight * self.every if self.weight > 0 and step % self.every == 0 else 0.0
 
 
-def r1_penalty(logits: Float[Tensor, " batch"], images: Float[Tensor, "batch 3 height width"]) -> Float[Tensor, ""]:
-    """Mean squared gradient of a discriminator's logits at real images (Mescheder et al. 2018, equation 9)."""
-    (gradient,) = torch.autograd.grad(logits.sum(), images, create_graph=True)
+def _of_images(logits: Float[Tensor, "batch *places"]) -> Float[Tensor, ""]:
+    """The sum over images of each one's mean logit, whose gradient at an image is that of its own mean logit."""
+    return logits.flatten(1).mean(1).sum() if logits.dim() > 1 else logits.sum()
+
+
+def r1_penalty(
+    logits: Float[Tensor, "batch *places"], images: Float[Tensor, "batch 3 height width"]
+) -> Float[Tensor, ""]:
+    """Mean squared gradient of a discriminator's logits at real images (Mescheder et al. 2018, equation 9).
+
+    Of logits at places, it is the gradient of their mean.
+    """
+    (gradient,) = torch.autograd.grad(_of_images(logits), images, create_graph=True)
     return at_least_float32(gradient)[0].square().sum((1, 2, 3)).mean()
 
 
 def matching_aware_gradient_penalty(
-    logits: Float[Tensor, " batch"],
+    logits: Float[Tensor, "batch *places"],
     images: Float[Tensor, "batch 3 height width"],
     sentence: Float[Tensor, "batch embed"],
 ) -> Float[Tensor, ""]:
@@ -56,11 +66,11 @@ def matching_aware_gradient_penalty(
     float32: a sixth power leaves the range of float16 and the precision of bfloat16.
 
     Args:
-        logits: Logits of the pairs.
+        logits: Logits of the pairs; of logits at places, their mean counts.
         images: What they were computed of; requires a gradient.
         sentence: Sentence embeddings of the pairs; must require a gradient.
     """
-    gradients = torch.autograd.grad(logits.sum(), (images, sentence), create_graph=True)
+    gradients = torch.autograd.grad(_of_images(logits), (images, sentence), create_graph=True)
     of_image, of_sentence = at_least_float32(*gradients)
     squared_norm = of_image.square().sum((1, 2, 3)) + of_sentence.square().sum(1)
     return squared_norm.pow(3).mean()

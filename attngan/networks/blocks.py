@@ -81,7 +81,8 @@ class ResidualBlock(nn.Module):
         self.after = nn.ReLU() if activation == "relu" else nn.Identity()
 
     def forward(self, x: Float[Tensor, "batch channels height width"]) -> Float[Tensor, "batch channels height width"]:
-        return self.after(x + self.block(x))
+        after: Tensor = self.after(x + self.block(x))
+        return after
 
 
 def image_head(channels: int, bias: bool = False) -> nn.Sequential:

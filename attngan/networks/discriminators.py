@@ -10,23 +10,34 @@ from torch import Tensor, nn
 from attngan.errors import InputError
 from attngan.networks.blocks import Init, Norm, conv3x3, critic_block, doublings, downsample, init_weights, tile
 from attngan.networks.description import Described
+from attngan.networks.image_trunks import ImageTrunk
+from attngan.records import FrozenFeatures
 
 
 class DiscriminatorStage(Described):
-    """Base of what judges one image of the generator: features of images, and logits of them by one or two heads."""
+    """Base of what judges one image of the generator: features of images, and logits of them by one or two heads.
 
-    def forward(self, images: Float[Tensor, "batch 3 side side"]) -> Float[Tensor, "batch channels *places"]:
-        """Features of images in [-1, 1], for the heads."""
-        raise NotImplementedError(f"{type(self).__name__} sees nothing: give it a forward method")
+    `extract` is the part that nothing trains; what it gives of a drawn image serves the discriminator's step and the
+    generator's. Called with its ``levels`` (images, where nothing is frozen), a stage gives features of them, (batch,
+    channels, *places), for the heads.
+    """
+
+    def extract(self, images: Float[Tensor, "batch 3 height width"]) -> FrozenFeatures:
+        """What a frozen network makes of images in [-1, 1]; the images themselves, where nothing is frozen."""
+        return FrozenFeatures((images,))
+
+    def sees_through(self, trunk: ImageTrunk) -> bool:
+        """Whether `extract` gives the features of this very trunk: same weights, same size."""
+        return False
 
     def judge_pair(
         self, features: Float[Tensor, "batch channels *places"], sentence: Float[Tensor, "batch embed"]
-    ) -> Float[Tensor, " batch"] | None:
-        """Logits: does the image show what the sentence says? None where there is no such head."""
+    ) -> Float[Tensor, "batch *judged"] | None:
+        """Logits, one an image or one a place of it: does it show what the sentence says? None without such a head."""
         return None
 
-    def judge_image(self, features: Float[Tensor, "batch channels *places"]) -> Float[Tensor, " batch"] | None:
-        """Logits: is the image a real one? None where there is no such head."""
+    def judge_image(self, features: Float[Tensor, "batch channels *places"]) -> Float[Tensor, "batch *judged"] | None:
+        """Logits, one an image or one a place of it: is the image a real one? None without a head."""
         return None
 
 

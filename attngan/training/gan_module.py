@@ -32,10 +32,11 @@ from attngan.losses.regularizers import (
 from attngan.networks.description import describe
 from attngan.networks.discriminators import Discriminators
 from attngan.networks.generator import Generator
-from attngan.records import GeneratedImages, TextFeatures, TextImageBatch
+from attngan.records import FrozenFeatures, GeneratedImages, TextFeatures, TextImageBatch
 from attngan.sampling import Sampler
-from attngan.training.augmentation import binomial_blur, same_augmentation
+from attngan.training.augmentation import Augmentation, binomial_blur
 from attngan.training.callbacks import share_done
+from attngan.training.caption_queue import CaptionQueue
 from attngan.training.finite import check_finite
 from attngan.training.generator_ema import EMA, GeneratorEMA
 from attngan.training.rates import Rates
@@ -61,6 +62,11 @@ class GANModule(LightningModule):
         matching: Weight of the DAMSM loss on the last image (lambda; 5 for CUB, 50 for COCO, 0 for none).
         matching_blur: Blur the image a little (1-2-1 both ways) before the DAMSM scores it, so that it cannot ask for
             patterns of single pixels.
+        matching_captions: How many captions of earlier batches stand as wrong ones in the DAMSM loss beside the batch's
+            own (0 as published): for small batches.
+        matching_pass: "shared": where the DAMSM's trunk is the last discriminator's too, at the same size, one pass of
+            it serves both; the DAMSM then sees the discriminators' augmented view. "own": the DAMSM looks for itself,
+            at the image as it is.
         kl: Weight of the conditioning augmentation's KL divergence.
         color_consistency: Weight of the distance between the colours of one stage's image and the next one's
             (StackGAN++: 50 without text, 0 with).
@@ -69,8 +75,10 @@ class GANModule(LightningModule):
         wrong_pairs: Which captions stand as wrong ones: those of an "other class", or by a published rule, named after
             its network. "attngan" (DM-GAN too): the next one of the batch, sorted by length; "stackgan": the next one;
             "dfgan": the one before; "stackgan++": another image for each caption, of another class where there is one.
-        augment: Largest shift of the images that the discriminators see, as a part of their side: the same kind for
-            real and generated ones (Zhao et al. 2020), 0 as published.
+        augment: What happens to the images that the discriminators see, real and generated ones alike (Zhao et al.
+            2020): the strength of each policy by its name, e.g. {translation: 0.125, cutout: 0.5}, see
+            `attngan.training.augmentation.POLICIES`; a number alone is the largest shift as a part of the side. 0 as
+            published. Leave colours alone where captions speak of them.
         rates: The players' learning rates.
         ema: The generator's moving average, which draws pictures and scores.
         compile: Compile the networks with torch.compile: a slow start, then faster steps. The discriminators are left
@@ -86,12 +94,14 @@ class GANModule(LightningModule):
         condition: Literal["sentence", "mean", "detached mean"] = "sentence",
         matching: float = 5.0,
         matching_blur: bool = False,
+        matching_captions: int = 0,
+        matching_pass: Literal["shared", "own"] = "shared",
         kl: float = 1.0,
         color_consistency: float = 0.0,
         gradient_penalty: float = 0.0,
         r1: R1 = R1(),
         wrong_pairs: WrongPairsRule = "other class",
-        augment: float = 0.0,
+        augment: dict[str, float] | float = 0.0,
         rates: Rates = Rates(),
         ema: EMA = EMA(),
         compile: bool = False,
@@ -106,7 +116,7 @@ class GANModule(LightningModule):
         self.kl, self.color_consistency = kl, color_consistency
         self.gradient_penalty, self.r1 = gradient_penalty, r1
         self.wrong_pairs = WRONG_PAIRS[wrong_pairs]
-        self.augment = augment
+        self.augment = Augmentation(augment)
         self.rates = rates
         self.ema = GeneratorEMA(generator, ema)
         # Lightning's global_step counts every optimiser's steps, so we keep our own counts
@@ -115,6 +125,15 @@ class GANModule(LightningModule):
         self.word_limit: int | None = None
         self._clock = (0.0, 0)
         self._check_fit()
+        self.caption_queue = None
+        if self.damsm is not None and matching_captions > 0:
+            self.caption_queue = CaptionQueue(matching_captions, self.damsm.embed_dim)
+        self.one_pass = (
+            self.damsm is not None
+            and matching_pass == "shared"
+            and not matching_blur  # the discriminators see the image unblurred
+            and self.discriminators.stage(-1).sees_through(self.damsm.image_encoder.trunk)
+        )
         if compile:
             self._compile()
 
@@ -215,15 +234,16 @@ class GANModule(LightningModule):
         fake = self.generator(self.generator.draw_noise(len(batch.indices)), text)
         sentence = self._read_by_discriminators(fake, text)
 
+        drawn = [self._extract(stage, images) for stage, images in enumerate(fake.images)]
         terms: dict[str, Tensor] = {}
         for stage, optimizer in enumerate(for_discriminators):
-            loss, of_stage = self._discriminator_objective(stage, batch, fake, sentence)
+            loss, of_stage = self._discriminator_objective(stage, batch, drawn[stage].detach(), sentence)
             self._descend(loss, optimizer)
             terms |= of_stage
 
         # the generator meets the discriminators as they are after their step, and gives their weights no gradient
         self.discriminators.requires_grad_(False)
-        loss, of_generator = self._generator_objective(batch, fake, text, sentence)
+        loss, of_generator = self._generator_objective(batch, fake, drawn, text, sentence)
         self._descend(loss, for_generator)
         self.discriminators.requires_grad_(True)
 
@@ -235,10 +255,10 @@ class GANModule(LightningModule):
         self._log(terms)
 
     def _discriminator_objective(
-        self, stage: int, batch: TextImageBatch, fake: GeneratedImages, sentence: Tensor | None
+        self, stage: int, batch: TextImageBatch, drawn: FrozenFeatures, sentence: Tensor | None
     ) -> Objective:
         """What one discriminator minimises, on real, drawn and wrongly captioned images: L + r1 / 2 R1 + MA-GP."""
-        images, drawn = batch.images[stage], fake.images[stage].detach()
+        images = batch.images[stage]
         sentence = None if sentence is None else sentence.detach()
         r1 = self.r1.weight_at(self.steps)
         penalised = r1 > 0 or self.gradient_penalty > 0
@@ -247,7 +267,7 @@ class GANModule(LightningModule):
             sentence = None if sentence is None else at_least_float32(sentence)[0].requires_grad_(True)
         # a gradient's sixth power is beyond bf16: real images are judged in float32 where they are penalised
         with torch.autocast(images.device.type, enabled=False) if penalised else nullcontext():
-            on_real, features = self._judge(stage, images, sentence)
+            on_real, features = self._judge(stage, self._extract(stage, images), sentence)
         on_fake, _ = self._judge(stage, drawn, sentence)
         on_wrong = self._judge_wrong_pairs(stage, batch, features, on_real, sentence)
 
@@ -263,12 +283,17 @@ class GANModule(LightningModule):
         return loss, {f"discriminator_{images.shape[-1]}/{name}": value for name, value in terms.items()}
 
     def _generator_objective(
-        self, batch: TextImageBatch, fake: GeneratedImages, text: TextFeatures | None, sentence: Tensor | None
+        self,
+        batch: TextImageBatch,
+        fake: GeneratedImages,
+        drawn: list[FrozenFeatures],
+        text: TextFeatures | None,
+        sentence: Tensor | None,
     ) -> Objective:
         """What the generator minimises: sum of L over the stages + kl KL + color_consistency C + matching L_DAMSM."""
         terms: dict[str, Tensor] = {}
         for stage, images in enumerate(fake.images):
-            verdict, _ = self._judge(stage, images, sentence)
+            verdict, _ = self._judge(stage, drawn[stage], sentence)
             terms[f"generator_{images.shape[-1]}/loss"] = self.adversarial.generator(verdict)
         loss = torch.stack(list(terms.values())).sum()
         if fake.mean is not None and fake.log_variance is not None:
@@ -280,7 +305,7 @@ class GANModule(LightningModule):
             loss = loss + self.color_consistency * terms["generator/color_consistency"]
         if self.matching > 0:
             assert text is not None  # checked at the start
-            match = self._matching_loss(fake.images[-1], text, batch)
+            match = self._matching_loss(fake.images[-1], drawn[-1], text, batch)
             loss = loss + self.matching * match.total
             terms |= {f"matching/{name}": value for name, value in match._asdict().items()}
         return loss, terms | {"generator/loss": loss}
@@ -309,10 +334,14 @@ class GANModule(LightningModule):
         assert fake.mean is not None
         return fake.mean if self.condition == "mean" else fake.mean.detach()
 
-    def _judge(self, stage: int, images: Tensor, sentence: Tensor | None) -> tuple[Verdict, Tensor]:
+    def _extract(self, stage: int, images: Tensor) -> FrozenFeatures:
+        """What a discriminator's trained part reads of images, augmented; of drawn ones once, for both players."""
+        return self.discriminators.stage(stage).extract(self.augment(images))
+
+    def _judge(self, stage: int, seen: FrozenFeatures, sentence: Tensor | None) -> tuple[Verdict, Tensor]:
         """A discriminator's verdict on images and their sentences, and the features that it made of the images."""
         discriminator = self.discriminators.stage(stage)
-        features = discriminator(same_augmentation(images, self.augment))
+        features: Tensor = discriminator(*seen.levels)
         pair = None if sentence is None else discriminator.judge_pair(features, sentence)
         return Verdict(pair, discriminator.judge_image(features)), features
 
@@ -326,11 +355,21 @@ class GANModule(LightningModule):
         pair = self.discriminators.stage(stage).judge_pair(features[images], sentence[captions])
         return Verdict(pair, None if on_real.image is None else on_real.image[images])
 
-    def _matching_loss(self, images: Tensor, text: TextFeatures, batch: TextImageBatch) -> MatchingLoss:
+    def _matching_loss(
+        self, images: Tensor, drawn: FrozenFeatures, text: TextFeatures, batch: TextImageBatch
+    ) -> MatchingLoss:
         """How badly the DAMSM finds each caption's image, and each image's caption."""
         assert self.damsm is not None  # checked at the start
-        shown = binomial_blur(images) if self.matching_blur else images
-        return matching_loss(self.damsm.image_encoder(shown), text, batch.classes, *self.damsm.gammas)
+        if self.one_pass:
+            assert drawn.trunk is not None
+            seen = self.damsm.image_encoder.project(drawn.trunk)
+        else:
+            seen = self.damsm.image_encoder(binomial_blur(images) if self.matching_blur else images)
+        captions, classes = text, batch.classes
+        if self.caption_queue is not None:
+            captions, classes = self.caption_queue.beside(text, batch.classes)
+            self.caption_queue.add(text, batch.classes)
+        return matching_loss(seen, captions, classes, *self.damsm.gammas)
 
     def _optimizers(self) -> list[Optimizer | LightningOptimizer]:
         optimizers = self.optimizers()

@@ -8,11 +8,13 @@ import pytest
 import torch
 from pytorch_lightning import LightningModule, Trainer
 
-from attngan.checkpoint import ENTRY, read_checkpoint
+from attngan.checkpoint import ENTRY, load_damsm, read_checkpoint
 from attngan.cli import main
 from attngan.losses.regularizers import R1
 from attngan.networks.discriminators import DiscriminatorPyramid
+from attngan.networks.image_trunks import ConvTrunk
 from attngan.networks.multistage import AttnGANGenerator, StackGANPlusPlusGenerator
+from attngan.networks.projected import ProjectedDiscriminators
 from attngan.records import CaptionBatch, TextImageBatch
 from attngan.sampling import Sampler
 from attngan.text.vocabulary import Vocabulary
@@ -246,7 +248,7 @@ def test_the_generator_meets_the_updated_discriminators(stepping, batch, monkeyp
     seen = {}
     objective = module._generator_objective
 
-    def compare(batch, fake, text, sentence):
+    def compare(batch, fake, drawn, text, sentence):
         before = torch.is_autocast_enabled("cpu")
         discriminator = module.discriminators.stages[-1].eval()
         seen["as_used"] = discriminator.judge_pair(discriminator(fake.images[-1]), text.sentence).float()
@@ -254,7 +256,7 @@ def test_the_generator_meets_the_updated_discriminators(stepping, batch, monkeyp
         seen["now"] = discriminator.judge_pair(discriminator(fake.images[-1]), text.sentence).float()
         assert before == (precision is not None)
         discriminator.train()
-        return objective(batch, fake, text, sentence)
+        return objective(batch, fake, drawn, text, sentence)
 
     monkeypatch.setattr(module, "_generator_objective", compare)
     old = [p.clone() for p in module.discriminators.parameters()]
@@ -291,6 +293,80 @@ def test_without_a_matching_weight_the_damsm_scores_nothing(stepping, batch, mon
     module = stepping(matching=0.0)
     monkeypatch.setattr(module, "_matching_loss", lambda *_: pytest.fail("asked for a score"))
     module.training_step(batch, 0)
+
+
+# --- a frozen network between image and discriminator ---------------------------------------------------------------
+
+
+@pytest.fixture
+def through_a_trunk(tiny_damsm):
+    """Arguments of a module whose discriminators look through the DAMSM's trunk."""
+    trunk = load_damsm(tiny_damsm).image_encoder.trunk
+    trunk.weights_source = "a package of tests"
+
+    def make():
+        torch.manual_seed(0)
+        module = gan(tiny_damsm)
+        return module.generator, ProjectedDiscriminators(trunk, SIDES, width=2, embed_dim=EMBED, text="projection")
+
+    return make
+
+
+def test_one_pass_of_a_shared_trunk_equals_two(stepping, batch, through_a_trunk, monkeypatch):
+    gradients, passes = {}, []
+    forward = ConvTrunk.pyramid
+    monkeypatch.setattr(ConvTrunk, "pyramid", lambda trunk, images: passes.append(trunk) or forward(trunk, images))
+    for kind in ("shared", "own"):
+
+        def look(module, which, kind=kind):
+            if which == 0:
+                gradients[kind] = torch.cat([p.grad.flatten() for p in module.generator.parameters()])
+
+        module = stepping(look, parts=through_a_trunk(), adversarial="hinge", matching_pass=kind)
+        assert module.one_pass == (kind == "shared")
+        passes.clear()
+        torch.manual_seed(1)
+        module.training_step(batch, 0)
+        # real and drawn images of each stage: a drawn one serves the discriminator's step and the generator's
+        assert len(passes) == 2 * len(SIDES) + (kind == "own")
+    difference = torch.linalg.vector_norm(gradients["shared"] - gradients["own"])
+    assert difference < 1e-4 * torch.linalg.vector_norm(gradients["own"])
+    assert not stepping(parts=through_a_trunk(), matching_blur=True).one_pass
+
+
+def test_a_step_changes_nothing_frozen_and_all_that_learns(stepping, batch, through_a_trunk):
+    module = stepping(parts=through_a_trunk(), adversarial="hinge", augment={"translation": 0.125, "cutout": 0.5})
+    fixed = {n: b.clone() for n, b in module.discriminators.named_buffers() if "frozen" in n}
+    learning = {n: p.clone() for n, p in module.named_parameters() if p.requires_grad}
+    assert fixed
+    assert not [n for n in learning if "frozen" in n]
+    module.training_step(batch, 0)
+    buffers, parameters = dict(module.discriminators.named_buffers()), dict(module.named_parameters())
+    assert all(torch.equal(buffers[name], value) for name, value in fixed.items())
+    # within the hinge's margins real and drawn images move a head's bias by as much
+    same = [n for n, value in learning.items() if torch.equal(parameters[n], value) and not n.endswith("head.bias")]
+    assert same == []
+    assert not any(part.training for part in module.discriminators.stages[0].frozen.modules())
+
+
+@pytest.mark.parametrize("penalty", [{"r1": R1(1.0)}, {"gradient_penalty": 2.0}])
+def test_penalties_reach_through_a_frozen_network(stepping, batch, through_a_trunk, monkeypatch, penalty):
+    logged = {}
+    module = stepping(parts=through_a_trunk(), adversarial="hinge", **penalty)
+    monkeypatch.setattr(module, "_log", logged.update)
+    module.training_step(batch, 0)
+    (name,) = penalty
+    assert all(0 < float(logged[f"discriminator_{side}/{name}"].detach()) < 1e6 for side in SIDES)
+    assert all(0 <= float(value) <= 1 for key, value in logged.items() if "accuracy" in key)
+
+
+def test_captions_of_earlier_batches_survive_a_stop(toy_root, tiny_damsm, tmp_path):
+    queue = {"matching_captions": 20}
+    straight, run = tmp_path / "straight", tmp_path / "run"
+    assert train(toy_root, straight, tiny_damsm, model=queue, trainer={"max_epochs": 2}) == 0
+    assert train(toy_root, run, tiny_damsm, model=queue) == 0
+    assert main(["train", "--resume", str(run), "--trainer.max_epochs", "2"]) == 0
+    assert_same_state(last(run), last(straight))
 
 
 # --- what the papers add ----------------------------------------------------------------------------------------------

@@ -174,7 +174,7 @@ def _read_index(root: str) -> dict[str, Any]:
     address = _join(root, "index.json")
     try:
         with _open(address) as file:
-            index = json.load(file)
+            index: dict[str, Any] = json.load(file)
     except FileNotFoundError as error:
         raise MissingFileError(f"{address}: no index; attngan prepare --shards writes shards with one") from error
     except ValueError as error:
@@ -210,7 +210,7 @@ def _read_captions(root: str, split: str, count: int, wanted: bool) -> list[Capt
                     raise ValueError(f"the box {box} is none")
             except (ValueError, KeyError, TypeError) as error:
                 raise InputError(f"{address}, line {number}: {error}") from error
-            images.append(CaptionedImage(str(entry["name"]), Path(f"{number - 1:09}"), captions, label, box))  # type: ignore[arg-type]
+            images.append(CaptionedImage(str(entry["name"]), Path(f"{number - 1:09}"), captions, label, box))
     if len(images) != count:
         raise InputError(f"{address}: {len(images):,} images, but its shards hold {count:,}")
     return images

@@ -15,7 +15,7 @@ class RandomState(Callback):
         self._loaded: dict[str, Any] | None = None
 
     def state_dict(self) -> dict[str, Any]:
-        kind, keys, position, has_gauss, cached = np.random.get_state(legacy=True)  # type: ignore[misc]
+        kind, keys, position, has_gauss, cached = np.random.get_state(legacy=True)
         return {
             "torch": torch.get_rng_state(),
             "cuda": torch.cuda.get_rng_state_all() if torch.cuda.is_available() else [],

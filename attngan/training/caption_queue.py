@@ -1,0 +1,76 @@
+"""Captions of earlier batches, kept as wrong ones for the matching loss: a frozen text encoder's features stay true."""
+
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from attngan.records import TextFeatures
+
+
+class CaptionQueue(nn.Module):
+    """Features of the last captions that went through a frozen text encoder, first in, first out.
+
+    A batch of 16 sets 15 wrong captions against each image; these come for no more than their scores. Ours, after the
+    queue of He et al. 2020 (MoCo), which needs a slow encoder, where here nothing changes the features. They lie in the
+    checkpoint, so that a resumed run goes on exactly.
+
+    Args:
+        size: Captions kept.
+        embed_dim: Length of the text features.
+        word_limit: Words kept of a caption, the first ones.
+    """
+
+    words: Float[Tensor, "size embed words"]
+    sentences: Float[Tensor, "size embed"]
+    padding: Bool[Tensor, "size words"]
+    classes: Int[Tensor, " size"]
+    seen: Int[Tensor, ""]
+
+    def __init__(self, size: int, embed_dim: int, word_limit: int = 25) -> None:
+        super().__init__()
+        self.register_buffer("words", torch.zeros(size, embed_dim, word_limit))
+        self.register_buffer("sentences", torch.zeros(size, embed_dim))
+        self.register_buffer("padding", torch.ones(size, word_limit, dtype=torch.bool))
+        self.register_buffer("classes", torch.full((size,), -1))
+        self.register_buffer("seen", torch.zeros((), dtype=torch.int64))
+
+    @torch.no_grad()
+    def beside(
+        self, text: TextFeatures, classes: Int[Tensor, " batch"] | None
+    ) -> tuple[TextFeatures, Int[Tensor, " captions"] | None]:
+        """A batch's text features and classes with the kept ones after them, for `matching_loss`.
+
+        Args:
+            text: Of the batch's captions.
+            classes: Of its items; None for data without classes.
+        """
+        count = min(int(self.seen), len(self.padding))
+        if not count:
+            return text, classes
+        padding = self.padding[:count]
+        kept = TextFeatures(self.words[:count].to(text.words), self.sentences[:count].to(text.sentence), padding)
+        kept = _with_places(kept, int((~padding).sum(1).max()))
+        places = max(kept.padding.shape[1], text.padding.shape[1])
+        pairs = zip(_with_places(text, places), _with_places(kept, places), strict=True)
+        both = TextFeatures(*(torch.cat(pair) for pair in pairs))
+        return both, None if classes is None else torch.cat([classes, self.classes[:count]])
+
+    @torch.no_grad()
+    def add(self, text: TextFeatures, classes: Int[Tensor, " batch"] | None) -> None:
+        """Takes a batch's captions in, in the place of the oldest ones."""
+        size, word_limit = self.padding.shape
+        rows = (int(self.seen) + torch.arange(len(text.sentence), device=self.padding.device)) % size
+        words, sentence, padding = _with_places(text, word_limit)
+        self.words[rows], self.sentences[rows] = words.to(self.words), sentence.to(self.sentences)
+        self.padding[rows] = padding
+        if classes is not None:
+            self.classes[rows] = classes
+        self.seen += len(rows)
+
+
+def _with_places(text: TextFeatures, places: int) -> TextFeatures:
+    """The features with so many places for words: padded, or cut."""
+    missing = max(0, places - text.padding.shape[1])
+    words, padding = F.pad(text.words, (0, missing)), F.pad(text.padding, (0, missing), value=True)
+    return TextFeatures(words[:, :, :places], text.sentence, padding[:, :places])
