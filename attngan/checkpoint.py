@@ -16,6 +16,8 @@ import torch
 from torch import Tensor
 
 from attngan import described_weights
+from attngan.errors import InputError, MissingFileError
+from attngan.files import replacing
 from attngan.networks.damsm import DAMSM
 from attngan.networks.description import Description, build, describe
 from attngan.networks.generator import Generator
@@ -109,10 +111,10 @@ class Checkpoint:
         """The averaged generator, in eval mode.
 
         Raises:
-            ValueError: There is none, or its weights do not fit.
+            InputError: There is none, or its weights do not fit.
         """
         if not self.entry.generator:
-            raise ValueError(
+            raise InputError(
                 f"{self.path} holds no generator, it is a {self.entry.kind} checkpoint: name one of `attngan train`"
             )
         generator = build(self.entry.generator, Generator)
@@ -123,7 +125,7 @@ class Checkpoint:
         """What the generator reads captions with, in eval mode; None where it reads none.
 
         Raises:
-            ValueError: The weights do not fit.
+            InputError: The weights do not fit.
         """
         if self.entry.damsm is None or self.vocabulary is None:
             return None
@@ -135,14 +137,14 @@ class Checkpoint:
         """The whole DAMSM, frozen.
 
         Raises:
-            ValueError: There is none, or its text encoder alone, or the weights do not fit.
+            InputError: There is none, or its text encoder alone, or the weights do not fit.
         """
         if self.entry.damsm is None:
-            raise ValueError(
+            raise InputError(
                 f"{self.path} holds no DAMSM, it is a {self.entry.kind} checkpoint: give one of `attngan pretrain`"
             )
         if "image_encoder" not in self.entry.damsm or not self._part(f"{TEXT}.image_encoder"):
-            raise ValueError(
+            raise InputError(
                 f"{self.path} holds a text encoder without its image encoder, as a generator's own file does: give the "
                 "checkpoint of `attngan pretrain` or `attngan train` that it came from"
             )
@@ -163,8 +165,8 @@ def open_checkpoint(path: str | Path) -> Checkpoint:
     """Reads a checkpoint of `attngan pretrain` or `attngan train`, or a generator's own file.
 
     Raises:
-        FileNotFoundError: There is no such file.
-        ValueError: The file is no checkpoint of attngan.
+        MissingFileError: There is no such file.
+        InputError: The file is no checkpoint of attngan.
     """
     contents = read_checkpoint(path)
     return Checkpoint(Path(path), Entry.of(contents), contents["state_dict"])
@@ -176,12 +178,12 @@ def read_checkpoint(path: str | Path) -> dict[str, Any]:
     Every checkpoint is read here.
 
     Raises:
-        FileNotFoundError: There is no such file.
-        ValueError: The file is no checkpoint of attngan.
+        MissingFileError: There is no such file.
+        InputError: The file is no checkpoint of attngan.
     """
     path = Path(path)
     if not path.is_file():
-        raise FileNotFoundError(f"no checkpoint at {path.resolve()}")
+        raise MissingFileError(f"no checkpoint at {path.resolve()}")
     try:
         if path.suffix == ".safetensors":
             entry = described_weights.read_description(path, ENTRY)
@@ -189,9 +191,9 @@ def read_checkpoint(path: str | Path) -> dict[str, Any]:
         else:
             contents = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
     except Exception as error:
-        raise ValueError(f"{path} cannot be read as a checkpoint: {error}") from error
+        raise InputError(f"{path} cannot be read as a checkpoint: {error}") from error
     if not isinstance(contents, dict) or ENTRY not in contents:
-        raise ValueError(
+        raise InputError(
             f"{path} is not a checkpoint of attngan (no entry {ENTRY!r}); files of the published code are made into "
             "one with `attngan import-published`"
         )
@@ -202,7 +204,7 @@ def trained_generator(checkpoint: Path) -> Generator:
     """The averaged generator of a checkpoint, to build on: StackGAN's second stage draws over its first one's images.
 
     Args:
-        checkpoint: Of `attngan train`, or a file of `attngan export`.
+        checkpoint: Checkpoint of `attngan train`, or file of `attngan export`.
     """
     return open_checkpoint(checkpoint).generator()
 
@@ -211,8 +213,8 @@ def load_damsm(path: str | Path) -> DAMSM:
     """The frozen DAMSM of a pretraining checkpoint, or of a GAN checkpoint, which holds one too.
 
     Raises:
-        FileNotFoundError: There is no such file.
-        ValueError: It holds no whole DAMSM.
+        MissingFileError: There is no such file.
+        InputError: It holds no whole DAMSM.
     """
     return open_checkpoint(path).damsm()
 
@@ -253,10 +255,8 @@ def write_generator(
     if path.suffix == ".safetensors":
         described_weights.write(path, ENTRY, entry, weights)
     else:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        fresh = path.with_name(f"{path.name}.part")
-        torch.save({ENTRY: entry, "state_dict": weights}, fresh)
-        fresh.replace(path)
+        with replacing(path) as part:
+            torch.save({ENTRY: entry, "state_dict": weights}, part)
 
 
 def file_sha256(path: str | Path) -> str:

@@ -1,15 +1,20 @@
 """The command line, ``attngan COMMAND``: a command is a function or a Lightning recipe, its signature the options."""
 
+import errno
 import importlib
 import inspect
 import os
 import sys
 import typing
 from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from attngan import __version__
 from attngan.allocator import tune_allocator
+from attngan.errors import AttnganError
+
+if TYPE_CHECKING:
+    from jsonargparse import ArgumentParser
 
 
 class Command(NamedTuple):
@@ -50,6 +55,15 @@ COMMANDS = {
 }
 #: Commands that read their own arguments: recipes with a YAML file.
 RECIPES = ("pretrain", "train")
+#: What the system refuses for reasons of the user's: rights, room, and a file where a folder is meant or the reverse.
+REFUSALS = (
+    *(errno.EACCES, errno.EPERM, errno.EROFS),
+    *(errno.ENOSPC, errno.EDQUOT, errno.EFBIG),
+    *(errno.EEXIST, errno.ENOTDIR, errno.EISDIR, errno.ENAMETOOLONG),
+)
+
+#: What rooms that do not raise `AttnganError` yet raise for a user's mistakes.
+UNSWEPT = (FileNotFoundError, ValueError, ModuleNotFoundError)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -72,19 +86,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
     function = getattr(importlib.import_module(command.module), command.function)
     try:
         result = function(rest) if name in RECIPES else _call(function, rest, name, command.positional)
-    except (FileNotFoundError, FileExistsError, NotADirectoryError, ValueError, ModuleNotFoundError) as error:
-        # the user's mistakes: their message says what to do, a traceback would hide it
+    except AttnganError as error:  # its message says what to do; a traceback would hide it
+        print(f"attngan {name}: {error}", file=sys.stderr)
+        return error.exit_code
+    except UNSWEPT as error:
         print(f"attngan {name}: {error}", file=sys.stderr)
         return 1
-    except _stopping_errors() as error:
-        print(f"attngan {name}: {error}", file=sys.stderr)
-        return 3
+    except OSError as error:
+        if error.errno not in REFUSALS:
+            raise
+        place = f"{error.filename}: " if error.filename is not None else ""
+        print(f"attngan {name}: {place}{error.strerror}", file=sys.stderr)
+        return 1
     return result if isinstance(result, int) and not isinstance(result, bool) else 0
-
-
-def _stopping_errors() -> tuple[type[Exception], ...]:
-    finite = sys.modules.get("attngan.training.finite")  # only a training run can raise it, and then it is imported
-    return (finite.NonFiniteLossError,) if finite else ()
 
 
 def _overview() -> str:
@@ -95,8 +109,19 @@ def _overview() -> str:
     )
 
 
-def _call(function: Callable[..., Any], arguments: list[str], name: str, positional: tuple[str, ...]) -> Any:
+def _call(function: Callable[..., object], arguments: list[str], name: str, positional: tuple[str, ...]) -> object:
     """Calls ``function`` with what the command line says; its docstring is the help."""
+    parser = _parser(function, name, positional)
+    parsed = parser.parse_args([_with_underscores(argument) for argument in arguments])
+    # instantiate: its name from jsonargparse 4.49 on
+    given = (getattr(parser, "instantiate", None) or parser.instantiate_classes)(parsed).as_dict()
+    parameters = inspect.signature(function).parameters
+    lists = {n: list(value) for n, value in given.items() if isinstance(value, list | tuple)}
+    return function(**{n: lists.get(n, given[n]) for n in parameters if n in given})
+
+
+def _parser(function: Callable[..., object], name: str, positional: tuple[str, ...]) -> "ArgumentParser":
+    """An option a parameter, in the order of the signature."""
     from docstring_parser import parse
     from jsonargparse import ActionYesNo, ArgumentParser
 
@@ -104,37 +129,21 @@ def _call(function: Callable[..., Any], arguments: list[str], name: str, positio
     described = {p.arg_name: p.description or "" for p in documentation.params}
     parser = ArgumentParser(prog=f"attngan {name}", description=documentation.description)
     hints = typing.get_type_hints(function)
-    parameters = inspect.signature(function).parameters
-    listed = {n: inner for n in parameters if (inner := _list_of(hints.get(n))) is not None}
-    for parameter in parameters.values():
-        required = parameter.default is inspect.Parameter.empty
-        if parameter.name not in listed and parameter.name not in positional:
-            continue
-        flags = [parameter.name] if parameter.name in positional else [f"--{parameter.name}"]
-        options: dict[str, Any] = {"help": described.get(parameter.name)}
-        if parameter.name in listed:
-            options |= {"nargs": "*" if not required else "+", "type": listed[parameter.name]}
-        else:
-            options |= {"type": hints[parameter.name]} | ({} if required else {"nargs": "?"})
+    for n, parameter in inspect.signature(function).parameters.items():
+        required, of_list = parameter.default is inspect.Parameter.empty, _list_of(hints[n])
+        options: dict[str, Any] = {"help": described.get(n)}
         if not required:
             options["default"] = parameter.default
-        elif parameter.name not in positional:
+        elif n not in positional:
             options["required"] = True
-        parser.add_argument(*flags, **options)
-    switches = {n for n in parameters if hints.get(n) is bool}
-    for n in switches:  # --smoke, --no_progress: nobody types "true"
-        default = parameters[n].default
-        parser.add_argument(f"--{n}", action=ActionYesNo, nargs="?", default=default, help=described.get(n))
-    parser.add_function_arguments(function, skip={*listed, *positional, *switches}, as_positional=False, as_group=False)
-    parsed = parser.parse_args([_with_underscores(argument) for argument in arguments])
-    instantiate = (
-        getattr(parser, "instantiate", None) or parser.instantiate_classes
-    )  # its name before jsonargparse 4.49
-    given = instantiate(parsed).as_dict()
-    for n in listed:
-        if given.get(n) is not None:
-            given[n] = list(given[n])
-    return function(**{n: given[n] for n in parameters if n in given})
+        if hints[n] is bool:  # --smoke, --no_progress: nobody types "true"
+            options |= {"action": ActionYesNo, "nargs": "?"}
+        elif of_list is not None:
+            options |= {"nargs": "+" if required else "*", "type": of_list}
+        else:
+            options |= {"type": hints[n]} | ({"nargs": "?"} if n in positional and not required else {})
+        parser.add_argument(n if n in positional else f"--{n}", **options)
+    return parser
 
 
 def _with_underscores(argument: str) -> str:

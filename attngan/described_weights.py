@@ -12,6 +12,9 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save
 from torch import Tensor, nn
 
+from attngan.errors import InputError
+from attngan.files import write_whole
+
 #: So many names of weights that do not fit are told.
 TOLD = 3
 
@@ -31,11 +34,7 @@ def to_bytes(entry: str, description: Mapping[str, Any], state: Mapping[str, Ten
 
 def write(path: str | Path, entry: str, description: Mapping[str, Any], state: Mapping[str, Tensor]) -> None:
     """Writes such a file, whole or not at all. See `to_bytes`."""
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    fresh = path.with_name(f"{path.name}.part")
-    fresh.write_bytes(to_bytes(entry, description, state))
-    fresh.replace(path)
+    write_whole(Path(path), to_bytes(entry, description, state))
 
 
 def read_description(path: str | Path, entry: str) -> dict[str, Any] | None:
@@ -43,14 +42,14 @@ def read_description(path: str | Path, entry: str) -> dict[str, Any] | None:
 
     Raises:
         FileNotFoundError: There is no such file.
-        ValueError: It is no whole safetensors file.
+        InputError: It is no whole safetensors file.
     """
     try:
         with safe_open(str(path), framework="pt") as file:
             header = file.metadata() or {}
         description = json.loads(header[entry]) if entry in header else None
     except (SafetensorError, json.JSONDecodeError) as error:
-        raise ValueError(f"{path} is not a whole safetensors file ({error})") from error
+        raise InputError(f"{path} is not a whole safetensors file ({error})") from error
     return description if isinstance(description, dict) else None
 
 
@@ -68,7 +67,7 @@ def load_weights(network: nn.Module, weights: Mapping[str, Tensor], source: str)
         source: Where they come from, for the message.
 
     Raises:
-        ValueError: Some are missing, have no place in the network, or another shape; names the first few of each.
+        InputError: Some are missing, have no place in the network, or another shape; names the first few of each.
     """
     own = network.state_dict()
     shapes = {name: (tuple(weights[name].shape), tuple(own[name].shape)) for name in own if name in weights}
@@ -81,7 +80,7 @@ def load_weights(network: nn.Module, weights: Mapping[str, Tensor], source: str)
     }
     told = [f"{_few(names)} {problem}" for problem, names in problems.items() if names]
     if told:
-        raise ValueError(f"{source}: the weights do not fit {type(network).__name__}: {'; '.join(told)}")
+        raise InputError(f"{source}: the weights do not fit {type(network).__name__}: {'; '.join(told)}")
     network.load_state_dict(weights)
 
 

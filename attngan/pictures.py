@@ -5,17 +5,14 @@ from collections.abc import Sequence
 
 import numpy as np
 import torch
-from jaxtyping import Float, UInt8
+from jaxtyping import Float
 from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 
+from attngan.pixels import to_uint8
+
 MARGIN = 8
 INK, PAPER, MARK = (40, 40, 40), (255, 255, 255), (200, 60, 20)
-
-
-def to_uint8(images: Float[Tensor, "*batch 3 height width"]) -> UInt8[Tensor, "*batch 3 height width"]:
-    """Images in [-1, 1] as 8-bit values, rounded to the nearest."""
-    return images.float().add(1).mul(127.5).round().clamp(0, 255).to(torch.uint8)
 
 
 def to_pil(image: Float[Tensor, "3 height width"]) -> Image.Image:
@@ -73,7 +70,7 @@ def attention_picture(
     """The image, then for each word where it acted: bright where the word has weight; the strongest words are marked.
 
     Args:
-        image: In [-1, 1].
+        image: The image, in [-1, 1].
         words: The caption's words that the generator saw.
         attention: One map a word (padded ones are left out), weights over words at each place.
         side: Side of each map in the picture, in pixels.

@@ -15,6 +15,8 @@ from jaxtyping import Float
 from torch import Tensor
 
 from attngan.checkpoint import WORD_LIMIT, Checkpoint, open_checkpoint
+from attngan.device import usable_device
+from attngan.errors import InputError
 from attngan.networks.generator import Generator
 from attngan.networks.text_encoder import TextEncoder, encode_captions
 from attngan.records import GeneratedImages, GeneratorNoise, TextFeatures
@@ -32,7 +34,7 @@ def sample_noise(
         numbers: Sample numbers, from 0.
         noise_dim: Length of the latent vector.
         condition_noise_dim: Length of the conditioning noise.
-        seed: Of the whole set of samples.
+        seed: Seed of the whole set of samples.
         truncation: The noise is drawn from a normal distribution cut off at plus or minus 2 (values beyond are drawn
             again) and multiplied by this, as DF-GAN's code does with 0.88; None for plain normal noise.
     """
@@ -54,9 +56,9 @@ class Sampler:
     """A generator and what it reads text with, ready to draw.
 
     Args:
-        generator: In eval mode; the moving average of a training run.
+        generator: The generator, in eval mode; the moving average of a training run.
         text_encoder: The DAMSM's; None where the generator reads precomputed sentence embeddings, or no text.
-        vocabulary: The text encoder's.
+        vocabulary: Vocabulary of the text encoder.
         source: The checkpoint that all this came from, or in words what it is.
         word_limit: Captions are cut after this many words.
     """
@@ -87,7 +89,7 @@ class Sampler:
 
         Raises:
             FileNotFoundError: There is no such file.
-            ValueError: It holds no generator.
+            InputError: It holds no generator, or there is no such device.
         """
         return cls.of(open_checkpoint(checkpoint), device)
 
@@ -96,7 +98,7 @@ class Sampler:
         """As `load`, from a checkpoint that is open already."""
         text_encoder, vocabulary = checkpoint.caption_reader() or (None, None)
         sampler = cls(checkpoint.generator(), text_encoder, vocabulary, checkpoint, checkpoint.word_limit)
-        return sampler.to(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+        return sampler.to(usable_device(device))
 
     @property
     def sha256(self) -> str:
@@ -145,15 +147,15 @@ class Sampler:
         """What the generator reads, of captions, or of sentence embeddings where it reads those.
 
         Raises:
-            ValueError: A caption of which the vocabulary knows no word; text of a kind that this generator does not
+            InputError: A caption of which the vocabulary knows no word; text of a kind that this generator does not
                 read.
         """
         if self.reads == "nothing":
-            raise ValueError("this generator was trained without text and reads none: leave the captions out")
+            raise InputError("this generator was trained without text and reads none: leave the captions out")
         if isinstance(texts, Tensor):
             return self._of_embeddings(texts)
         if self.text_encoder is None or self.vocabulary is None:
-            raise ValueError(
+            raise InputError(
                 f"this generator reads precomputed sentence embeddings of {self.generator.embed_dim} numbers, no "
                 "captions: give those (--embeddings FILE.npy)"
             )
@@ -161,9 +163,9 @@ class Sampler:
 
     def _of_embeddings(self, embeddings: Tensor) -> TextFeatures:
         if self.reads == "captions":
-            raise ValueError("this generator reads captions through its own text encoder, no precomputed embeddings")
+            raise InputError("this generator reads captions through its own text encoder, no precomputed embeddings")
         if embeddings.ndim != 2 or embeddings.shape[1] != self.generator.embed_dim:
-            raise ValueError(
+            raise InputError(
                 f"this generator reads sentence embeddings of {self.generator.embed_dim} numbers, one a row; these "
                 f"have the shape {tuple(embeddings.shape)}"
             )
@@ -189,7 +191,7 @@ class Sampler:
     ) -> GeneratedImages:
         """As `draw`, for texts that are encoded already."""
         if text is None and self.reads != "nothing":
-            raise ValueError(f"this generator reads {self.reads}: there are none to draw")
+            raise InputError(f"this generator reads {self.reads}: there are none to draw")
         generator = self.generator
         noise = sample_noise(noise_numbers, generator.noise_dim, generator.condition_noise_dim, seed, truncation)
         images: GeneratedImages = generator(GeneratorNoise(*(part.to(self.device) for part in noise)), text)
@@ -220,9 +222,9 @@ def draw_all(
     """Pictures of captions, one after another: caption by caption, sample 0, 1, ... of each; in constant memory.
 
     Args:
-        sampler: Draws.
+        sampler: The generator and what it reads text with.
         texts: Captions, or sentence embeddings, or one None for a generator that reads no text.
-        samples_per_text: Pictures of each.
+        samples_per_text: Pictures of each text.
         seed: The same seed gives the same pictures, whatever else is drawn.
         batch_size: Pictures drawn at once.
         truncation: Factor of noise that is cut off at plus or minus 2; None for plain normal noise.
@@ -258,7 +260,7 @@ def interpolate(
     between, a word that only one caption has at its position fades in or out.
     """
     if steps < 2:
-        raise ValueError(f"an interpolation has at least 2 steps (its two ends), not {steps}")
+        raise InputError(f"an interpolation has at least 2 steps (its two ends), not {steps}")
     text = sampler.encode([first, second])
     images = []
     for share in np.linspace(0.0, 1.0, steps):
@@ -286,7 +288,7 @@ def sample(
     """Images of captions, from Python.
 
     Args:
-        checkpoint: Of `attngan train` or `attngan export`.
+        checkpoint: Checkpoint of `attngan train`, or file of `attngan export`.
         captions: One or more; for a generator that reads precomputed sentence embeddings those, one a row; None for one
             that reads no text.
         samples_per_caption: Images of each caption; of a generator that reads no text: images.
@@ -302,5 +304,5 @@ def sample(
     texts: Iterable[str | Tensor | None] = [None] if captions is None else captions
     drawn = list(draw_all(sampler, texts, samples_per_caption, seed, batch_size, truncation))
     if not drawn:
-        raise ValueError("there is no caption to draw")
+        raise InputError("there is no caption to draw")
     return torch.stack([d.image for d in drawn]), [d.attention for d in drawn]

@@ -3,10 +3,7 @@
 # Arguments go to pytest, e.g. scripts/test.sh tests/networks
 set -euo pipefail
 cd "$(dirname "$0")/.."
-scripts/install.sh "[test]"
+scripts/lint.sh
 # one thread: the tests' tensors are tiny, and threads that wait for each other cost more than they bring
 export OMP_NUM_THREADS="${OMP_NUM_THREADS:-1}"
-.venv/bin/ruff check .
-.venv/bin/ruff format --check .
-.venv/bin/mypy
 .venv/bin/python -m pytest -m "not slow" "$@"

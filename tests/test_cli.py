@@ -1,12 +1,20 @@
 """``attngan``: its overview, its errors and its exit codes."""
 
+import errno
+import importlib
+import inspect
+import os
+import re
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import pytest
+from docstring_parser import parse
 
 import attngan
-from attngan.cli import COMMANDS, _call, main
+from attngan.cli import COMMANDS, RECIPES, _call, main
 
 
 def test_the_overview_tells_of_every_command(capsys):
@@ -111,3 +119,110 @@ def test_other_systems_are_left_alone(monkeypatch):
 def test_options_may_be_typed_with_hyphens(tmp_path, capsys):
     assert main(["toy-birds", str(tmp_path / "a"), "--train-classes", "2", "--test-classes=1", "--no-progress"]) == 0
     assert len((tmp_path / "a" / "classes.txt").read_text().splitlines()) == 3
+
+
+def help_of(name: str, hash_seed: str) -> str:
+    environment = {**os.environ, "PYTHONHASHSEED": hash_seed, "COLUMNS": "100"}
+    command = [sys.executable, "-m", "attngan", name, "--help"]
+    return subprocess.run(command, capture_output=True, text=True, env=environment, timeout=300, check=True).stdout
+
+
+@pytest.mark.parametrize("name", [name for name in COMMANDS if name not in RECIPES])
+def test_help_is_the_same_in_every_process_and_in_the_order_of_the_signature(name):
+    command = COMMANDS[name]
+    function = getattr(importlib.import_module(command.module), command.function)
+    with ThreadPoolExecutor(2) as pool:
+        first, second = pool.map(help_of, (name, name), "12")
+    assert first == second
+    options = re.findall(r"^  --(\w+)", first, flags=re.MULTILINE)
+    assert options == [n for n in inspect.signature(function).parameters if n not in command.positional]
+
+
+@pytest.mark.parametrize("name", RECIPES)
+@pytest.mark.slow
+def test_help_of_a_recipe_is_the_same_in_every_process(name):
+    assert help_of(name, "1") == help_of(name, "2")
+
+
+def test_every_argument_of_a_command_reads_as_help():
+    for name, command in COMMANDS.items():
+        if name in RECIPES:
+            continue
+        function = getattr(importlib.import_module(command.module), command.function)
+        described = {p.arg_name: p.description or "" for p in parse(inspect.getdoc(function) or "").params}
+        assert list(described) == list(inspect.signature(function).parameters), name
+        for text in described.values():
+            assert text.strip().endswith("."), f"{name}: {text}"
+            assert not re.match(r"(Of|In|Its|Their|Likewise)\b", text), f"{name}: {text}"
+
+
+#: A mistake in each command, and what its one line must say.
+MISTAKES = {
+    "demo": (["--minutes", "1", "--out", "new"], "5 or more"),
+    "toy-birds": (["birds", "--train-classes", "1"], "at least 2"),
+    "prepare": (["nowhere"], "nowhere: no such folder"),
+    "pretrain": ([], "--config"),
+    "train": (["--resume", "runs/nothing"], "nothing to go on with"),
+    "finetune-classifier": (["--data", "nowhere", "--out", "x.safetensors"], "nowhere: no such folder"),
+    "evaluate": (["--metrics", "fid"], "either --checkpoint or --images"),
+    "sample": (["nothing.ckpt", "a red bird"], "no checkpoint at"),
+    "export": (["nothing.ckpt", "x.pt"], ".safetensors"),
+    "compare": (["nothing.yaml", "--data", "nowhere", "--damsm", "nothing.ckpt"], "nothing.ckpt"),
+    "import-published": (["--generator", "nothing.pth", "--out", "x.ckpt"], "nothing.pth"),
+}
+
+
+def test_there_is_a_mistake_for_every_command():
+    assert set(MISTAKES) == set(COMMANDS)
+
+
+@pytest.mark.parametrize("name", MISTAKES)
+def test_a_mistake_is_told_in_one_line(name, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    arguments, message = MISTAKES[name]
+    assert main([name, *arguments]) == 1
+    printed = capsys.readouterr()
+    assert printed.err.startswith(f"attngan {name}: ")
+    assert printed.err.count("\n") == 1
+    assert message in printed.err
+    assert not any(tmp_path.iterdir())  # and nothing was begun
+
+
+@pytest.mark.parametrize("error", [AttributeError, TypeError, KeyError, RuntimeError, IndexError, AssertionError])
+def test_a_fault_of_ours_keeps_its_traceback(error, monkeypatch):
+    def planted(*_: object, **__: object) -> None:
+        raise error("a fault of ours")
+
+    monkeypatch.setattr("attngan.toy_birds.dataset.plan_classes", planted)
+    with pytest.raises(error, match="a fault of ours"):
+        main(["toy-birds", "birds"])
+
+
+@pytest.mark.parametrize(
+    ("number", "told"), [(errno.EACCES, "Permission denied"), (errno.ENOSPC, "No space left on device")]
+)
+def test_what_the_system_refuses_is_told_in_one_line(number, told, monkeypatch, capsys):
+    def refused(*_: object, **__: object) -> None:
+        raise OSError(number, os.strerror(number), "/there/birds")
+
+    monkeypatch.setattr("attngan.toy_birds.dataset.plan_classes", refused)
+    assert main(["toy-birds", "birds"]) == 1
+    assert capsys.readouterr().err == f"attngan toy-birds: /there/birds: {told}\n"
+
+
+def test_a_file_that_we_forgot_keeps_its_traceback(monkeypatch):
+    def forgotten(*_: object, **__: object) -> None:
+        raise OSError(errno.EPIPE, os.strerror(errno.EPIPE))
+
+    monkeypatch.setattr("attngan.toy_birds.dataset.plan_classes", forgotten)
+    with pytest.raises(BrokenPipeError):
+        main(["toy-birds", "birds"])
+
+
+def test_python_m_attngan():
+    ran = subprocess.run([sys.executable, "-m", "attngan", "--version"], capture_output=True, text=True, timeout=60)
+    assert (ran.returncode, ran.stdout) == (0, f"attngan {attngan.__version__}\n")
+
+
+def test_the_package_is_typed():
+    assert (Path(attngan.__file__).parent / "py.typed").is_file()

@@ -11,6 +11,11 @@ PACKAGE = REPOSITORY / "attngan"
 #: From the ground up; a room (a folder of the package, or a file at its root) imports those before it.
 ROOMS = [
     "allocator.py",
+    "errors.py",
+    "files.py",
+    "progress.py",
+    "pixels.py",
+    "device.py",
     "records.py",
     "pictures.py",
     "pages",
@@ -28,6 +33,7 @@ ROOMS = [
     "training",
     "commands",
     "cli.py",
+    "__main__.py",
     "__init__.py",
 ]
 

@@ -15,13 +15,16 @@ from PIL import Image
 from attngan.checkpoint import file_sha256
 from attngan.commands.compare_runs import ComparedRecipe, Plan, Trained, compared_recipes, default_recipes, trained
 from attngan.commands.evaluate import evaluate
-from attngan.evaluation.display import write_whole
+from attngan.device import usable_device
+from attngan.errors import MissingFileError
 from attngan.evaluation.image_sets import HALVES, REAL, UNTRAINED
 from attngan.evaluation.measuring import ScoreEntry
 from attngan.evaluation.metric_table import in_order, kind_named, title_of
 from attngan.evaluation.scored_images import read_split
 from attngan.evaluation.table import pivot, shown
+from attngan.files import write_whole
 from attngan.pictures import caption_grid
+from attngan.pixels import from_uint8
 from attngan.sampling import Sampler
 from attngan.training.finite import NonFiniteLossError
 
@@ -59,14 +62,14 @@ def compare(
         images: Training images that each sees, counted over its epochs.
         out: Folder for runs, table and picture.
         source: Layout of the data set; by default as the recipe says.
-        seed: Of every training and every evaluation.
+        seed: Seed of every training and every evaluation.
         extractor: Feature extractor of the scores, as in `attngan evaluate`.
         scorer: DAMSM checkpoint that judges R-precision; by default the one that trained them, which flatters those
             that were trained to please it.
         colour_probe: File of a colour probe, where the data are generated birds: scores the colours as well.
         count: Images that each generator draws to be scored.
-        precision: In which all of them train, e.g. bf16-mixed; by default as their recipes say. Scores are computed in
-            float32.
+        precision: Precision in which all of them train, e.g. bf16-mixed; by default as their recipes say. Scores are
+            computed in float32.
         precision_recall: Also score precision, recall, density and coverage.
         columns: Captions in the picture.
         device: cpu, cuda ...; by default cuda where there is one.
@@ -76,12 +79,12 @@ def compare(
         What is written to compare.json.
 
     Raises:
-        FileNotFoundError: No recipe or DAMSM at the place named.
+        MissingFileError: No recipe or DAMSM at the place named.
         ValueError: Recipes of the same name, a second stage without a first, or OUT holds runs that were trained
             otherwise; says which.
     """
     if not damsm.is_file():
-        raise FileNotFoundError(f"no DAMSM checkpoint at {damsm.resolve()}")
+        raise MissingFileError(f"no DAMSM checkpoint at {damsm.resolve()}")
     entries = compared_recipes(configs or default_recipes())
     plan = Plan(data, damsm, images, out, source, seed, device, precision)
     scoring = Scoring(extractor, scorer, colour_probe, count, precision_recall, progress)
@@ -261,7 +264,7 @@ def _picture(entries: Sequence[ComparedRecipe], plan: Plan, columns: int) -> Ima
     split = read_split(plan.data, source, "test", largest, bool(data.get("skip_bad", False)))
     chosen = [i * len(split.images) // columns for i in range(min(columns, len(split.images)))]
     captions = [split.images[i].captions[0] for i in chosen]
-    real = [next(split.crops(i))[0].float() / 127.5 - 1 for i in chosen]
+    real = [from_uint8(next(split.crops(i))[0]) for i in chosen]
     rows = [("real images", real)]
     for name, sampler in samplers.items():
         texts = captions if sampler.reads == "captions" else None
@@ -274,6 +277,6 @@ def _picture(entries: Sequence[ComparedRecipe], plan: Plan, columns: int) -> Ima
 
 def _machine(device: str | None) -> str:
     cpus = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    on = device or ("cuda" if torch.cuda.is_available() else "cpu")
-    gpu = f", {torch.cuda.get_device_name()}" if on == "cuda" and torch.cuda.is_available() else ""
+    on = usable_device(device)
+    gpu = f", {torch.cuda.get_device_name(on)}" if on.type == "cuda" else ""
     return f"{cpus} CPUs ({platform.machine()}){gpu}, torch {torch.__version__}"

@@ -13,6 +13,7 @@ import yaml
 
 from attngan.checkpoint import Entry, file_sha256, open_checkpoint
 from attngan.commands.recipe_files import recipe as recipe_file
+from attngan.errors import InputError, MissingFileError
 from attngan.networks.description import build
 
 #: The family in the order of its papers; other recipes come after these.
@@ -88,15 +89,15 @@ def compared_recipes(recipes: Sequence[Path]) -> list[ComparedRecipe]:
     """Recipes as rows, the two stages of one together, in the order of the family's papers.
 
     Raises:
-        FileNotFoundError: There is no such recipe.
-        ValueError: Two of the same name, or a second stage without its first.
+        MissingFileError: There is no such recipe.
+        InputError: Two of the same name, or a second stage without its first.
     """
     by_name: dict[str, Path] = {}
     for path in map(Path, recipes):
         if not path.is_file():
-            raise FileNotFoundError(f"no recipe at {path.resolve()}")
+            raise MissingFileError(f"no recipe at {path.resolve()}")
         if path.stem in by_name:
-            raise ValueError(f"{by_name[path.stem]} and {path} have the same name: their runs would share a folder")
+            raise InputError(f"{by_name[path.stem]} and {path} have the same name: their runs would share a folder")
         by_name[path.stem] = path
     rows = []
     for name, path in by_name.items():
@@ -105,7 +106,7 @@ def compared_recipes(recipes: Sequence[Path]) -> list[ComparedRecipe]:
         if name.endswith(SECOND):
             short = name.removesuffix(SECOND)
             if short + FIRST not in by_name:
-                raise ValueError(f"{path} builds on a first stage: give {short}{FIRST}.yaml as well")
+                raise InputError(f"{path} builds on a first stage: give {short}{FIRST}.yaml as well")
             rows.append(ComparedRecipe(short, (by_name[short + FIRST], path)))
         else:
             rows.append(ComparedRecipe(name, (path,)))
@@ -164,12 +165,12 @@ def _note(run: Run, plan: Plan) -> dict[str, Any]:
     note = run.folder / NOTE
     if not note.is_file():
         if run.checkpoint.is_file():
-            raise ValueError(f"{run.folder} holds a run of another command: name another folder with --out")
+            raise InputError(f"{run.folder} holds a run of another command: name another folder with --out")
         return {"decides": decides, "seconds": 0.0}
     kept: dict[str, Any] = json.loads(note.read_text())
     if kept["decides"] != decides:
         changed = sorted(name for name in decides if kept["decides"].get(name) != decides[name])
-        raise ValueError(
+        raise InputError(
             f"{run.folder} holds a run with other {', '.join(changed)}: name another folder with --out, or remove it"
         )
     return kept
@@ -193,7 +194,7 @@ def _arguments(run: Run, plan: Plan, resume: bool) -> list[str]:
     given += [f"--model.damsm={plan.damsm}"] if _reads_damsm(recipe) else []
     places = list(first_stage_keys(recipe))
     if places and run.first_stage is None:
-        raise ValueError(f"{run.recipe} builds on a first stage: name it NAME{SECOND}.yaml, beside NAME{FIRST}.yaml")
+        raise InputError(f"{run.recipe} builds on a first stage: name it NAME{SECOND}.yaml, beside NAME{FIRST}.yaml")
     return given + [f"--{key}={run.first_stage}" for key in places]
 
 

@@ -7,6 +7,7 @@ from typing import Any
 
 from attngan.commands.demo_page import write_page
 from attngan.commands.recipe_files import recipe
+from attngan.errors import FileInTheWayError, InputError
 from attngan.evaluation.measuring import ScoreEntry
 
 RECIPES = ("damsm", "attngan")
@@ -24,16 +25,16 @@ def demo(out: Path = Path("demo"), minutes: float = 15.0, smoke: bool = False, s
         out: Folder for data, runs and the page; must be new or empty.
         minutes: How long it may take on two CPU cores. More makes better pictures: try 60.
         smoke: Only shows that everything works: a few steps, under two minutes; the pictures show nothing yet.
-        seed: Of birds and training.
+        seed: Seed of birds and training.
 
     Returns:
         The exit code.
     """
     out = Path(out)
     if out.exists() and any(out.iterdir()):
-        raise FileExistsError(f"{out} is not empty: name another folder with --out, or remove it")
+        raise FileInTheWayError(f"{out} is not empty: name another folder with --out, or remove it")
     if minutes < 5 and not smoke:
-        raise ValueError(f"{minutes:g} minutes are too few to see anything: give 5 or more, or --smoke")
+        raise InputError(f"{minutes:g} minutes are too few to see anything: give 5 or more, or --smoke")
     begun = time.monotonic()
     facts: dict[str, Any] = {"minutes": minutes, "smoke": smoke, "seed": seed}
     data = _draw_birds(out, smoke, seed)

@@ -10,13 +10,14 @@ from matplotlib.axes import Axes
 from PIL import Image
 from torch import Tensor
 
-from attngan.evaluation.display import write_whole
 from attngan.evaluation.image_sets import TITLES
 from attngan.evaluation.measuring import ScoreEntry
 from attngan.evaluation.metric_table import title_of
 from attngan.evaluation.table import pivot, shown
+from attngan.files import write_whole
 from attngan.pages.page import Cell, Figure, Page, Row, Section, Table, picture, plot
 from attngan.pictures import attention_picture, caption_grid, stack
+from attngan.pixels import centre_crop, from_uint8
 from attngan.records import CaptionedImage, GeneratedImages
 from attngan.sampling import Sampler
 
@@ -99,9 +100,7 @@ def _centre_crop(image: CaptionedImage, side: int) -> Float[Tensor, "3 side side
     from attngan.data.images import load_pixels, shorter_side
 
     pixels = load_pixels(image.path, image.box, shorter_side(side))
-    top, left = ((whole - side) // 2 for whole in pixels.shape[:2])
-    crop = torch.from_numpy(pixels[top : top + side, left : left + side].copy())
-    return crop.permute(2, 0, 1).float().div(127.5).sub(1)
+    return from_uint8(torch.from_numpy(centre_crop(pixels, side).copy()).permute(2, 0, 1))
 
 
 def _attention(sampler: Sampler, captions: Sequence[str], drawn: GeneratedImages) -> Image.Image:

@@ -6,7 +6,6 @@ from functools import partial
 from pathlib import Path
 from typing import Literal
 
-from attngan.evaluation.display import write_whole
 from attngan.evaluation.metric_table import metrics_help
 from attngan.evaluation.request import Request
 from attngan.evaluation.resolving import resolve
@@ -14,6 +13,7 @@ from attngan.evaluation.result import EvaluationResult, result_of
 from attngan.evaluation.running import run, show
 from attngan.evaluation.table import print_table
 from attngan.extractors.extractor import Precision, Resize
+from attngan.files import write_whole
 
 
 def evaluate(
@@ -80,7 +80,7 @@ def evaluate(
         scorer: DAMSM checkpoint that judges R-precision. By default the one in the generator's checkpoint, which the
             generator was trained to please: better give one that it has never seen.
         clip: CLIP model of open_clip that judges as well, e.g. ViT-B-32-quickgelu (needs the clip extra).
-        clip_weights: File of its weights.
+        clip_weights: File of the CLIP model's weights.
         colour_probe: File of a colour probe (`attngan demo` writes one): scores the colours of generated birds as well.
         text_embeddings: For a generator that reads precomputed sentence embeddings: their file, as in training
             (data.text_embeddings).

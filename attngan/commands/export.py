@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from attngan.checkpoint import open_checkpoint, write_generator
+from attngan.errors import InputError
 
 
 def export(checkpoint: Path, out: Path) -> None:
@@ -11,11 +12,11 @@ def export(checkpoint: Path, out: Path) -> None:
     It holds no code and no optimiser states; `attngan sample` and `attngan evaluate` read it like a checkpoint.
 
     Args:
-        checkpoint: Of `attngan train`.
+        checkpoint: Checkpoint of `attngan train` to take the generator from.
         out: File to write, ending in .safetensors.
     """
     if out.suffix != ".safetensors":
-        raise ValueError(f"{out}: an exported generator's name ends in .safetensors")
+        raise InputError(f"{out}: an exported generator's name ends in .safetensors")
     source = open_checkpoint(checkpoint)
     entry = source.entry
     write_generator(out, source.generator(), source.caption_reader(), entry.word_limit, entry.steps, entry.images_seen)

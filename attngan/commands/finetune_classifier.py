@@ -10,11 +10,14 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from attngan.checkpoint import file_sha256
-from attngan.evaluation.display import progress_bar
+from attngan.device import usable_device
+from attngan.errors import InputError
 from attngan.evaluation.scored_images import Split, read_split
 from attngan.extractors.classifier import ImageClassifier
 from attngan.extractors.extractor import resize_images
 from attngan.networks.image_trunks import ConvTrunk, EfficientNetLiteTrunk, ImageTrunk, InceptionTrunk
+from attngan.pixels import from_uint8
+from attngan.progress import progress_bar
 
 TrunkName = Literal["inception", "efficientnet-lite0", "efficientnet-lite2", "conv"]
 
@@ -60,7 +63,7 @@ def finetune_classifier(
         batch_size: Images a step.
         learning_rate: Largest step size of the whole network.
         name: Stands in the names of scores; by default data set, split, number of classes and trunk.
-        seed: Of held-out images, order and crops.
+        seed: Seed of held-out images, order and crops.
         device: cpu, cuda ...; by default cuda where there is one.
         progress: Show progress bars and the accuracy.
 
@@ -68,11 +71,11 @@ def finetune_classifier(
         The classifier, with its accuracy in ``facts``.
 
     Raises:
-        ValueError: The data set has no classes.
+        InputError: The data set has no classes.
     """
-    device = device or ("cuda" if torch.cuda.is_available() else "cpu")
+    device = str(usable_device(device))
     if Path(out).suffix != ".safetensors":
-        raise ValueError(f"{out} should end in .safetensors: that is how `attngan evaluate --extractor` knows it")
+        raise InputError(f"{out} should end in .safetensors: that is how `attngan evaluate --extractor` knows it")
     real = read_split(data, source, split, image_size, skip_bad)
     classes, class_names = _classes(real, data)
     network = _trunk(trunk, weights)
@@ -128,12 +131,12 @@ class _Job:
 
     def scaled(self, images: Tensor) -> Tensor:
         size = self.classifier.trunk.input_size
-        return resize_images(images.to(self.device), size, "antialias") / 127.5 - 1
+        return from_uint8(resize_images(images.to(self.device), size, "antialias"))
 
 
 def _classes(real: Split, data: Path) -> tuple[Tensor, tuple[str, ...]]:
     if real.classes is None:
-        raise ValueError(f"{data} has no classes: a classifier needs some")
+        raise InputError(f"{data} has no classes: a classifier needs some")
     numbers, classes = real.classes.unique(return_inverse=True)
     first = [int((real.classes == number).nonzero()[0, 0]) for number in numbers]
     names = tuple(real.images[i].name.rpartition("/")[0] or str(int(real.classes[i])) for i in first)
@@ -158,7 +161,7 @@ def _divide(classes: Tensor, held_out: float, seed: int) -> _Parts:
     for number in classes.unique():
         rows = torch.from_numpy(rng.permutation((classes == number).nonzero()[:, 0].numpy()))
         if len(rows) < 2:
-            raise ValueError("every class needs at least two images: one to learn from, one to measure accuracy with")
+            raise InputError("every class needs at least two images: one to learn from, one to measure accuracy with")
         count = min(max(1, round(held_out * len(rows))), len(rows) - 1)
         kept.append(rows[:count])
         training.append(rows[count:])

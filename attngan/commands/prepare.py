@@ -8,9 +8,11 @@ from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
+from rich.console import Console
 
+from attngan.commands.prepare_report import print_report
 from attngan.data.encoding import captions_in, split_into_words, usable_images, vocabulary_of
-from attngan.data.findings import SHOWN, Findings
+from attngan.data.findings import Findings
 from attngan.data.image_cache import ImageCache, cache_folder, cache_path, open_or_build
 from attngan.data.images import shorter_side
 from attngan.data.inspection import note_boxes_outside, note_duplicates_across_splits
@@ -19,6 +21,9 @@ from attngan.data.sentence_embeddings import open_embeddings_of, places_in_file
 from attngan.data.sources.registry import Splits, read_source
 from attngan.data.sources.shards import write_shards
 from attngan.data.splits import held_out_for_validation
+from attngan.errors import InputError
+from attngan.files import replacing, write_whole
+from attngan.progress import progress_bar
 from attngan.records import CaptionedImage
 from attngan.text.tokenizer import Tokenizer
 from attngan.text.vocabulary import Vocabulary
@@ -63,38 +68,32 @@ def prepare(
         cache_dir: Folder for the decoded images; null: where training will look for it.
         processes: How many processes decode; null: one a core.
         out: Folder for the report and the preview.
-        seed: Of the choice of the sixteen images.
+        seed: Seed of the choice of the sixteen images.
         shards: Folder to write WebDataset shards into, which training reads with source shards, also over a network.
         shard_images: Images in a shard; there should be several shards for every device and worker.
 
     Returns:
         The exit code: 0, or 1 when something is wrong that training would trip over; 130 when interrupted.
     """
-    from rich.console import Console
-
     if source == "shards":
-        raise ValueError("shards were checked when attngan prepare wrote them; training reads them as they are")
-    console = Console()
-    folder = Path(out)
+        raise InputError("shards were checked when attngan prepare wrote them; training reads them as they are")
+    folder, console = Path(out), Console()
     folder.mkdir(parents=True, exist_ok=True)
     findings = Findings()
     splits = read_source(source, root, findings, captions=captions_per_image > 0)
+    paths = {split: cache_path(root, source, split, image_size, cache_dir) for split in splits}
     try:
-        caches, speed = _build_caches(splits, source, root, image_size, cache_dir, processes, findings, console)
+        caches, speed = _build_caches(splits, paths, shorter_side(image_size), processes, findings)
     except KeyboardInterrupt:
         console.print("interrupted: the next run goes on where this one was")
         return 130
-    note_boxes_outside([image for images in splits.values() for image in images], findings, processes)
-    note_duplicates_across_splits(splits, caches, findings)
-    usable = {
-        split: [image for row, image in enumerate(images) if row not in caches[split].bad]
-        for split, images in splits.items()
-    }
+    usable = _usable(splits, caches, findings, processes)
     embeddings = None
     if text_embeddings is not None:
         embeddings = _check_embeddings(splits, root, text_embeddings, captions_per_image, cache_dir, findings)
     words = _Words.of(usable, Tokenizer(tokenizer), captions_per_image, min_count, findings)
     limits = {split: train_words if split == "train" else test_words for split in usable}
+    reasons = _reasons_to_fail(usable, findings, skip_bad)
     report: dict[str, Any] = {
         "root": str(Path(root).resolve()),
         "source": source,
@@ -108,49 +107,57 @@ def prepare(
         "cannot_be_used": dict(findings.bad),
         "noticed": dict(findings.notes),
         "skip_bad": skip_bad,
+        "ok": not reasons,
+        "reasons_to_fail": reasons,
     }
-    reasons = _reasons_to_fail(usable, findings, skip_bad)
-    report["ok"] = not reasons
-    report["reasons_to_fail"] = reasons
-    (folder / "prepare_report.json").write_text(json.dumps(report, indent=2, ensure_ascii=False), encoding="utf-8")
+    write_whole(folder / "prepare_report.json", json.dumps(report, indent=2, ensure_ascii=False))
     _write_preview(usable, folder / "prepare_preview.png", seed)
-    _print(report, folder, console)
+    print_report(report, folder, console)
     if shards is not None and not reasons:
         _write_shards(usable, shards, shard_images, console)
     return 1 if reasons else 0
 
 
 def _build_caches(
-    splits: Splits,
-    source: str,
-    root: str,
-    image_size: int,
-    cache_dir: str | None,
-    processes: int | None,
-    findings: Findings,
-    console: Any,
-) -> tuple[dict[str, ImageCache], dict[str, Any]]:
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-
+    splits: Splits, paths: dict[str, Path], short: int, processes: int | None, findings: Findings
+) -> tuple[dict[str, ImageCache], dict[str, int | float]]:
+    """Each split's cache, and how fast images were decoded; those that cannot be go to the findings."""
     caches: dict[str, ImageCache] = {}
     decoded, began = 0, time.monotonic()
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=console, transient=True) as bar:
-        for split, images in splits.items():
-            task = bar.add_task(f"decoding {split}", total=len(images))
-            path = cache_path(root, source, split, image_size, cache_dir)
-            at_start: list[int] = []
-
-            def show(done: int, total: int, task: Any = task, at_start: list[int] = at_start) -> None:
-                at_start.append(done) if not at_start else None
-                bar.update(task, completed=done, total=total)
-
-            caches[split] = open_or_build(path, images, shorter_side(image_size), processes, show)
-            decoded += len(images) - at_start[0] if at_start else 0
-            for row, reason in caches[split].bad.items():
-                findings.add_bad("unusable image", f"{images[row].path}: {reason}")
+    for split, images in splits.items():
+        caches[split], newly = _build_cache(split, images, paths[split], short, processes)
+        decoded += newly
+        for row, reason in caches[split].bad.items():
+            findings.add_bad("unusable image", f"{images[row].path}: {reason}")
     seconds = time.monotonic() - began
     return caches, {"images": decoded, "seconds": round(seconds, 2), "images_per_second": round(decoded / seconds, 1)}
+
+
+def _build_cache(
+    split: str, images: list[CaptionedImage], path: Path, short: int, processes: int | None
+) -> tuple[ImageCache, int]:
+    """The cache of one split, and how many images had to be decoded for it."""
+    told: list[int] = []
+    with progress_bar(f"decoding {split}", len(images), transient=True) as show:
+
+        def count(done: int) -> None:
+            told.append(done)
+            show(done)
+
+        cache = open_or_build(path, images, short, processes, count)
+    return cache, len(images) - told[0] if told else 0
+
+
+def _usable(
+    splits: Splits, caches: dict[str, ImageCache], findings: Findings, processes: int | None
+) -> dict[str, list[CaptionedImage]]:
+    """The images that could be decoded, by split; what is odd about the images goes to the findings."""
+    note_boxes_outside([image for images in splits.values() for image in images], findings, processes)
+    note_duplicates_across_splits(splits, caches, findings)
+    return {
+        split: [image for row, image in enumerate(images) if row not in caches[split].bad]
+        for split, images in splits.items()
+    }
 
 
 @dataclass
@@ -159,7 +166,7 @@ class _Words:
 
     vocabulary: Vocabulary
     lengths: dict[str, list[int]]
-    unknown: Counter
+    unknown: Counter[str]
     test_words: int
 
     @classmethod
@@ -202,7 +209,7 @@ def _check_embeddings(
     for split, file in files.items():
         places_in_file(file, root, split, splits[split], captions_per_image, findings)
         if place := file.first_not_finite():
-            raise ValueError(f"{file.path}: the embedding of image {place[0]}, caption {place[1]} is not finite")
+            raise InputError(f"{file.path}: the embedding of image {place[0]}, caption {place[1]} is not finite")
         shapes[split] = list(file.values.shape)
     return shapes
 
@@ -250,10 +257,11 @@ def _write_preview(usable: Splits, path: Path, seed: int) -> None:
     images = [image for own in usable.values() for image in own]
     if images:
         chosen = np.random.default_rng(seed).permutation(len(images))[:16]
-        preview([images[position] for position in chosen]).save(path)
+        with replacing(path) as part:
+            preview([images[position] for position in chosen]).save(part, "PNG")
 
 
-def _write_shards(usable: Splits, folder: str, shard_images: int, console: Any) -> None:
+def _write_shards(usable: Splits, folder: str, shard_images: int, console: Console) -> None:
     """The usable images as shards. What training would hold out to validate on gets shards of its own."""
     splits = dict(usable)
     held_out = "validation" not in splits
@@ -267,61 +275,3 @@ def _write_shards(usable: Splits, folder: str, shard_images: int, console: Any) 
     console.print(
         f"{count:,} shards in {folder}: train with data.source: shards and data.root: {folder}", soft_wrap=True
     )
-
-
-def _print(report: dict[str, Any], folder: Path, console: Any) -> None:
-    from rich.markup import escape
-    from rich.table import Table
-
-    table = Table(title=escape(f"{report['source']} in {report['root']}"))
-    with_captions = any(own["captions"] for own in report["splits"].values())
-    of_captions = ("captions", "per image", "words", "longer than limit") if with_captions else ()
-    for column in ("split", "images", "classes", *of_captions):
-        table.add_column(column, justify="left" if column == "split" else "right")
-    for split, own in report["splits"].items():
-        each, longer = own["captions_an_image"], own["captions_longer_than_limit"]
-        row = [
-            split,
-            f"{own['images']:,}",
-            f"{own['classes']:,}" if own["classes"] else "-",
-            f"{own['captions']:,}",
-            f"{each['fewest']}" if each["fewest"] == each["most"] else f"{each['fewest']} to {each['most']}",
-            f"{own['words_a_caption']['mean']:.1f}, most {own['words_a_caption']['most']:,}",
-            f"{longer['captions']:,} (of {longer['limit']})",
-        ]
-        table.add_row(*row[: len(table.columns)])
-    console.print(table)
-    held_out = report["held_out_for_validation"]
-    if held_out["images"]:
-        of_classes = f" of {held_out['classes']:,} classes" if held_out["classes"] else ""
-        console.print(f"training holds out {held_out['images']:,} of its images{of_classes} to validate on")
-    for split, shape in (report["text_embeddings"] or {}).items():
-        console.print(f"embeddings of {split}: {shape[0]:,} images, {shape[1]} captions each, {shape[2]:,} dimensions")
-    words = report["vocabulary"]
-    share = words["unknown_share_of_test_words"]
-    unknown = "" if share is None else f"; {share:.2%} of the words of the test captions are unknown"
-    if with_captions:
-        console.print(f"vocabulary: {words['size']:,} words ({words['tokenizer']}){unknown}")
-    else:
-        console.print("images alone: no caption is read (captions_per_image 0)")
-    speed = report["decoding"]
-    if speed["images"]:
-        per_second = speed["images_per_second"]
-        console.print(f"decoded {speed['images']:,} images in {speed['seconds']:,.1f} s ({per_second:,.0f} a second)")
-    else:
-        console.print("the caches are up to date: nothing was decoded")
-    for title, kinds, style in (
-        ("cannot be used", report["cannot_be_used"], "bold red"),
-        ("noticed", report["noticed"], "yellow"),
-    ):
-        for kind, messages in kinds.items():
-            console.print(f"[{style}]{title}: {escape(kind)}: {len(messages):,}[/]")
-            for message in messages[:SHOWN]:
-                console.print(f"  {escape(message)}", soft_wrap=True)
-            if len(messages) > SHOWN:
-                console.print(f"  and {len(messages) - SHOWN:,} more, all in the report")
-    console.print(f"{folder / 'prepare_report.json'}, {folder / 'prepare_preview.png'}", soft_wrap=True)
-    if report["ok"]:
-        console.print("[bold green]ready to train[/]")
-    for reason in report["reasons_to_fail"]:
-        console.print(f"[bold red]not ready: {escape(reason)}[/]", soft_wrap=True)

@@ -6,6 +6,8 @@ from typing import Any
 
 import yaml
 
+from attngan.errors import InputError
+
 #: Old key of `attngan train`'s recipes to the new one.
 RENAMED = {
     "model.learning_rate_generator": "model.rates.generator",
@@ -28,7 +30,7 @@ def refuse_renamed_keys(arguments: Sequence[str]) -> None:
         arguments: Of `attngan train`.
 
     Raises:
-        ValueError: There is one or more; names them all, with their new names.
+        InputError: There is one or more; names them all, with their new names.
     """
     found = []
     for at, argument in enumerate(arguments):
@@ -40,7 +42,7 @@ def refuse_renamed_keys(arguments: Sequence[str]) -> None:
             found.append(name)
     if found:
         told = [f"{place} (did you mean {RENAMED[place.rpartition(' ')[2].removeprefix('--')]}?)" for place in found]
-        raise ValueError(f"keys that have another name now: {', '.join(told)}")
+        raise InputError(f"keys that have another name now: {', '.join(told)}")
 
 
 def _old_keys(recipe: Any) -> Iterator[str]:

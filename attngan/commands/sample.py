@@ -10,6 +10,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from attngan.errors import InputError, MissingFileError
 from attngan.pictures import attention_picture, caption_grid, to_pil
 from attngan.sampling import Drawn, Sampler, draw_all, interpolate
 
@@ -39,14 +40,14 @@ def sample(
     knows no word is refused by its number; the others are drawn.
 
     Args:
-        checkpoint: Of `attngan train` (last.ckpt), or a file of `attngan export`.
+        checkpoint: Generator to draw with: a checkpoint of `attngan train` (last.ckpt) or a file of `attngan export`.
         captions: The captions; "-" reads one a line from standard input. None for a generator that reads no text.
         file: Text file with one caption a line.
-        embeddings: For a generator that reads precomputed sentence embeddings: an .npy file of them, one a row.
-        count: For a generator that reads no text: how many pictures; by default 16.
+        embeddings: File (.npy) of sentence embeddings, one a row, for a generator that reads precomputed ones.
+        count: How many pictures to draw with a generator that reads no text; by default 16.
         out: Folder for the pictures.
         samples_per_caption: Pictures of each caption or embedding.
-        seed: Of the noise.
+        seed: Seed of the noise.
         attention: Also draw where each word acted.
         interpolate: Two captions; pictures on the way from one to the other are drawn with the same noise.
         steps: Pictures of an interpolation, both ends included.
@@ -59,65 +60,70 @@ def sample(
         The exit code: 0, or 1 when a caption was refused.
     """
     if samples_per_caption < 1 or batch_size < 1 or (count is not None and count < 1):
-        raise ValueError("count, samples_per_caption and batch_size must be at least 1")
+        raise InputError("count, samples_per_caption and batch_size must be at least 1")
     sampler = Sampler.load(checkpoint, device)
     given = bool(captions or interpolate or file is not None)
     _check_kind(sampler, given, embeddings, count)
     if attention and not sampler.attends:
         print("this generator does not attend to words: there are no attention maps", file=sys.stderr)
     if interpolate:
-        out.mkdir(parents=True, exist_ok=True)
         return _interpolation(sampler, interpolate, steps, samples_per_caption, seed, truncation, out)
-    source: _Captions | _Embeddings | _NoText
-    if sampler.reads == "nothing":
-        source, samples_per_caption = _NoText(), count or COUNT
-    elif embeddings is not None:
-        source = _Embeddings(embeddings)
-    else:
-        source = _Captions(sampler, _lines(captions or [], file))
-    out.mkdir(parents=True, exist_ok=True)
-    shown: list[tuple[str, list]] = []
-    written = 0
-    for drawn in draw_all(sampler, source, samples_per_caption, seed, batch_size, truncation):
-        name, title, row, column = source.place(drawn)
-        to_pil(drawn.image).save(out / f"{name}.png")
-        if attention and drawn.attention:
-            words = sampler.words(drawn.caption or "")
-            attention_picture(drawn.image, words, drawn.attention[-1]).save(out / f"{name}_attention.png")
-        if row < GRID_ROWS and column < GRID_COLUMNS:
-            if row == len(shown):
-                shown.append((title, []))
-            shown[row][1].append(drawn.image)
-        written += 1
-    if shown:
-        caption_grid(shown, side=max(64, min(sampler.resolution, 128))).save(out / "grid.png")
-    print(f"{written} pictures in {out}" + (f", the first ones together in {out / 'grid.png'}" if shown else ""))
+    source = _source(sampler, captions or [], file, embeddings)
+    each = (count or COUNT) if sampler.reads == "nothing" else samples_per_caption
+    drawn = draw_all(sampler, source, each, seed, batch_size, truncation)
+    written = _write_pictures(drawn, source, sampler, attention, out)
     if source.refused:
         print(f"{source.refused} captions refused", file=sys.stderr)
     return 1 if source.refused or not written else 0
+
+
+def _write_pictures(drawn: Iterable[Drawn], source: "_Source", sampler: Sampler, attention: bool, out: Path) -> int:
+    """One PNG a picture as it comes, then the grid of the first ones; returns how many pictures there are."""
+    out.mkdir(parents=True, exist_ok=True)
+    shown: list[tuple[str, list[Tensor]]] = []
+    written = 0
+    for one in drawn:
+        name, title, row, column = source.place(one)
+        to_pil(one.image).save(out / f"{name}.png")
+        if attention and one.attention:
+            words = sampler.words(one.caption or "")
+            attention_picture(one.image, words, one.attention[-1]).save(out / f"{name}_attention.png")
+        if row < GRID_ROWS and column < GRID_COLUMNS:
+            if row == len(shown):
+                shown.append((title, []))
+            shown[row][1].append(one.image)
+        written += 1
+    if shown:
+        caption_grid(shown, side=_side_in_grid(sampler)).save(out / "grid.png")
+    print(f"{written} pictures in {out}" + (f", the first ones together in {out / 'grid.png'}" if shown else ""))
+    return written
+
+
+def _side_in_grid(sampler: Sampler) -> int:
+    return max(64, min(sampler.resolution, 128))
 
 
 def _check_kind(sampler: Sampler, captions: bool, embeddings: Path | None, count: int | None) -> None:
     """What is given must be what the generator reads.
 
     Raises:
-        ValueError: It is not; says what the generator reads.
+        InputError: It is not; says what the generator reads.
     """
     if sampler.reads == "nothing":
         if captions or embeddings is not None:
-            raise ValueError(
+            raise InputError(
                 "this generator was trained without text and reads none: leave captions and embeddings out, and say "
                 "with --count how many pictures to draw"
             )
     elif count is not None:
-        raise ValueError("--count is for generators that read no text: of each caption, --samples-per-caption N")
+        raise InputError("--count is for generators that read no text: of each caption, --samples-per-caption N")
     elif sampler.reads == "embeddings" and (captions or embeddings is None):
-        raise ValueError(
+        raise InputError(
             f"this generator reads precomputed sentence embeddings of {sampler.generator.embed_dim} numbers, no "
             "captions: give an .npy file of them, one a row, with --embeddings"
         )
     elif sampler.reads == "captions" and embeddings is not None:
-        raise ValueError("this generator reads captions through its own text encoder: give captions, no --embeddings")
+        raise InputError("this generator reads captions through its own text encoder: give captions, no --embeddings")
 
 
 class _Place(NamedTuple):
@@ -160,8 +166,8 @@ class _Embeddings:
     """The rows of an .npy file; pictures are named after the row, from 0.
 
     Raises:
-        FileNotFoundError: There is no such file.
-        ValueError: It holds something else than rows of numbers.
+        MissingFileError: There is no such file.
+        InputError: It holds something else than rows of numbers.
     """
 
     refused = 0
@@ -190,19 +196,29 @@ class _NoText:
         return _Place(f"{drawn.number:05d}", f"from {drawn.number}", row, column)
 
 
+_Source = _Captions | _Embeddings | _NoText
+
+
+def _source(sampler: Sampler, captions: list[str], file: Path | None, embeddings: Path | None) -> _Source:
+    """What the generator reads, from where it was given."""
+    if sampler.reads == "nothing":
+        return _NoText()
+    return _Captions(sampler, _lines(captions, file)) if embeddings is None else _Embeddings(embeddings)
+
+
 def read_embeddings(path: Path) -> Float[Tensor, "rows text"]:
     """Sentence embeddings of an .npy file, one a row.
 
     Raises:
-        FileNotFoundError: There is no such file.
-        ValueError: It holds something else than rows of finite numbers.
+        MissingFileError: There is no such file.
+        InputError: It holds something else than rows of finite numbers.
     """
     if not path.is_file():
-        raise FileNotFoundError(f"no embeddings at {path.resolve()}")
+        raise MissingFileError(f"no embeddings at {path.resolve()}")
     try:
         rows = np.load(path, allow_pickle=False)
     except (ValueError, OSError) as error:
-        raise ValueError(f"{path} is not an .npy file of numbers ({error})") from error
+        raise InputError(f"{path} is not an .npy file of numbers ({error})") from error
     if (
         not isinstance(rows, np.ndarray)
         or rows.ndim != 2
@@ -210,25 +226,28 @@ def read_embeddings(path: Path) -> Float[Tensor, "rows text"]:
         or not len(rows)
     ):
         told = f"{rows.dtype} of shape {rows.shape}" if isinstance(rows, np.ndarray) else "several arrays"
-        raise ValueError(f"{path} holds {told}: embeddings are floating-point numbers, one embedding a row")
+        raise InputError(f"{path} holds {told}: embeddings are floating-point numbers, one embedding a row")
     if not np.isfinite(rows).all():
-        raise ValueError(f"{path} holds numbers that are not finite")
+        raise InputError(f"{path} holds numbers that are not finite")
     return torch.from_numpy(rows.astype(np.float32))
 
 
 def _lines(captions: list[str], file: Path | None) -> Iterator[tuple[int, str]]:
     """Captions with their numbers, from 1; blank lines are counted and left out."""
     if not captions and file is None:
-        raise ValueError('there is nothing to draw: give captions ("a red bird"), --file FILE, or - for standard input')
+        raise InputError('there is nothing to draw: give captions ("a red bird"), --file FILE, or - for standard input')
     if file is not None and not file.is_file():
-        raise FileNotFoundError(f"no file of captions at {file.resolve()}")
+        raise MissingFileError(f"no file of captions at {file.resolve()}")
 
     def texts() -> Iterator[str]:
         for caption in captions:
             yield from (sys.stdin if caption == "-" else [caption])
         if file is not None:
-            with file.open(encoding="utf-8-sig") as lines:
-                yield from lines
+            try:
+                with file.open(encoding="utf-8-sig") as lines:
+                    yield from lines
+            except UnicodeDecodeError as error:
+                raise InputError(f"{file} is not UTF-8 ({error}): save it as UTF-8") from error
 
     return ((number, text.strip()) for number, text in enumerate(texts(), 1) if text.strip())
 
@@ -237,13 +256,14 @@ def _interpolation(
     sampler: Sampler, captions: list[str], steps: int, samples: int, seed: int, truncation: float | None, out: Path
 ) -> int:
     if len(captions) != 2:
-        raise ValueError(f'--interpolate takes two captions ("caption A" "caption B"), not {len(captions)}')
+        raise InputError(f'--interpolate takes two captions ("caption A" "caption B"), not {len(captions)}')
+    out.mkdir(parents=True, exist_ok=True)
     rows = []
     for number in range(samples):
         images = interpolate(sampler, captions[0], captions[1], steps, number, seed, truncation)
         for step, image in enumerate(images):
             to_pil(image).save(out / f"interpolation_{number:03d}_{step:03d}.png")
         rows.append((f"{captions[0]} -> {captions[1]}", list(images)))
-    caption_grid(rows, side=max(64, min(sampler.resolution, 128))).save(out / "interpolation.png")
+    caption_grid(rows, side=_side_in_grid(sampler)).save(out / "interpolation.png")
     print(f"{samples * steps} pictures in {out}, together in {out / 'interpolation.png'}")
     return 0

@@ -1,5 +1,6 @@
 """``attngan pretrain`` and ``attngan train``: a YAML recipe to a finished run. A YAML key is a constructor argument."""
 
+import importlib.util
 import json
 import logging
 import sys
@@ -8,12 +9,14 @@ from pathlib import Path
 from typing import Any, Literal
 
 import torch
+from lightning_fabric.utilities.exceptions import MisconfigurationException
 from pytorch_lightning import LightningModule
 from pytorch_lightning.cli import LightningArgumentParser, LightningCLI
 
 from attngan.checkpoint import open_checkpoint
 from attngan.commands.renamed_keys import refuse_renamed_keys
 from attngan.data.datamodule import TextImageDataModule
+from attngan.errors import FileInTheWayError, InputError, MissingFileError, MissingPackageError
 from attngan.training.callbacks import Budget, KeepLast, ProgressLines, RandomState, RunCheckpoints, RunProgressBar
 from attngan.training.damsm_module import DAMSMModule
 from attngan.training.gan_module import GANModule
@@ -68,7 +71,7 @@ class RecipeCLI(LightningCLI):
         self.run_dir = Path(config.run_dir)
         last = self.run_dir / "checkpoints" / "last.ckpt"
         if last.is_file() and config.resume is None:
-            raise FileExistsError(
+            raise FileInTheWayError(
                 f"{self.run_dir} holds a run already. Go on with it: attngan {self.command} --resume {self.run_dir}; "
                 "or start another one: --run_dir FOLDER"
             )
@@ -85,7 +88,10 @@ class RecipeCLI(LightningCLI):
         kwargs["logger"] = self._logger()
         bar = RunProgressBar() if self.config.trainer.enable_progress_bar else ProgressLines()
         self.trainer_defaults["callbacks"] = [bar, RandomState()]
-        return super().instantiate_trainer(**kwargs)
+        try:
+            return super().instantiate_trainer(**kwargs)
+        except (MisconfigurationException, ValueError) as error:  # nothing but what `trainer:` says is at work here
+            raise InputError(f"trainer: {error}") from error
 
     def _logger(self) -> Any:
         name = self.config.logger
@@ -94,6 +100,8 @@ class RecipeCLI(LightningCLI):
         if name == "wandb":
             from pytorch_lightning.loggers import WandbLogger
 
+            if importlib.util.find_spec("wandb") is None:
+                raise MissingPackageError("--logger wandb needs an extra: pip install 'attngan[wandb]'")
             return WandbLogger(name=self.run_dir.name, save_dir=str(self.run_dir))
         from pytorch_lightning.loggers import TensorBoardLogger
 
@@ -121,17 +129,17 @@ def _with_resume(command: str, arguments: list[str]) -> list[str]:
     at = given[-1]
     inline = arguments[at].partition("=")[2]
     if not inline and at + 1 >= len(arguments):
-        raise ValueError(f"--resume needs the folder of a run: attngan {command} --resume runs/NAME")
+        raise InputError(f"--resume needs the folder of a run: attngan {command} --resume runs/NAME")
     place = Path(inline or arguments[at + 1])
     rest = arguments[:at] + arguments[at + (1 if inline else 2) :]
     checkpoint = place if place.is_file() else place / "checkpoints" / "last.ckpt"
     run = checkpoint.parent.parent
     if not checkpoint.is_file():
-        raise FileNotFoundError(f"there is nothing to go on with: no {checkpoint}")
+        raise MissingFileError(f"there is nothing to go on with: no {checkpoint}")
     start = [RESUME, str(checkpoint)]
     if "--config" not in rest:
         if not (run / "config.yaml").is_file():
-            raise FileNotFoundError(f"{run} has no config.yaml: name the recipe with --config")
+            raise MissingFileError(f"{run} has no config.yaml: name the recipe with --config")
         start = ["--config", str(run / "config.yaml"), *start, "--run_dir", str(run)]
     entry = open_checkpoint(checkpoint).entry
     if entry.generator and entry.damsm:
@@ -163,7 +171,7 @@ def _recipe(command: str, model_class: type[LightningModule], arguments: list[st
     torch.set_float32_matmul_precision("high")
     _quieten()
     if "--config" not in arguments and RESUME not in " ".join(arguments) and not {"-h", "--help"} & set(arguments):
-        raise ValueError(f"name a recipe: attngan {command} --config configs/NAME.yaml (see configs/ for them)")
+        raise InputError(f"name a recipe: attngan {command} --config configs/NAME.yaml (see configs/ for them)")
     arguments = _with_resume(command, arguments)
     if model_class is GANModule:
         refuse_renamed_keys(arguments)

@@ -10,8 +10,8 @@ from typing import Any, Literal
 import numpy as np
 import torch
 from jaxtyping import Float, Int, UInt8
+from lightning_utilities.core.rank_zero import rank_zero_warn
 from pytorch_lightning import LightningDataModule
-from pytorch_lightning.utilities.rank_zero import rank_zero_warn
 from torch import Tensor
 
 from attngan.data.dataset import CaptionedImageDataset, EncodedCaptions, image_pyramid
@@ -31,6 +31,8 @@ from attngan.data.reading import ReadyData, make_ready
 from attngan.data.sentence_embeddings import ImageEmbeddings, places_in_file
 from attngan.data.splits import held_out_for_validation
 from attngan.data.streaming import StreamLoader, StreamOrder
+from attngan.errors import InputError
+from attngan.pixels import centre_crop
 from attngan.records import CaptionBatch, ImageBatch, TextImageBatch
 from attngan.text.tokenizer import Tokenizer
 from attngan.text.vocabulary import Vocabulary, limit_words, no_captions, pad_captions
@@ -74,10 +76,10 @@ class TextImageDataModule(LightningDataModule):
         workers: Processes that load batches; null: none where the CPU trains, up to four otherwise.
         cache_dir: Folder for the decoded images; null: a folder .attngan_cache in root, or in the user's cache folder
             where root cannot be written to.
-        seed: Of order, crops, flips and the choice of captions.
+        seed: Seed of order, crops, flips and the choice of captions.
         drop_last: Leave out the last images of a training epoch where they do not fill a batch.
         skip_bad: Leave out images that cannot be used (missing, damaged, without captions) instead of stopping.
-        shuffle_buffer: Of shards: how many images each device keeps (as files) to draw the next one from at random.
+        shuffle_buffer: For shards: how many images each device keeps (as files) to draw the next one from at random.
     """
 
     def __init__(
@@ -161,13 +163,13 @@ class TextImageDataModule(LightningDataModule):
     def _check_arguments(self) -> None:
         for name in ("image_size", "stages", "batch_size", "train_words", "test_words"):
             if getattr(self, name) < 1:
-                raise ValueError(f"data.{name} is {getattr(self, name)}: it must be at least 1")
+                raise InputError(f"data.{name} is {getattr(self, name)}: it must be at least 1")
         if self.captions_per_image < 0:
-            raise ValueError(f"data.captions_per_image is {self.captions_per_image}: 0 means none")
+            raise InputError(f"data.captions_per_image is {self.captions_per_image}: 0 means none")
         if self.text_embeddings is not None and not self.captions_per_image:
-            raise ValueError("data.text_embeddings are of captions, but data.captions_per_image is 0")
+            raise InputError("data.text_embeddings are of captions, but data.captions_per_image is 0")
         if self.image_size % 2 ** (self.stages - 1):
-            raise ValueError(
+            raise InputError(
                 f"data.image_size {self.image_size} cannot be halved {self.stages - 1} times for {self.stages} stages"
             )
 
@@ -186,7 +188,7 @@ class TextImageDataModule(LightningDataModule):
         May be called before or after `setup`; before, the check waits until the captions are read.
 
         Raises:
-            ValueError: When the data's own vocabulary is another: shows both sizes and the first words that differ. A
+            InputError: When the data's own vocabulary is another: shows both sizes and the first words that differ. A
                 published vocabulary (with the words of its test captions, without an unknown word) may lack one in a
                 hundred words of the captions.
         """
@@ -270,12 +272,12 @@ class TextImageDataModule(LightningDataModule):
         """The images of ``"train"``, ``"validation"`` or ``"test"``.
 
         Raises:
-            ValueError: When the data set has no such split, or nothing in it.
+            InputError: When the data set has no such split, or nothing in it.
         """
         if not self._splits:
             raise RuntimeError("splits are there after setup(), which reads the data set")
         if name not in self._splits or not len(self._splits[name]):
-            raise ValueError(f"{self.root} has no images in the {name} split; it has {', '.join(self._splits)}")
+            raise InputError(f"{self.root} has no images in the {name} split; it has {', '.join(self._splits)}")
         return self._splits[name]
 
     def encoded_captions(self, split: str) -> tuple[CaptionBatch, Int[Tensor, "captions"]]:
@@ -293,11 +295,11 @@ class TextImageDataModule(LightningDataModule):
         """The precomputed sentence embeddings of all captions of a split, in the order of `encoded_captions`.
 
         Raises:
-            ValueError: When there are none (text_embeddings).
+            InputError: When there are none (text_embeddings).
         """
         embeddings = self.split(split).embeddings
         if embeddings is None:
-            raise ValueError(f"{self.root} was read without precomputed embeddings: give data.text_embeddings")
+            raise InputError(f"{self.root} was read without precomputed embeddings: give data.text_embeddings")
         return torch.from_numpy(embeddings.of(self._all_captions(split)))
 
     def _all_captions(self, split: str) -> list[tuple[int, int]]:
@@ -321,8 +323,7 @@ class TextImageDataModule(LightningDataModule):
                 pixels = dataset.pixels(index)
             else:
                 pixels = load_pixels(image.path if content is None else content, image.box, short)
-            top, left = (pixels.shape[0] - size) // 2, (pixels.shape[1] - size) // 2
-            return pixels[top : top + size, left : left + size]
+            return centre_crop(pixels, size)
 
         with ThreadPoolExecutor() as pool:  # Pillow lets go of Python's lock while it decodes and resizes
             files = dataset.files()
@@ -337,7 +338,7 @@ class TextImageDataModule(LightningDataModule):
         dataset = self.split("train")
         _rank, world = self._device()
         if self.drop_last and len(dataset) < self.batch_size * world:
-            raise ValueError(
+            raise InputError(
                 f"{len(dataset)} training images do not fill one batch of {self.batch_size} on {world} device(s): "
                 "lower data.batch_size"
             )

@@ -19,6 +19,8 @@ from attngan.data.image_cache import ImageCache
 from attngan.data.images import UnusableImageError, load_pixels, shorter_side
 from attngan.data.sentence_embeddings import ImageEmbeddings
 from attngan.data.sources.shards import ShardStream
+from attngan.errors import InputError
+from attngan.pixels import centre_corner, from_uint8
 from attngan.records import CaptionedImage, ImageBatch
 from attngan.text.vocabulary import limit_words, no_captions, pad_captions
 
@@ -52,20 +54,21 @@ class EncodedCaptions:
     def caption(self, image: int, number: int) -> list[int]:
         """The word ids of one of the image's captions."""
         caption = self.first[image] + number
-        return self.ids[self.starts[caption] : self.starts[caption + 1]].tolist()
+        ids: list[int] = self.ids[self.starts[caption] : self.starts[caption + 1]].tolist()
+        return ids
 
 
-class CaptionedImageDataset(Dataset):
+class CaptionedImageDataset(Dataset[ImageBatch]):
     """The images of one split as batches of augmented uint8 crops with one caption each.
 
     Args:
         images: The split's images; a position in this list is an ``index`` everywhere else.
         pixels: Where their pixels are: the image cache, or shards that they are streamed from.
-        rows: Each image's position there.
-        captions: Their encoded captions; none of any image where there is no text.
+        rows: Position of each image in ``pixels``.
+        captions: Encoded captions of the images; none of any image where there is no text.
         image_size: Side of the square crops, in pixels.
         words: How many words of a caption are kept.
-        seed: Of augmentation and caption choice.
+        seed: Seed of augmentation and caption choice.
         augment: Random crop and flip; else the centre crop.
         random_words: Longer captions keep a random ordered subset of their words; else the first ones.
         random_caption: Another caption each time; else the first. None: as `augment` says.
@@ -105,7 +108,7 @@ class CaptionedImageDataset(Dataset):
     def fingerprint(self) -> str:
         """Changes with the image files, their preparation, and which of them are in the split."""
         if self.cache is None:
-            raise ValueError("images that are streamed from shards have no fingerprint: their features cannot be kept")
+            raise InputError("images that are streamed from shards have no fingerprint: their features cannot be kept")
         return f"{self.cache.fingerprint}-{zlib.crc32(self.rows.tobytes()):08x}"
 
     def __len__(self) -> int:
@@ -141,14 +144,14 @@ class CaptionedImageDataset(Dataset):
         """The pixels of an image of the stream, from its file's content.
 
         Raises:
-            ValueError: When it is damaged; names image and shards.
+            InputError: When it is damaged; names image and shards.
         """
         image = self.images[index]
         try:
             return load_pixels(content, image.box, shorter_side(self.image_size))
         except UnusableImageError as error:
             root = self.stream.root if self.stream is not None else image.path
-            raise ValueError(f"{root}: image {image.name}: {error}; the shards are damaged") from error
+            raise InputError(f"{root}: image {image.name}: {error}; the shards are damaged") from error
 
     def __getitem__(self, place: tuple[int, int]) -> ImageBatch:
         return self.__getitems__([place])
@@ -188,10 +191,10 @@ class CaptionedImageDataset(Dataset):
         )
 
     def _crop_and_flip(self, image: np.ndarray, rng: np.random.Generator) -> tuple[int, int, bool]:
-        spare_y, spare_x = image.shape[0] - self.image_size, image.shape[1] - self.image_size
+        height, width, size = *image.shape[:2], self.image_size
         if not self.augment:
-            return spare_y // 2, spare_x // 2, False
-        return int(rng.integers(spare_y + 1)), int(rng.integers(spare_x + 1)), bool(rng.integers(2))
+            return *centre_corner(height, width, size), False
+        return int(rng.integers(height - size + 1)), int(rng.integers(width - size + 1)), bool(rng.integers(2))
 
 
 def image_pyramid(pixels: UInt8[Tensor, "batch 3 size size"], stages: int) -> tuple[Float[Tensor, "batch 3 _ _"], ...]:
@@ -207,4 +210,4 @@ def image_pyramid(pixels: UInt8[Tensor, "batch 3 size size"], stages: int) -> tu
         source if stage == 0 else F.interpolate(source, size=size >> stage, mode="bilinear", antialias=True)
         for stage in reversed(range(stages))
     ]
-    return tuple(level.float().div_(127.5).sub_(1) for level in levels)  # every level is a tensor of its own
+    return tuple(map(from_uint8, levels))

@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 from attngan.data.findings import Findings
 from attngan.data.sources.registry import Splits
+from attngan.errors import InputError
 from attngan.records import CaptionedImage
 from attngan.text.tokenizer import Tokenizer
 from attngan.text.vocabulary import Vocabulary
@@ -20,8 +21,8 @@ class UsableImage(NamedTuple):
     """An image that can be trained on.
 
     Args:
-        image: As the source gives it.
-        row: Its position in the split as the source gives it, which is that of its pixels in the cache.
+        image: The image as the source gives it.
+        row: Position of the image in the split as the source gives it, which is that of its pixels in the cache.
         captions: The word ids of each caption that is used.
         numbers: Which of the image's own captions these are.
         place: Where its precomputed embeddings are in their file; -1 where there are none.
@@ -58,7 +59,7 @@ def vocabulary_of(
     Args:
         tokens: The words of the captions of all splits.
         training: Which splits' captions make it; a published one has the words of the test captions too.
-        tokenizer: What split them.
+        tokenizer: The tokenizer that split the captions.
         min_count: How often a word must occur.
     """
     if tokenizer.name == "published":
@@ -70,15 +71,15 @@ def check_vocabulary(given: Vocabulary, captions: list[list[str]], root: object,
     """Refuses a vocabulary that is not that of the training captions.
 
     Raises:
-        ValueError: Shows both sizes and the first words that differ. A published vocabulary may lack one in a hundred
+        InputError: Shows both sizes and the first words that differ. A published vocabulary may lack one in a hundred
             words of the captions.
     """
     if not captions_per_image:
-        raise ValueError(f"captions_per_image is 0: of {root} no caption is read that the checkpoint could encode")
+        raise InputError(f"captions_per_image is 0: of {root} no caption is read that the checkpoint could encode")
     if given.has_unknown:
         own = Vocabulary.from_tokens(captions, given.tokenizer, given.min_count)
         if own != given:
-            raise ValueError(
+            raise InputError(
                 f"the vocabulary of the checkpoint is not that of the captions in {root}: {own.difference(given)}. It "
                 "must have been pretrained on these captions (same files, same captions_per_image, here "
                 f"{captions_per_image})."
@@ -90,7 +91,7 @@ def check_vocabulary(given: Vocabulary, captions: list[list[str]], root: object,
     share = sum(unknown.values()) / max(1, counts.total())
     if share > UNKNOWN_SHARE:
         first = ", ".join(sorted(unknown, key=lambda word: (-unknown[word], word))[:10])
-        raise ValueError(
+        raise InputError(
             f"the published vocabulary does not fit the captions in {root}: data: {len(counts):,} words, vocabulary: "
             f"{len(given):,}; it lacks {share:.1%} of all their words, first: {first}"
         )
@@ -107,12 +108,12 @@ def usable_images(
     """The images with pixels and with at least one caption that the vocabulary can encode.
 
     Args:
-        images: Of one split.
+        images: Images of one split.
         undecodable: Positions of those without pixels.
-        tokens: The words of their captions.
-        vocabulary: What encodes them.
+        tokens: Words of the images' captions.
+        vocabulary: The vocabulary that encodes them.
         findings: Takes images and captions without a known word.
-        captions: Whether an image needs any.
+        captions: Whether an image needs a caption to be usable.
     """
     usable = []
     for row, (image, own) in enumerate(zip(images, tokens, strict=True)):

@@ -4,6 +4,8 @@ from collections import defaultdict
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from attngan.errors import InputError
+
 SHOWN = 10  # how many of a kind an error message lists
 
 
@@ -36,7 +38,7 @@ class Findings:
         """Raises when an image cannot be used, naming each (the first of each kind, where there are many).
 
         Raises:
-            ValueError: Lists the images and says how to go on.
+            InputError: Lists the images and says how to go on.
         """
         if not self.bad:
             return
@@ -49,7 +51,7 @@ class Findings:
             "Repair them, or leave them out on purpose with skip_bad=True (--data.skip_bad=true on the command line, "
             "--skip-bad for attngan prepare, which writes all of them into its report)."
         )
-        raise ValueError("\n".join(lines))
+        raise InputError("\n".join(lines))
 
 
 @contextmanager

@@ -9,13 +9,12 @@ Roughly 0.2 MB an image at 256 x 256 from near-square crops (CUB: 2.7 GB) and 0.
 45 GB); a sixteenth of it at 64 x 64.
 """
 
-import contextlib
 import hashlib
 import json
 import os
 import shutil
 import zlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +22,8 @@ import numpy as np
 
 from attngan.data.images import UnusableImageError, kept_shape, load_pixels, shorter_side
 from attngan.data.processes import worker_processes
+from attngan.errors import InputError, NoRoomError
+from attngan.files import locked
 from attngan.records import CaptionedImage
 
 VERSION = 1
@@ -32,8 +33,6 @@ _RECORD = np.dtype(
     [("offset", "<u8"), ("height", "<u4"), ("width", "<u4"), ("checksum", "<u4"), ("state", "<u4")], align=False
 )
 _TODO, _DONE, _BAD = 0, 1, 2
-
-Progress = Callable[[int, int], None]
 
 
 class ImageCache:
@@ -46,7 +45,7 @@ class ImageCache:
         bad: Position to the reason, for images that could not be decoded; they have no pixels.
 
     Raises:
-        ValueError: When the file is no cache, of another version, or not whole.
+        InputError: When the file is no cache, of another version, or not whole.
     """
 
     def __init__(self, path: str | Path) -> None:
@@ -58,17 +57,17 @@ class ImageCache:
         self.table = np.frombuffer(self._map[start:end_of_table].tobytes(), _RECORD)
         end = self.header["end"]
         if len(self._map) < end + 8:
-            raise ValueError(f"{self.path}: not whole ({len(self._map):,} bytes, its pixels end at {end:,})")
+            raise InputError(f"{self.path}: not whole ({len(self._map):,} bytes, its pixels end at {end:,})")
         length = int.from_bytes(self._map[end : end + 8].tobytes(), "little")
         if len(self._map) != end + 8 + length or (self.table["state"] == _TODO).any():
-            raise ValueError(f"{self.path}: not whole")
+            raise InputError(f"{self.path}: not whole")
         reasons = json.loads(self._map[end + 8 :].tobytes())
         self.bad: dict[int, str] = {int(position): reason for position, reason in reasons.items()}
 
     @property
     def fingerprint(self) -> str:
         """What the cache was made of."""
-        return self.header["fingerprint"]
+        return str(self.header["fingerprint"])
 
     def __len__(self) -> int:
         return len(self.table)
@@ -139,7 +138,7 @@ def open_or_build(
     images: Sequence[CaptionedImage],
     short: int,
     processes: int | None = None,
-    progress: Progress | None = None,
+    progress: Callable[[int], None] = lambda done: None,
 ) -> ImageCache:
     """The cache of these images: the file at `path` if it was made of exactly them, else made anew.
 
@@ -147,20 +146,19 @@ def open_or_build(
 
     Args:
         path: The cache file; what is stale there is replaced.
-        images: In the order of the cache's positions.
+        images: The images, in the order of the cache's positions.
         short: Shorter side of what is kept, in pixels.
         processes: How many decode; None: one a core.
-        progress: Called with (images done, images in all) while it is built.
+        progress: Called with the number of images done while it is built.
 
     Raises:
-        OSError: When the disk has no room for it.
+        NoRoomError: When the disk has no room for it.
     """
     path = Path(path)
     expected = fingerprint(images, short)
     if cache := _valid(path, expected):
         return cache
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with _lock(path.with_name(path.name + ".lock")):
+    with locked(path.with_name(path.name + ".lock")):
         if cache := _valid(path, expected):  # another program made it while this one waited
             return cache
         _build(path, images, short, expected, processes, progress)
@@ -177,18 +175,6 @@ def _valid(path: Path, expected: str) -> ImageCache | None:
     return cache if cache.fingerprint == expected else None
 
 
-@contextlib.contextmanager
-def _lock(path: Path) -> Iterator[None]:
-    try:
-        import fcntl
-    except ImportError:  # Windows: without it, two programs must not build the same cache at once
-        yield
-        return
-    with path.open("w") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)  # released by the system however this process ends
-        yield
-
-
 def _read_header(path: Path) -> tuple[dict[str, Any], int]:
     """The header and where the table starts."""
     with path.open("rb") as file:
@@ -199,7 +185,7 @@ def _read_header(path: Path) -> tuple[dict[str, Any], int]:
             raise ValueError("another format or version")
         return {key: header[key] for key in ("fingerprint", "short", "count", "end")}, _PAGE
     except (ValueError, KeyError, TypeError) as error:
-        raise ValueError(f"{path}: no image cache of version {VERSION}: {error}") from None
+        raise InputError(f"{path}: no image cache of version {VERSION}: {error}") from None
 
 
 def _build(
@@ -208,7 +194,7 @@ def _build(
     short: int,
     expected: str,
     processes: int | None,
-    progress: Progress | None,
+    progress: Callable[[int], None],
 ) -> None:
     partial = path.with_name(path.name + ".partial")
     reasons: dict[int, str] = {}
@@ -227,14 +213,12 @@ def _build(
                 table["state"][position] = _TODO  # its record reached the disk before its pixels did
         todo = [(i, images[i]) for i in np.flatnonzero(table["state"] != _DONE).tolist() if i not in reasons]
         done = len(images) - len(todo)
-        if progress is not None:
-            progress(done, len(images))
+        progress(done)
         for position, reason in run(_decode_into, todo, short, partial):
             if reason is not None:
                 reasons[position] = reason
             done += 1
-            if progress is not None:
-                progress(done, len(images))
+            progress(done)
     table["state"][sorted(reasons)] = _BAD
     if isinstance(table, np.memmap):
         table.flush()
@@ -245,7 +229,7 @@ def _build(
         file.write(len(trailer).to_bytes(8, "little") + trailer)
         file.flush()
         os.fsync(file.fileno())
-    partial.replace(path)
+    partial.replace(path)  # not `files.replacing`: an interrupted one must stay, to be gone on with
 
 
 def _can_go_on(partial: Path, expected: str) -> bool:
@@ -269,7 +253,7 @@ def _lay_out(partial: Path, shapes: list[tuple[int, int]], short: int, expected:
     end = start + int(sizes.sum())
     free = shutil.disk_usage(partial.parent).free
     if end > free:
-        raise OSError(
+        raise NoRoomError(
             f"{partial.parent}: the image cache needs {end / 1e9:,.1f} GB, {free / 1e9:,.1f} GB are free; give another "
             "folder (cache_dir) or a smaller image_size"
         )

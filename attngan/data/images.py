@@ -10,13 +10,15 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageOps
 
+from attngan.errors import InputError
+
 MAX_PIXELS = 180_000_000  # larger ones are refused before anything is decoded: decompression bombs
 MAX_ASPECT = 50  # a sliver of 1 x 5,000 px would become 76 x 380,000
 
 _ORIENTATION = 0x0112
 
 
-class UnusableImageError(ValueError):
+class UnusableImageError(InputError):
     """An image file that cannot be trained on; the message says why, without the file's name."""
 
 
@@ -25,8 +27,8 @@ def crop_rectangle(box: tuple[float, ...] | None, width: int, height: int) -> tu
 
     Args:
         box: Bounding box ``(x, y, width, height)`` of the object; None keeps everything.
-        width: Of the image.
-        height: Of the image.
+        width: Width of the image in pixels.
+        height: Height of the image in pixels.
 
     Returns:
         The square of 1.5 times the box's longer side around its centre, clipped to the image (so not square at the

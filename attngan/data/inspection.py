@@ -42,7 +42,7 @@ def note_duplicates_across_splits(
 
     A model that is tested on what it was trained on scores better than it is.
     """
-    by_content: dict[tuple, list[tuple[str, int]]] = defaultdict(list)
+    by_content: dict[tuple[object, ...], list[tuple[str, int]]] = defaultdict(list)
     for split, images in splits.items():
         table = caches[split].table
         for position in range(len(images)):
@@ -50,8 +50,8 @@ def note_duplicates_across_splits(
                 record = table[position]
                 key = ("pixels", int(record["checksum"]), int(record["height"]), int(record["width"]))
                 by_content[key].append((split, position))
-    for key, members in _by_file(splits).items():
-        by_content[key] += members
+    for of_file, members in _by_file(splits).items():
+        by_content[of_file] += members
     told = set()
     for (kind, *_), members in by_content.items():
         for (split, position), (other_split, other) in combinations(members, 2):
@@ -66,13 +66,13 @@ def note_duplicates_across_splits(
             )
 
 
-def _by_file(splits: dict[str, list[CaptionedImage]]) -> dict[tuple, list[tuple[str, int]]]:
+def _by_file(splits: dict[str, list[CaptionedImage]]) -> dict[tuple[object, ...], list[tuple[str, int]]]:
     """Images by the hash of their file; only files are read that share their size with one of another split."""
     by_size: dict[int, list[tuple[str, int]]] = defaultdict(list)
     for split, images in splits.items():
         for position, image in enumerate(images):
             by_size[image.path.stat().st_size].append((split, position))
-    by_hash: dict[tuple, list[tuple[str, int]]] = defaultdict(list)
+    by_hash: dict[tuple[object, ...], list[tuple[str, int]]] = defaultdict(list)
     for members in by_size.values():
         if len({split for split, _position in members}) > 1:
             for split, position in members:

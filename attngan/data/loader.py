@@ -10,7 +10,7 @@ from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 import torch
-from pytorch_lightning.utilities.rank_zero import rank_zero_warn
+from lightning_utilities.core.rank_zero import rank_zero_warn
 from torch.utils.data import DataLoader, Dataset
 
 from attngan.data.dataset import CaptionedImageDataset
@@ -60,7 +60,7 @@ class EpochOrder:
         batch_size: Images a batch on one device.
         shuffle: A new order each epoch; else in order, and always epoch 0, so that it is the same every time.
         drop_last: Leaves out the last images where they do not fill a batch on every device.
-        seed: Of the order.
+        seed: Seed of the order.
         rank: Which of the devices this is.
         world: How many devices there are.
     """
@@ -176,7 +176,7 @@ class EpochLoader:
             )
 
 
-def torch_loader(dataset: Dataset, workers: int, order: EpochOrder | None = None) -> DataLoader:
+def torch_loader(dataset: Dataset[ImageBatch], workers: int, order: EpochOrder | None = None) -> DataLoader[ImageBatch]:
     """A torch loader whose items are whole batches already.
 
     Args:
@@ -186,7 +186,7 @@ def torch_loader(dataset: Dataset, workers: int, order: EpochOrder | None = None
     """
     return DataLoader(
         dataset,
-        batch_sampler=order,  # type: ignore[arg-type]
+        batch_sampler=order,
         batch_size=1 if order is not None else None,
         collate_fn=_as_it_is,
         num_workers=workers,

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from PIL import Image, ImageDraw, ImageFont
 
 from attngan.data.images import crop_rectangle, load_image, load_pixels, shorter_side
+from attngan.pixels import centre_crop
 from attngan.records import CaptionedImage
 
 _WIDTH = 420  # of a cell
@@ -21,7 +22,7 @@ def preview(images: Sequence[CaptionedImage], columns: int = 4) -> Image.Image:
     The crop is what validation and test see; training sees crops of the same size around it.
 
     Args:
-        images: Usable ones.
+        images: Images that can be used.
         columns: Images a row.
     """
     height = _TOP + _SIDE + 10 + (_LINES * _LINE + 6 if any(image.captions for image in images) else 0)
@@ -36,8 +37,7 @@ def _cell(image: CaptionedImage, height: int) -> Image.Image:
     cell = Image.new("RGB", (_WIDTH, height), "white")
     cell.paste(_with_frames(image), (5, _TOP))
     pixels = load_pixels(image.path, image.box, shorter_side(_SIDE))
-    top, left = (pixels.shape[0] - _SIDE) // 2, (pixels.shape[1] - _SIDE) // 2
-    cell.paste(Image.fromarray(pixels[top : top + _SIDE, left : left + _SIDE]), (_SIDE + 15, _TOP))
+    cell.paste(Image.fromarray(centre_crop(pixels, _SIDE)), (_SIDE + 15, _TOP))
     text = ImageDraw.Draw(cell)
     text.text((5, 3), _short(image.name, 62), fill="black", font=ImageFont.load_default(11))
     for number, line in enumerate(_lines(image.captions)):

@@ -9,10 +9,16 @@ from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from typing import Any
 
+from attngan.errors import AttnganError
+
 CHUNK = 32  # items a task
 
 Task = Callable[..., list[Any]]
 Run = Callable[..., Iterator[Any]]
+
+
+class ProcessKilledError(AttnganError, RuntimeError):
+    """The system killed one of the processes, most often for its memory."""
 
 
 @contextmanager
@@ -24,7 +30,7 @@ def worker_processes(processes: int | None, items: int) -> Iterator[Run]:
         items: How many items there are to do.
 
     Raises:
-        RuntimeError: When a process is killed.
+        ProcessKilledError: When the system kills a process.
     """
     processes = min(processes or os.cpu_count() or 1, max(1, items // CHUNK))
     if processes == 1:
@@ -39,7 +45,7 @@ def worker_processes(processes: int | None, items: int) -> Iterator[Run]:
             for future in as_completed([pool.submit(task, chunk, *arguments) for chunk in _chunks(items)]):
                 yield from future.result()
         except BrokenProcessPool as error:
-            raise RuntimeError(
+            raise ProcessKilledError(
                 "a process that read images was killed (out of memory?); run it again, it goes on where it was, "
                 "perhaps with fewer processes"
             ) from error

@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from attngan.errors import InputError
 from attngan.text.tokenizer import Tokenizer
 from attngan.text.vocabulary import Vocabulary
 
@@ -23,13 +24,13 @@ def read_published_pickle(path: str | Path) -> Any:
         path: A pickle written by Python 2 or 3 that holds lists, dicts, text, numbers and plain numpy arrays.
 
     Raises:
-        ValueError: When it needs any other name, or is not a pickle; names the file.
+        InputError: When it needs any other name, or is not a pickle; names the file.
     """
     data = Path(path).read_bytes()
     try:
         return _plain(_PlainUnpickler(io.BytesIO(data), encoding="latin1").load())
     except Exception as error:  # a hostile file can make the unpickler raise anything
-        raise ValueError(f"{path}: cannot be read as a published pickle: {error}") from error
+        raise InputError(f"{path}: cannot be read as a published pickle: {error}") from error
 
 
 class _Dtype:
@@ -41,7 +42,7 @@ class _Dtype:
             raise pickle.UnpicklingError(f"an array of {spec!r} is not admitted, only numbers and text")
         self.value = dtype
 
-    def __setstate__(self, state: tuple) -> None:
+    def __setstate__(self, state: tuple[Any, ...]) -> None:
         self.value = self.value.newbyteorder(state[1])  # the rest of the state is what would be dangerous
 
 
@@ -51,7 +52,7 @@ class _Array:
     def __init__(self, *_reconstruct_arguments: Any) -> None:
         self.value = np.zeros(0)
 
-    def __setstate__(self, state: tuple) -> None:
+    def __setstate__(self, state: tuple[Any, ...]) -> None:
         _version, shape, dtype, is_fortran, raw = state
         flat = np.frombuffer(_bytes(raw), dtype.value)
         self.value = flat.reshape(shape, order="F" if is_fortran else "C").copy()
@@ -111,16 +112,16 @@ def published_vocabulary(path: str | Path) -> Vocabulary:
     """The vocabulary of a published ``captions.pickle`` (training captions, test captions, id to word, word to id).
 
     Raises:
-        ValueError: When the file is something else or tries to run code.
+        InputError: When the file is something else or tries to run code.
     """
     content = read_published_pickle(path)
     try:
         _train, _test, by_id, by_word = content
         words = tuple(str(by_id[position]) for position in range(len(by_id)))
     except (TypeError, ValueError, KeyError) as error:
-        raise ValueError(
+        raise InputError(
             f"{path}: not a published captions.pickle (training captions, test captions, id to word, word to id)"
         ) from error
     if {word: position for position, word in enumerate(words)} != dict(by_word):
-        raise ValueError(f"{path}: its two tables, id to word and word to id, contradict each other")
+        raise InputError(f"{path}: its two tables, id to word and word to id, contradict each other")
     return Vocabulary(words, Tokenizer("published"))

@@ -1,11 +1,9 @@
 """A data set made ready to train on: its captioned images, and where their pixels and embeddings are."""
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from pytorch_lightning.utilities.rank_zero import rank_zero_only
+from lightning_utilities.core.rank_zero import rank_zero_only
 
 from attngan.data.findings import Findings
 from attngan.data.image_cache import ImageCache, cache_folder, cache_path, open_or_build
@@ -13,6 +11,8 @@ from attngan.data.images import shorter_side
 from attngan.data.sentence_embeddings import EmbeddingFile, open_embeddings_of
 from attngan.data.sources.registry import Splits, open_source
 from attngan.data.sources.shards import ShardStream
+from attngan.errors import InputError
+from attngan.progress import progress_bar
 
 _SHOW_PROGRESS_FROM = 500  # images to decode
 
@@ -62,7 +62,7 @@ def make_ready(
         cache_dir: Where the caches are.
 
     Raises:
-        ValueError: When there is nothing to train on or, without `skip_bad`, an image cannot be used.
+        InputError: When there is nothing to train on or, without `skip_bad`, an image cannot be used.
     """
 
     def stop_unless_skipping() -> None:
@@ -74,30 +74,18 @@ def make_ready(
     images = opened.splits
     if not images.get("train"):
         findings.stop_if_bad()
-        raise ValueError(f"{root}: no images to train on")
+        raise InputError(f"{root}: no images to train on")
     stop_unless_skipping()  # before decoding for minutes
     embeddings = open_embeddings_of(images, root, text_embeddings, scratch) if text_embeddings is not None else {}
     pixels: dict[str, ImageCache | ShardStream] = {**opened.streams}
     for split, of_split in images.items():
         if split in pixels:
             continue
-        with _progress_bar(f"decoding {split} images", len(of_split)) as progress:
-            path = cache_path(root, source, split, image_size, cache_dir)
-            pixels[split] = cache = open_or_build(path, of_split, shorter_side(image_size), progress=progress)
+        path = cache_path(root, source, split, image_size, cache_dir)
+        shown = len(of_split) >= _SHOW_PROGRESS_FROM and getattr(rank_zero_only, "rank", 0) == 0
+        with progress_bar(f"decoding {split} images", len(of_split), shown, transient=True) as show:
+            pixels[split] = cache = open_or_build(path, of_split, shorter_side(image_size), progress=show)
         for position, reason in cache.bad.items():
             findings.add_bad("unusable image", f"{of_split[position].path}: {reason}")
     stop_unless_skipping()
     return ReadyData(images, pixels, embeddings, opened.training_captions)
-
-
-@contextmanager
-def _progress_bar(what: str, total: int) -> Iterator[Callable[[int, int], None] | None]:
-    """Shows how far a long build is, on the first process only."""
-    if total < _SHOW_PROGRESS_FROM or getattr(rank_zero_only, "rank", 0) != 0:
-        yield None
-        return
-    from rich.progress import Progress
-
-    with Progress(transient=True) as bar:
-        task = bar.add_task(what, total=total)
-        yield lambda done, of_all: bar.update(task, completed=done, total=of_all)

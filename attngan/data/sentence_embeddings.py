@@ -10,7 +10,6 @@ file; an item costs one row.
 """
 
 import hashlib
-import os
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,6 +20,8 @@ import numpy as np
 from attngan.data.findings import Findings
 from attngan.data.published_pickles import read_published_pickle
 from attngan.data.sources.file_lists import read_file_list
+from attngan.errors import InputError, MissingFileError
+from attngan.files import replacing
 from attngan.records import CaptionedImage
 
 
@@ -40,10 +41,10 @@ class EmbeddingFile:
         try:
             values = np.load(mapped, mmap_mode="r", allow_pickle=False)
         except (ValueError, EOFError) as error:
-            raise ValueError(f"{path}: not an array in numpy's format: {error}") from error
+            raise InputError(f"{path}: not an array in numpy's format: {error}") from error
         if not isinstance(values, np.ndarray) or values.ndim != 3 or values.dtype.kind != "f" or not values.size:
             shape, kind = getattr(values, "shape", "no array"), getattr(values, "dtype", "")
-            raise ValueError(
+            raise InputError(
                 f"{path}: embeddings are one array (images, captions, dimensions) of fractions, not {shape} {kind}"
             )
         self.values = values
@@ -67,7 +68,7 @@ class ImageEmbeddings:
     """The embeddings of the captions of many images.
 
     Args:
-        file: Where they are.
+        file: The file of the embeddings.
         images: Each image's place in the file.
         captions: Each used caption's number among its image's own, of all images one after the other.
         first: Where each image's captions start in `captions`.
@@ -91,18 +92,18 @@ def open_embeddings_of(
     """The embeddings of every split.
 
     Args:
-        splits: Their names.
+        splits: Names of the splits.
         root: The data set.
         pattern: The files' path within it, or their absolute path; ``{split}`` stands for the split's name.
         scratch: Where the content of pickles is kept.
 
     Raises:
-        FileNotFoundError: When a file is not there.
-        ValueError: When one holds something else, or one file is to serve several splits.
+        MissingFileError: When a file is not there.
+        InputError: When one holds something else, or one file is to serve several splits.
     """
     splits = list(splits)
     if len(splits) > 1 and "{split}" not in pattern:
-        raise ValueError(
+        raise InputError(
             f"text_embeddings {pattern!r} names one file for the splits {', '.join(splits)}: write {{split}} where the "
             "name of the split stands"
         )
@@ -117,11 +118,11 @@ def open_embeddings(path: Path, scratch: Path) -> EmbeddingFile:
         scratch: Where a pickle's content is kept.
 
     Raises:
-        FileNotFoundError: When there is no such file.
-        ValueError: When it holds something else.
+        MissingFileError: When there is no such file.
+        InputError: When it holds something else.
     """
     if not path.is_file():
-        raise FileNotFoundError(f"{path}: no such file of sentence embeddings (text_embeddings)")
+        raise MissingFileError(f"{path}: no such file of sentence embeddings (text_embeddings)")
     if path.suffix == ".npy":
         return EmbeddingFile(path, path)
     status = path.stat()
@@ -137,23 +138,20 @@ def open_embeddings(path: Path, scratch: Path) -> EmbeddingFile:
 def _from_pickle(path: Path) -> np.ndarray:
     content = read_published_pickle(path)
     if not isinstance(content, list) or not content:
-        raise ValueError(f"{path}: embeddings are a list with an array (captions, dimensions) for each image")
+        raise InputError(f"{path}: embeddings are a list with an array (captions, dimensions) for each image")
     first = np.shape(content[0])
     for number, own in enumerate(content):
         if not isinstance(own, np.ndarray) or own.ndim != 2 or own.dtype.kind != "f":
-            raise ValueError(f"{path}: image {number}: not an array (captions, dimensions) of fractions")
+            raise InputError(f"{path}: image {number}: not an array (captions, dimensions) of fractions")
         if own.shape != first:
-            raise ValueError(f"{path}: image {number} has an array of {own.shape}, the first image one of {first}")
+            raise InputError(f"{path}: image {number} has an array of {own.shape}, the first image one of {first}")
     return np.stack(content).astype(np.float32)
 
 
 def _keep(values: np.ndarray, kept: Path) -> None:
     """Never leaves half a file under this name."""
-    kept.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = kept.with_name(f"{kept.name}.{os.getpid()}.unfinished")
-    with unfinished.open("wb") as file:
+    with replacing(kept) as part, part.open("wb") as file:
         np.save(file, values, allow_pickle=False)
-    unfinished.replace(kept)
 
 
 def places_in_file(
@@ -167,13 +165,13 @@ def places_in_file(
     Args:
         file: The split's embeddings.
         root: The data set.
-        split: Which one.
+        split: Name of the split.
         images: The split's images as the source gives them.
         used: How many captions of an image are used.
         findings: Takes the images whose captions and embeddings are not the same number.
 
     Raises:
-        ValueError: When images and embeddings are not the same number.
+        InputError: When images and embeddings are not the same number.
     """
     list_of_split = Path(root) / split
     if any((list_of_split / f"filenames.{kind}").is_file() for kind in ("pickle", "txt")):
@@ -182,7 +180,7 @@ def places_in_file(
         names, where = [image.name for image in images], f"the {split} split of {root}"
     count, captions, _dimensions = file.values.shape
     if count != len(names):
-        raise ValueError(f"{file.path}: embeddings of {count:,} images, but {where} has {len(names):,}")
+        raise InputError(f"{file.path}: embeddings of {count:,} images, but {where} has {len(names):,}")
     place_of = {name: place for place, name in reversed(list(enumerate(names)))}
     by_stem = {Path(name).name: place for name, place in place_of.items()}  # some lists name folders, some do not
     places = {}

@@ -16,6 +16,7 @@ from torch.utils.data import DataLoader, IterableDataset
 from attngan.data.dataset import CaptionedImageDataset
 from attngan.data.loader import torch_loader
 from attngan.data.sources.shards import ShardStream
+from attngan.errors import InputError
 from attngan.records import ImageBatch
 
 LANES = 8  # of a device at most; more worker processes than lanes have nothing to do
@@ -28,20 +29,20 @@ class StreamOrder:
     Args:
         images_of_shards: How many images of each shard are used.
         batch_size: Images a batch on one device.
-        seed: Of the order.
+        seed: Seed of the order.
         rank: Which of the devices this is.
         world: How many devices there are.
         buffer: How many images a device keeps to draw the next one from at random.
 
     Raises:
-        ValueError: When there are fewer shards than devices, or a device has no full batch.
+        InputError: When there are fewer shards than devices, or a device has no full batch.
     """
 
     def __init__(
         self, images_of_shards: list[int], batch_size: int, seed: int, rank: int = 0, world: int = 1, buffer: int = 1000
     ) -> None:
         if len(images_of_shards) < world:
-            raise ValueError(
+            raise InputError(
                 f"{len(images_of_shards)} shards for {world} devices: every device reads its own; write smaller shards"
             )
         self.images_of_shards = images_of_shards
@@ -58,7 +59,7 @@ class StreamOrder:
         # every device gives as many batches as the one that has fewest
         self._length = min(sum(self._batches_of(device, lane) for lane in range(self.lanes)) for device in range(world))
         if not self._length:
-            raise ValueError(f"a device's shards do not fill a batch of {batch_size}: lower data.batch_size")
+            raise InputError(f"a device's shards do not fill a batch of {batch_size}: lower data.batch_size")
 
     def set_epoch(self, epoch: int) -> None:
         """Called by Lightning before each epoch."""
@@ -92,7 +93,7 @@ class StreamOrder:
         return rounds[: self._length]
 
 
-class StreamedBatches(IterableDataset):
+class StreamedBatches(IterableDataset[ImageBatch]):
     """The batches of some of this device's lanes, in the order of the turns.
 
     Args:
@@ -100,7 +101,7 @@ class StreamedBatches(IterableDataset):
         stream: The shards.
         order: Shared with the loader; read when a pass starts.
         part: Which of the parts that the lanes are dealt to this one is.
-        parts: How many there are.
+        parts: How many parts there are.
     """
 
     def __init__(
@@ -166,8 +167,8 @@ class StreamLoader:
 
     Args:
         dataset: The split.
-        stream: Its shards.
-        order: Of the lanes.
+        stream: Shards of the split.
+        order: Order of the lanes.
         workers: Processes that load; 0 loads in this one.
     """
 
@@ -175,7 +176,7 @@ class StreamLoader:
         self.order = order
         parts = max(1, min(workers, order.lanes))
         batches = [StreamedBatches(dataset, stream, order, part, parts) for part in range(parts)]
-        self.parts: list[DataLoader] = [torch_loader(own, min(workers, 1)) for own in batches]
+        self.parts: list[DataLoader[ImageBatch]] = [torch_loader(own, min(workers, 1)) for own in batches]
         self._iterator: Any = None  # no worker outlives its epoch, so there is none that a trainer has to stop
 
     def __iter__(self) -> Iterator[ImageBatch]:

@@ -7,7 +7,7 @@ is the same.
 import json
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,9 @@ import numpy as np
 import torch
 from jaxtyping import UInt8
 from torch import Tensor
+
+from attngan.errors import InputError
+from attngan.files import locked, write_whole
 
 #: A batch of images to named outputs, one row an image.
 OutputFunction = Callable[[UInt8[Tensor, "batch 3 height width"]], dict[str, Tensor]]
@@ -47,9 +50,10 @@ def collect_outputs(
         stale: Told what changed when kept rows are refused.
 
     Raises:
-        ValueError: Fewer images than ``count``.
+        InputError: Fewer images than ``count``.
     """
-    with _alone_in(folder):
+    # one process at a time fills a folder; another one waits, and then finds the rows there
+    with nullcontext() if folder is None else locked(folder / "lock"):
         rows = _Rows(count, folder, dict(key or {}), stale)
         progress(rows.done)
         try:
@@ -66,25 +70,8 @@ def collect_outputs(
         finally:
             rows.save()
     if rows.done < count:
-        raise ValueError(f"{count} images were asked for, but there are only {rows.done}")
+        raise InputError(f"{count} images were asked for, but there are only {rows.done}")
     return rows.tensors()
-
-
-@contextmanager
-def _alone_in(folder: Path | None) -> Iterator[None]:
-    """One process at a time fills a folder; another one waits, and then finds the rows there."""
-    try:
-        import fcntl
-    except ImportError:  # Windows has none; who runs two evaluations at once there must give them other folders
-        folder = None
-    if folder is None:
-        yield
-        return
-    folder.mkdir(parents=True, exist_ok=True)
-    with (folder / "lock").open("w") as lock:
-        with suppress(OSError):  # a file system without locks
-            fcntl.flock(lock, fcntl.LOCK_EX)
-        yield
 
 
 class _Rows:
@@ -147,9 +134,7 @@ class _Rows:
         for array in self.arrays.values():
             array.flush()  # type: ignore[attr-defined]
         columns = {name: array.shape[1] for name, array in self.arrays.items()}
-        part = self.folder / f"{STATE}.part"
-        part.write_text(json.dumps({"key": self.key, "done": self.done, "arrays": columns}))
-        part.replace(self.folder / STATE)
+        write_whole(self.folder / STATE, json.dumps({"key": self.key, "done": self.done, "arrays": columns}))
         self.saved_at = time.monotonic()
 
     def tensors(self) -> dict[str, Tensor]:

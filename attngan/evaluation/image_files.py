@@ -15,6 +15,9 @@ from jaxtyping import UInt8
 from PIL import Image
 from torch import Tensor
 
+from attngan.errors import InputError, MissingFileError
+from attngan.files import replacing
+
 SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".webp", ".bmp", ".ppm"})
 
 
@@ -27,8 +30,8 @@ class ImageFiles:
             None leaves them sorted.
 
     Raises:
-        FileNotFoundError: Nothing at ``path``.
-        ValueError: No image in it.
+        MissingFileError: Nothing at ``path``.
+        InputError: No image in it.
     """
 
     def __init__(self, path: Path | str, shuffle: int | None = None) -> None:
@@ -45,9 +48,9 @@ class ImageFiles:
                     info.filename: (info.file_size, info.CRC) for info in archive.infolist() if _is_image(info.filename)
                 }
         else:
-            raise FileNotFoundError(f"no folder or zip of images at {self.path.resolve()}")
+            raise MissingFileError(f"no folder or zip of images at {self.path.resolve()}")
         if not found:
-            raise ValueError(f"no images in {self.path.resolve()} (looked for {', '.join(sorted(SUFFIXES))})")
+            raise InputError(f"no images in {self.path.resolve()} (looked for {', '.join(sorted(SUFFIXES))})")
         names = sorted(found)
         #: Changes when an image is added, removed, renamed or written anew.
         self.fingerprint = hashlib.sha256(repr([(name, found[name]) for name in names]).encode()).hexdigest()
@@ -62,7 +65,7 @@ class ImageFiles:
         """Batches of images of one size each, from position ``start`` on; decoded ahead in threads.
 
         Raises:
-            ValueError: An image that cannot be read; names it.
+            InputError: An image that cannot be read; names it.
         """
         with ThreadPoolExecutor(4) as threads:
             waiting = [
@@ -85,7 +88,7 @@ class ImageFiles:
             with zipfile.ZipFile(self.path) as archive, Image.open(io.BytesIO(archive.read(name))) as image:
                 return np.array(image.convert("RGB"))
         except (OSError, zipfile.BadZipFile, SyntaxError, ValueError) as error:
-            raise ValueError(f"image {name} in {self.path} cannot be read ({error})") from error
+            raise InputError(f"image {name} in {self.path} cannot be read ({error})") from error
 
 
 def _is_image(name: str) -> bool:
@@ -109,6 +112,5 @@ def caption_in_name(name: str) -> int | None:
 def write_images(images: UInt8[Tensor, "batch 3 height width"], paths: list[Path]) -> None:
     """Writes PNGs; whole or not at all, so that an interrupted run leaves no broken file."""
     for image, path in zip(images.permute(0, 2, 3, 1).cpu().numpy(), paths, strict=True):
-        part = path.with_suffix(".part")
-        Image.fromarray(image).save(part, "PNG")
-        part.replace(path)
+        with replacing(path) as part:
+            Image.fromarray(image).save(part, "PNG")

@@ -7,6 +7,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from attngan.errors import InputError
 from attngan.evaluation.reference import Reference
 from attngan.evaluation.scored_images import Split, caption_order
 from attngan.metrics.declaration import ImageSetKind
@@ -61,11 +62,11 @@ def reference_sets(reference: Reference, seed: int) -> list[ImageSet]:
 
     None of published statistics, which have no images.
     """
-    real = {name: reference.rows[name] for name in ("features", "logits") if name in reference.rows}
+    real: dict[str, Tensor] = {name: reference.rows[name] for name in ("features", "logits") if name in reference.rows}
     if "features" not in real:
         return []
     order = torch.from_numpy(np.random.default_rng(0).permutation(len(real["features"])))
-    shuffled = {name: rows[order] for name, rows in real.items()}
+    shuffled: dict[str, Tensor] = {name: rows[order] for name, rows in real.items()}
     first, second = halves(real["features"], seed)
     return [
         ImageSet("real", shuffled, reference=reference, remark=f" of {len(order)} images"),
@@ -94,7 +95,7 @@ def caption_sets(
         seed: Decides which captions of the real images are asked about.
 
     Raises:
-        ValueError: It can read none of the captions of the scored images.
+        InputError: It can read none of the captions of the scored images.
     """
     found = []
     for image_set in sets:
@@ -111,7 +112,7 @@ def _with_known_captions(image_set: ImageSet, row: str, known: Sequence[int]) ->
     readable, captions = set(known), image_set.captions or []
     rows = [i for i, caption in enumerate(captions) if caption in readable]
     if not rows:
-        raise ValueError("the scorer's vocabulary knows no word of any caption that was drawn")
+        raise InputError("the scorer's vocabulary knows no word of any caption that was drawn")
     outputs = {row: image_set.outputs[row][rows]}
     return ImageSet(image_set.kind, outputs, [captions[i] for i in rows], image_set.reference, torch.tensor(rows))
 

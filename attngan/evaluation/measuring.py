@@ -9,6 +9,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
+from attngan.errors import InputError
 from attngan.evaluation.image_sets import SUFFIXES, ImageSet, caption_sets
 from attngan.evaluation.metric_table import Metric
 from attngan.evaluation.networks import Networks
@@ -126,13 +127,13 @@ def measure(
         sets: The scored images, and those that tell what their scores can say.
         metrics: To be computed, in this order.
         networks: Those that the images went through.
-        naming: Of the scores.
+        naming: How the scores are named.
         split: The data set's split, where metrics need captions.
         splits: Parts of the Inception Score.
         seed: Of every random choice.
 
     Raises:
-        ValueError: A score that these outputs do not allow; says why.
+        InputError: A score that these outputs do not allow; says why.
     """
     measured = Measured(features=next((s.outputs.get("features") for s in sets if s.kind == "scored"), None))
     readers = {network: _Reader.of(network, sets, networks, split, seed) for network in {m.through for m in metrics}}
@@ -215,8 +216,8 @@ class _Inputs:
         row = {"embeddings": self.reader.row}.get(name, name)
         if row not in self.image_set.outputs:
             if row == "logits":
-                raise ValueError(f"{self.reader.name} does not classify: an {self.metric.label} needs class logits")
-            raise ValueError(f"{self.metric.label} needs {row}, which {self.reader.name or 'no network'} gives")
+                raise InputError(f"{self.reader.name} does not classify: an {self.metric.label} needs class logits")
+            raise InputError(f"{self.metric.label} needs {row}, which {self.reader.name or 'no network'} gives")
         return self.image_set.outputs[row]
 
     def _captions(self) -> Tensor:
@@ -231,5 +232,5 @@ class _Inputs:
     def _reference(self) -> Tensor:
         rows = self.image_set.reference.rows
         if "features" not in rows:
-            raise ValueError(f"{self.metric.label} needs reference images: published statistics serve FID alone")
+            raise InputError(f"{self.metric.label} needs reference images: published statistics serve FID alone")
         return rows["features"]

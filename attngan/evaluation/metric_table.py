@@ -5,6 +5,7 @@ import pkgutil
 
 import attngan.metrics
 import attngan.toy_birds.colour_truth
+from attngan.errors import InputError
 from attngan.metrics.declaration import DECLARED, Metric, ScoreKind, in_order, kind_named
 
 for _file in pkgutil.iter_modules(attngan.metrics.__path__):
@@ -22,11 +23,11 @@ def larger_is_better(score: str) -> bool:
     """Of a score's name.
 
     Raises:
-        ValueError: It begins with no metric that has a better and a worse.
+        InputError: It begins with no metric that has a better and a worse.
     """
     found = kind_named(score)
     if found is None or found[1].better is None:
-        raise ValueError(f"{score} is not the name of a score of which a larger or a smaller value is better")
+        raise InputError(f"{score} is not the name of a score of which a larger or a smaller value is better")
     return found[1].better == "larger"
 
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from attngan.checkpoint import Checkpoint, open_checkpoint
+from attngan.errors import InputError, MissingFileError
 from attngan.evaluation.feature_pass import OutputFunction
 from attngan.evaluation.metric_table import Metric
 from attngan.evaluation.protocols import CLASSIFIER, Protocol
@@ -88,12 +89,12 @@ def choose_networks(
         device: Where they run.
 
     Raises:
-        FileNotFoundError: A network's weights are not there.
-        ValueError: A network that nothing was said of, or images without captions where a metric needs some.
+        MissingFileError: A network's weights are not there.
+        InputError: A network that nothing was said of, or images without captions where a metric needs some.
     """
     for metric in metrics:
         if "captions" in metric.needs and images.captions is None:
-            raise ValueError(
+            raise InputError(
                 f"{metric.label} needs each image's caption: give --data and images whose names tell the caption's "
                 "position, as `attngan evaluate --write_images true` does (000012_caption000345_seed0.png)"
             )
@@ -110,15 +111,15 @@ def choose_extractor(protocol: Protocol | None, request: Request, device: str) -
     """The extractor asked for, else the protocol's, else the TensorFlow Inception.
 
     Raises:
-        FileNotFoundError: It has no weights here; names one that comes with its own.
-        ValueError: The protocol needs a classifier and none is given.
+        MissingFileError: It has no weights here; names one that comes with its own.
+        InputError: The protocol needs a classifier and none is given.
     """
     spec, resize = request.extractor, request.resize
     if spec is None:
         spec = "inception-tf" if protocol is None else protocol.extractor
         if spec == CLASSIFIER:
             assert protocol is not None
-            raise ValueError(
+            raise InputError(
                 f"protocol {protocol.name} needs a classifier of the data set's own classes: make one with `attngan "
                 "finetune-classifier` and give it with --extractor FILE.safetensors"
             )
@@ -128,7 +129,7 @@ def choose_extractor(protocol: Protocol | None, request: Request, device: str) -
         return load_extractor(spec, request.extractor_weights, resize, request.precision, device)
     except FileNotFoundError as error:
         if spec in EXTRACTORS and request.extractor_weights is None:
-            raise FileNotFoundError(
+            raise MissingFileError(
                 f"{error}\nOr choose an extractor that comes with its weights: --extractor efficientnet-lite0"
             ) from error
         raise
@@ -138,7 +139,7 @@ def _choose_damsm(request: Request, sampler: Sampler | None, word_limit: int | N
     """The DAMSM asked for, else the one in the generator's checkpoint."""
     path = request.scorer or request.checkpoint
     if path is None:
-        raise ValueError("R-precision of images from files needs a scorer: give a DAMSM checkpoint with --scorer")
+        raise InputError("R-precision of images from files needs a scorer: give a DAMSM checkpoint with --scorer")
     if request.scorer is None:
         warnings.warn(
             "R-precision is judged by the DAMSM that trained this generator, which flatters it: give another one with "
@@ -151,11 +152,11 @@ def _choose_damsm(request: Request, sampler: Sampler | None, word_limit: int | N
 
 def _choose_clip(request: Request, device: str) -> ClipScorer:
     if request.clip is None or request.clip_weights is None:
-        raise ValueError("CLIP scores need a model: give --clip ViT-B-32-quickgelu (say) and --clip_weights FILE")
+        raise InputError("CLIP scores need a model: give --clip ViT-B-32-quickgelu (say) and --clip_weights FILE")
     return ClipScorer(request.clip, request.clip_weights, device)
 
 
 def _choose_probe(request: Request, device: str) -> ColourScorer:
     if request.colour_probe is None:
-        raise ValueError("colour truth needs a colour probe of generated birds: give its file with --colour_probe")
+        raise InputError("colour truth needs a colour probe of generated birds: give its file with --colour_probe")
     return ColourScorer(request.colour_probe, device)

@@ -29,7 +29,7 @@ class Protocol:
         reference: The real images: centre crops of the split, or random crops and flips of them.
         reference_images: How many real images; None for all of the split, once.
         batch: Images in a last batch smaller than this are dropped, on both sides; None drops none.
-        precision: Of the feature pass.
+        precision: Precision of the feature pass.
         metrics: What it is meant for.
         source: Where it comes from.
     """

@@ -13,13 +13,14 @@ import torch
 from torch import Tensor
 
 from attngan.checkpoint import file_sha256
-from attngan.evaluation.display import progress_bar
+from attngan.errors import InputError
 from attngan.evaluation.feature_pass import collect_outputs
 from attngan.evaluation.image_files import ImageFiles
 from attngan.evaluation.networks import Networks
 from attngan.evaluation.protocols import Protocol
 from attngan.evaluation.scored_images import Split
 from attngan.metrics.fid import GaussianStatistics, gaussian_statistics
+from attngan.progress import progress_bar
 
 
 @dataclass
@@ -113,7 +114,7 @@ class RealCrops:
             yield from self.split.crops(start)
             return
         if self.split.random_crop is None:
-            raise ValueError("these real images cannot be cropped at random: the protocol's reference cannot be made")
+            raise InputError("these real images cannot be cropped at random: the protocol's reference cannot be made")
         for position in range(start, self.count, 64):
             numbers = range(position, min(position + 64, self.count))
             crops = [self.split.random_crop(i % len(self.split.images), (self.seed, i)) for i in numbers]
@@ -134,7 +135,7 @@ def reference_outputs(
         source: The images.
         networks: What they go through.
         batch: Images in a last batch smaller than this are dropped.
-        folder: Of the cache.
+        folder: Folder of the cache.
         progress: Told the number of images done.
         device: Where the networks are.
     """
@@ -164,12 +165,12 @@ def published_statistics(path: Path) -> Reference:
     """Mean and covariance from an ``.npz`` with ``mu`` and ``sigma``, as published references come (FID alone).
 
     Raises:
-        ValueError: The file holds something else.
+        InputError: The file holds something else.
     """
     try:
         with np.load(path, allow_pickle=False) as arrays:
             mean, covariance = torch.from_numpy(arrays["mu"]).double(), torch.from_numpy(arrays["sigma"]).double()
     except (KeyError, ValueError, OSError, zipfile.BadZipFile) as error:
-        raise ValueError(f"{path} holds no published statistics, arrays mu and sigma ({error})") from error
+        raise InputError(f"{path} holds no published statistics, arrays mu and sigma ({error})") from error
     facts = {"path": str(path), "sha256": file_sha256(path), "statistics": "published mean and covariance"}
     return Reference({}, GaussianStatistics(mean, covariance, 0), facts)

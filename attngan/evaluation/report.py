@@ -9,7 +9,6 @@ import torch
 from matplotlib.axes import Axes
 from torch import Tensor
 
-from attngan.evaluation.display import write_whole
 from attngan.evaluation.image_sets import TITLES
 from attngan.evaluation.measuring import Measured, ScoredDraws, ScoreEntry
 from attngan.evaluation.metric_table import DECLARED, title_of
@@ -17,6 +16,7 @@ from attngan.evaluation.reference import Reference
 from attngan.evaluation.result import EvaluationResult
 from attngan.evaluation.scored_images import Split
 from attngan.evaluation.table import facts, pivot, shown
+from attngan.files import write_whole
 from attngan.pages.page import Badge, Cell, Fact, Figure, Page, Row, Section, Table, pixels_figure, plot
 
 
@@ -32,7 +32,7 @@ def write_report(
     """Writes the page.
 
     Args:
-        path: Of the HTML file.
+        path: The HTML file.
         result: What scores.json holds.
         measured: Scores and what they saw of single images.
         split: The data set's split.

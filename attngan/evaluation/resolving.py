@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
-import torch
-
+from attngan.device import usable_device
+from attngan.errors import InputError
 from attngan.evaluation.image_files import ImageFiles
 from attngan.evaluation.measuring import Naming
 from attngan.evaluation.metric_table import DECLARED, Metric, in_order
@@ -106,12 +106,12 @@ def resolve(request: Request) -> Evaluation:
 
     Raises:
         FileNotFoundError: No checkpoint, images or weights at the place named.
-        ValueError: Arguments that do not fit together; says which.
+        InputError: Arguments that do not fit together; says which.
     """
     _check(request)
     protocol = PROTOCOLS[request.protocol] if request.protocol else None
     settings = protocol or Protocol("none", "inception-tf", "tensorflow", metrics=("is", "r_precision"))
-    device = request.device or ("cuda" if torch.cuda.is_available() else "cpu")
+    device = str(usable_device(request.device))
     seed = settings.seed if request.seed is None else request.seed
     truncation = settings.truncation if request.truncation is None else request.truncation
     split_name = request.split or settings.split
@@ -126,7 +126,7 @@ def resolve(request: Request) -> Evaluation:
     images = _choose_images(request, settings, split, sampler, seed, truncation)
     count = settings.whole_batches(min(len(images), request.count or len(images)))
     if count < 1:
-        raise ValueError("there is no image left to score: give more, or a larger --count")
+        raise InputError("there is no image left to score: give more, or a larger --count")
     word_limit = None if sampler is None or not _reads_text(sampler) else sampler.word_limit
     return Evaluation(
         request=request,
@@ -150,11 +150,11 @@ def resolve(request: Request) -> Evaluation:
 def _check(request: Request) -> None:
     """Refuses what does not fit together, before anything is read."""
     if (request.checkpoint is None) == (request.images is None):
-        raise ValueError("give either --checkpoint or --images: what is to be scored")
+        raise InputError("give either --checkpoint or --images: what is to be scored")
     if request.checkpoint is not None and request.data is None:
-        raise ValueError("give the data set's root with --data: its captions are drawn, its images compared with")
+        raise InputError("give the data set's root with --data: its captions are drawn, its images compared with")
     if request.untrained and request.checkpoint is None:
-        raise ValueError("--untrained needs --checkpoint: a folder of images has no untrained generator")
+        raise InputError("--untrained needs --checkpoint: a folder of images has no untrained generator")
     in_order(request.metrics)
 
 
@@ -178,12 +178,12 @@ def _choose_metrics(request: Request, usual: Sequence[str], text: bool) -> tuple
     metrics = in_order(wanted)
     impossible = [] if text else [metric.name for metric in metrics if "captions" in metric.needs]
     if named := sorted(set(impossible) & {*(request.metrics or ()), *extra}):
-        raise ValueError(
+        raise InputError(
             f"{', '.join(named)}: this generator was trained without text, there are no captions to score its images by"
         )
     comparing = [metric.name for metric in metrics if "reference" in metric.needs]
     if comparing and request.data is None and request.reference is None:
-        raise ValueError(f"{', '.join(comparing)}: compared with what? Give --data or --reference")
+        raise InputError(f"{', '.join(comparing)}: compared with what? Give --data or --reference")
     return [metric for metric in metrics if metric.name not in impossible], impossible
 
 
@@ -192,7 +192,7 @@ def _read_split(request: Request, split_name: str, sampler: Sampler | None) -> S
         return None
     side = request.image_size or (None if sampler is None else sampler.resolution)
     if side is None:
-        raise ValueError("real images are compared at the size of the scored ones: give it with --image_size")
+        raise InputError("real images are compared at the size of the scored ones: give it with --image_size")
     embeddings = request.text_embeddings if sampler is not None and sampler.reads == "embeddings" else None
     text = _reads_text(sampler)
     return read_split(request.data, request.source, split_name, side, request.skip_bad, text, embeddings)

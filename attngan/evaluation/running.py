@@ -8,7 +8,6 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from attngan.evaluation.display import progress_bar
 from attngan.evaluation.feature_pass import collect_outputs
 from attngan.evaluation.image_sets import ImageSet, reference_sets
 from attngan.evaluation.measuring import Measured, measure
@@ -19,6 +18,7 @@ from attngan.evaluation.scored_images import DrawnImages, ScoredImages
 from attngan.metrics.declaration import ImageSetKind
 from attngan.networks.description import build, describe
 from attngan.networks.generator import Generator
+from attngan.progress import progress_bar
 from attngan.sampling import Sampler
 
 #: For a metric of several images of one caption: so many captions, so many images of each.

@@ -15,8 +15,9 @@ from jaxtyping import Float, UInt8
 from torch import Tensor
 
 from attngan.checkpoint import file_sha256
+from attngan.errors import InputError
 from attngan.evaluation.image_files import ImageFiles, caption_in_name, drawn_name, write_images
-from attngan.pictures import to_uint8
+from attngan.pixels import centre_crop, to_uint8
 from attngan.records import CaptionedImage
 from attngan.sampling import Sampler
 
@@ -27,7 +28,7 @@ class Split:
 
     Args:
         images: As the data set yields them.
-        fingerprint: Of the image files and their preparation.
+        fingerprint: Changes with the image files and their preparation.
         crops: Centre crops of all real images from a position on, in batches.
         description: For the JSON.
         random_crop: Position and seed to a random crop, flipped or not, height x width x 3; None where the images come
@@ -35,7 +36,7 @@ class Split:
         cache: Folder for what is computed of the real images.
         embedded: Positions of the captions that have precomputed sentence embeddings.
         embeddings: Those of some positions, one a row; None where there are no such embeddings.
-        embeddings_sha256: Of all of them.
+        embeddings_sha256: SHA-256 of the file of all embeddings.
     """
 
     images: list[CaptionedImage]
@@ -99,14 +100,14 @@ def split_of(data: Any, split: str) -> Split:
 
     def crops(start: int) -> Iterator[Tensor]:
         pixels = dataset.all_pixels(start)
-        while batch := [_centre(image, size) for image in itertools.islice(pixels, 64)]:
+        while batch := [centre_crop(image, size) for image in itertools.islice(pixels, 64)]:
             yield torch.from_numpy(np.stack(batch)).permute(0, 3, 1, 2)
 
     def random_crop(index: int, seed: tuple[int, ...]) -> np.ndarray:
         rng = np.random.default_rng(seed)
         pixels = dataset.pixels(index)
         top, left = (int(rng.integers(side - size + 1)) for side in pixels.shape[:2])
-        crop = pixels[top : top + size, left : left + size]
+        crop: np.ndarray = pixels[top : top + size, left : left + size]
         return crop[:, ::-1] if rng.integers(2) else crop
 
     places = _embedded_captions(dataset)
@@ -125,11 +126,6 @@ def split_of(data: Any, split: str) -> Split:
         embeddings if places else None,
         file_sha256(dataset.embeddings.file.mapped) if places else None,
     )
-
-
-def _centre(pixels: np.ndarray, size: int) -> np.ndarray:
-    top, left = ((side - size) // 2 for side in pixels.shape[:2])
-    return pixels[top : top + size, left : left + size]
 
 
 def _fingerprint(dataset: Any, size: int) -> str:
@@ -184,13 +180,13 @@ class DrawnImages:
         split: Its captions are used equally often, to within one, in an order that the seed decides; a generator that
             reads no text uses none.
         count: How many are drawn.
-        seed: Of noise and order.
+        seed: Seed of noise and order.
         truncation: Factor of noise that is cut off at plus or minus 2; None for plain normal noise.
         folder: Where to write them as PNG; None to keep none.
         images_per_caption: So many images of each caption, one after the other; ``count`` counts captions then.
 
     Raises:
-        ValueError: The generator can read none of the captions, or ``folder`` holds other images.
+        InputError: The generator can read none of the captions, or ``folder`` holds other images.
     """
 
     def __init__(
@@ -265,14 +261,14 @@ def _readable(sampler: Sampler, split: Split) -> list[int]:
         return []
     if sampler.reads == "embeddings":
         if split.embeddings is None:
-            raise ValueError(
+            raise InputError(
                 "this generator reads precomputed sentence embeddings: give their file with --text_embeddings, as in "
                 "training (data.text_embeddings)"
             )
         return list(split.embedded)
     known = [i for i, text in enumerate(split.captions) if sampler.knows(text)]
     if not known:
-        raise ValueError("the generator's vocabulary knows no word of any caption of the data set")
+        raise InputError("the generator's vocabulary knows no word of any caption of the data set")
     return known
 
 
@@ -281,7 +277,7 @@ def _claim(folder: Path, description: dict[str, Any]) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     note, told = folder / "drawn.json", json.dumps(description, indent=1)
     if note.is_file() and note.read_text(encoding="utf-8") != told:
-        raise ValueError(f"{folder} holds images of another drawing (see {note}): name another --out, or remove them")
+        raise InputError(f"{folder} holds images of another drawing (see {note}): name another --out, or remove them")
     note.write_text(told, encoding="utf-8")
 
 

@@ -9,9 +9,11 @@ from jaxtyping import Float, UInt8
 from torch import Tensor
 
 from attngan.checkpoint import Checkpoint, file_sha256
+from attngan.errors import InputError, MissingFileError, MissingPackageError
 from attngan.evaluation.feature_pass import OutputFunction
 from attngan.extractors.extractor import FeatureExtractor
 from attngan.extractors.named import state_sha256
+from attngan.pixels import from_uint8
 from attngan.sampling import Sampler
 from attngan.toy_birds.colour_probe import ColourProbe
 
@@ -78,7 +80,7 @@ class DamsmScorer:
     def outputs(self, images: UInt8[Tensor, "batch 3 height width"]) -> dict[str, Tensor]:
         """Output ``damsm``: the images' places in the joint embedding."""
         with torch.inference_mode():
-            return {self.row: self.damsm.image_encoder(images.float() / 127.5 - 1).pooled}
+            return {self.row: self.damsm.image_encoder(from_uint8(images)).pooled}
 
     def encode(self, captions: Sequence[str], batch_size: int = 256) -> tuple[list[int], Float[Tensor, "known embed"]]:
         """Positions of the captions of which it knows a word, and their places in the embedding."""
@@ -89,7 +91,7 @@ class DamsmScorer:
                 for batch in (known[start : start + batch_size] for start in range(0, len(known), batch_size))
             ]
         if not parts:
-            raise ValueError(f"the vocabulary of {self.path} knows no word of any caption of the data set")
+            raise InputError(f"the vocabulary of {self.path} knows no word of any caption of the data set")
         return known, torch.cat(parts)
 
     def description(self) -> dict[str, Any]:
@@ -110,8 +112,8 @@ class ClipScorer:
         device: Where it runs.
 
     Raises:
-        ModuleNotFoundError: open_clip is not installed.
-        FileNotFoundError: No file of weights.
+        MissingPackageError: open_clip is not installed.
+        MissingFileError: No file of weights.
     """
 
     row = "clip"
@@ -120,9 +122,9 @@ class ClipScorer:
         try:
             import open_clip
         except ModuleNotFoundError as error:
-            raise ModuleNotFoundError("CLIP scores need an extra: pip install 'attngan[clip]'") from error
+            raise MissingPackageError("CLIP scores need an extra: pip install 'attngan[clip]'") from error
         if not Path(weights).is_file():
-            raise FileNotFoundError(f"no CLIP weights at {Path(weights).resolve()}: give a file with --clip_weights")
+            raise MissingFileError(f"no CLIP weights at {Path(weights).resolve()}: give a file with --clip_weights")
         self.network = open_clip.create_model(model, pretrained=str(weights)).to(device).eval().requires_grad_(False)
         self.tokenize = open_clip.get_tokenizer(model)
         visual = self.network.visual
@@ -175,7 +177,7 @@ class ColourScorer:
     def outputs(self, images: UInt8[Tensor, "batch 3 height width"]) -> dict[str, Tensor]:
         """Output ``colours``: the number of the most likely colour of each part."""
         with torch.inference_mode():
-            return {self.row: self.probe(images.float() / 127.5 - 1).colours.argmax(-1)}
+            return {self.row: self.probe(from_uint8(images)).colours.argmax(-1)}
 
     def description(self) -> dict[str, Any]:
         return {"name": self.name, "path": str(self.path), "sha256": self.weights_sha256}

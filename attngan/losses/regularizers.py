@@ -56,9 +56,9 @@ def matching_aware_gradient_penalty(
     float32: a sixth power leaves the range of float16 and the precision of bfloat16.
 
     Args:
-        logits: Of the pairs.
+        logits: Logits of the pairs.
         images: What they were computed of; requires a gradient.
-        sentence: Likewise.
+        sentence: Sentence embeddings of the pairs; must require a gradient.
     """
     gradients = torch.autograd.grad(logits.sum(), (images, sentence), create_graph=True)
     of_image, of_sentence = at_least_float32(*gradients)

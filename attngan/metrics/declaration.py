@@ -15,6 +15,8 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal, NamedTuple, get_args
 
+from attngan.errors import InputError
+
 Better = Literal["larger", "smaller"]
 #: The network whose outputs a metric reads: the feature extractor, a DAMSM, a CLIP model, or the toy birds' probe.
 Network = Literal["extractor", "damsm", "clip", "colours"]
@@ -42,7 +44,7 @@ INPUTS = {
 }
 
 
-class TooFewImagesError(ValueError):
+class TooFewImagesError(InputError):
     """A metric cannot be computed on so few images; where it was a comparison beside the score, that is left out."""
 
 
@@ -182,10 +184,10 @@ def in_order(names: Collection[str] | None = None) -> list[Metric]:
         names: Of these; None for all.
 
     Raises:
-        ValueError: A name that no metric has.
+        InputError: A name that no metric has.
     """
     if unknown := sorted(set(names or ()) - set(DECLARED)):
-        raise ValueError(f"no metric is named {', '.join(unknown)}: there are {', '.join(m.name for m in in_order())}")
+        raise InputError(f"no metric is named {', '.join(unknown)}: there are {', '.join(m.name for m in in_order())}")
     found = [declared for declared in DECLARED.values() if names is None or declared.name in names]
     networks = get_args(Network)
     return sorted(

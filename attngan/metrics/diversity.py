@@ -6,6 +6,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from attngan.errors import InputError
 from attngan.metrics.declaration import Measurement, Value, metric
 
 
@@ -31,7 +32,7 @@ def diversity(
     the same size means that captions decide nothing.
 
     Raises:
-        ValueError: No caption with two images.
+        InputError: No caption with two images.
     """
     x = features.double()
     means, images = [], 0
@@ -41,7 +42,7 @@ def diversity(
             means.append(torch.nn.functional.pdist(own).mean())
             images += len(own)
     if not means:
-        raise ValueError("diversity needs at least two images of one caption")
+        raise InputError("diversity needs at least two images of one caption")
     within = torch.stack(means)
     spread = torch.linspace(0, len(x) - 1, min(most, len(x))).long()  # all pairs of 30,000 would fill 7 GB
     x, captions = x[spread], captions[spread]

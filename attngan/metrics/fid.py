@@ -8,6 +8,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from attngan.errors import InputError
 from attngan.metrics.declaration import Measurement, TooFewImagesError, Value, metric
 
 
@@ -30,13 +31,13 @@ def gaussian_statistics(features: Float[Tensor, "images features"], chunk: int =
     """Mean and covariance, in two passes (a one-pass sum of squares loses digits).
 
     Raises:
-        ValueError: Fewer than two images, or features that are not finite.
+        InputError: Fewer than two images, or features that are not finite.
     """
     count = len(features)
     if count < 2:
         raise TooFewImagesError(f"a covariance needs at least two images, got {count}")
     if not torch.isfinite(features).all():
-        raise ValueError("features are not finite")
+        raise InputError("features are not finite")
     parts = range(0, count, chunk)
     mean = torch.stack([features[i : i + chunk].double().sum(0) for i in parts]).sum(0) / count
     covariance = features.new_zeros(features.shape[1], features.shape[1], dtype=torch.float64)
@@ -53,10 +54,10 @@ def fid(a: GaussianStatistics, b: GaussianStatistics) -> float:
     covariances (fewer images than features), where a matrix square root needs an epsilon on the diagonal.
 
     Raises:
-        ValueError: Features of different length.
+        InputError: Features of different length.
     """
     if a.mean.shape != b.mean.shape:
-        raise ValueError(f"features of length {len(a.mean)} and of length {len(b.mean)} cannot be compared")
+        raise InputError(f"features of length {len(a.mean)} and of length {len(b.mean)} cannot be compared")
     return _fid(a, _root(a.covariance), b, _root(b.covariance))
 
 
@@ -82,13 +83,13 @@ def fid_infinity(
     The bias of the reference's own number of images stays.
 
     Args:
-        features: Of the drawn images.
-        reference: Of the real images.
+        features: Features of the drawn images.
+        reference: Features of the real images.
         points: Numbers of images between half and all of them, evenly spaced in 1 / n.
         seed: Decides which images each point takes.
 
     Raises:
-        ValueError: Fewer than 100 images.
+        InputError: Fewer than 100 images.
     """
     count = len(features)
     if count < 100:

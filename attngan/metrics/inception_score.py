@@ -11,6 +11,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from attngan.errors import InputError
 from attngan.metrics.declaration import Measurement, TooFewImagesError, Value, metric
 
 
@@ -33,7 +34,7 @@ def inception_score(probabilities: Float[Tensor, "images classes"], splits: int 
             ``(i + 1) * n // splits``.
 
     Raises:
-        ValueError: Fewer images than splits, or rows that are not probabilities.
+        InputError: Fewer images than splits, or rows that are not probabilities.
     """
     count = len(probabilities)
     if not 1 <= splits <= count:
@@ -41,7 +42,7 @@ def inception_score(probabilities: Float[Tensor, "images classes"], splits: int 
     p = probabilities.detach().double().cpu()
     # bf16 probabilities are off by up to 1 % a row; logits are off by far more.
     if not torch.isfinite(p).all() or (p < 0).any() or ((p.sum(1) - 1).abs() > 0.02).any():
-        raise ValueError("an Inception Score needs class probabilities: finite, not negative, each row summing to 1")
+        raise InputError("an Inception Score needs class probabilities: finite, not negative, each row summing to 1")
     bounds = [i * count // splits for i in range(splits + 1)]
     scores = torch.stack([_score(p[start:end]) for start, end in itertools.pairwise(bounds)])
     return InceptionScore(scores.mean().item(), scores.std(correction=0).item())

@@ -7,6 +7,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from attngan.errors import InputError
 from attngan.metrics.declaration import Measurement, TooFewImagesError, Value, metric
 
 
@@ -31,18 +32,18 @@ def kid(
     seed (its own is 2020), drawn by numpy's frozen generator.
 
     Args:
-        features: Of the drawn images.
-        reference: Of the real images.
+        features: Features of the drawn images.
+        reference: Features of the real images.
         subsets: How many subsets.
         subset_size: Images of either side in a subset; half of the smaller side where that has no more than these: all
             of it in every subset would leave no spread to tell an error from.
         seed: Decides the subsets.
 
     Raises:
-        ValueError: Fewer than two images, or features of different length.
+        InputError: Fewer than two images, or features of different length.
     """
     if features.shape[1] != reference.shape[1]:
-        raise ValueError(f"features of length {features.shape[1]} and of {reference.shape[1]} cannot be compared")
+        raise InputError(f"features of length {features.shape[1]} and of {reference.shape[1]} cannot be compared")
     smaller = min(len(features), len(reference))
     if smaller < 2:
         raise TooFewImagesError("KID needs at least two images on either side")

@@ -41,8 +41,8 @@ def manifold_scores(
     """All four scores, and nearest neighbours, from one pass over the distances; never all distances in memory.
 
     Args:
-        features: Of the drawn images.
-        reference: Of the real images.
+        features: Features of the drawn images.
+        reference: Features of the real images.
         k: Neighbour that decides the radius for precision and recall.
         k_density: Neighbour that decides the radius for density and coverage.
         neighbours: How many nearest real images of each drawn one are returned.

@@ -13,6 +13,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
+from attngan.errors import InputError
 from attngan.metrics.declaration import Measurement, ScoreKind, TooFewImagesError, Value, metric
 from attngan.metrics.unit_vectors import TIE, unit_vectors
 
@@ -65,13 +66,13 @@ def r_precision(
         seed: Decides the distractors.
 
     Raises:
-        ValueError: An embedding that is not finite or is 0, fewer draws than folds, or too few possible distractors.
+        InputError: An embedding that is not finite or is 0, fewer draws than folds, or too few possible distractors.
     """
     draws = len(images)
     if not 1 <= folds <= draws:
         raise TooFewImagesError(f"R-precision over {folds} folds needs at least that many draws, got {draws}")
     if len(captions) != draws:
-        raise ValueError(f"{draws} images but {len(captions)} true captions")
+        raise InputError(f"{draws} images but {len(captions)} true captions")
     image_units, caption_units = unit_vectors(images.cpu(), "image"), unit_vectors(pool.embeddings.cpu(), "caption")
     rivals = _Rivals(pool)
     hits = torch.empty(draws, dtype=torch.bool)
@@ -103,7 +104,7 @@ class _Rivals:
         if len(chosen) < count:
             everything = np.flatnonzero((self.groups != self.groups[true]) & (self.texts != self.texts[true]))
             if len(everything) < count:
-                raise ValueError(
+                raise InputError(
                     f"R-precision needs {count} distractors of another {self.group_name} and another text for caption "
                     f"{true}, but there are only {len(everything)}; use fewer candidates or more captions"
                 )

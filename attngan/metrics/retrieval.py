@@ -6,6 +6,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from attngan.errors import InputError
 from attngan.metrics.unit_vectors import TIE, unit_vectors
 
 
@@ -33,14 +34,14 @@ def recall_at(
         ``image_to_text_r1``, ``text_to_image_r1`` and so on, in percent.
 
     Raises:
-        ValueError: A vector that is not finite or is 0, an owner that is no image, or an image without a caption.
+        InputError: A vector that is not finite or is 0, an owner that is no image, or an image without a caption.
     """
     image_units, caption_units = unit_vectors(images, "image"), unit_vectors(captions, "caption")
     owner = owner.to(image_units.device)
     if len(owner) == 0 or not 0 <= int(owner.min()) <= int(owner.max()) < len(images):
-        raise ValueError(f"caption owners must be positions of the {len(images)} images")
+        raise InputError(f"caption owners must be positions of the {len(images)} images")
     if len(owner.unique()) != len(images):
-        raise ValueError(f"{len(images) - len(owner.unique())} of {len(images)} images have no caption")
+        raise InputError(f"{len(images) - len(owner.unique())} of {len(images)} images have no caption")
     to_text = torch.cat(
         [
             _ranks_among_captions(image_units[start : start + chunk], start, caption_units, owner)

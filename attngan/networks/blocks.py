@@ -8,6 +8,8 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn.utils.parametrizations import spectral_norm
 
+from attngan.errors import InputError
+
 Norm = Literal["batch", "spectral"]
 #: What follows batch norm in a generator: StackGAN has ReLU, its followers have gated linear units.
 Activation = Literal["glu", "relu"]
@@ -24,7 +26,7 @@ def doublings(side: int, what: str) -> int:
     """How many times 4 px are doubled to give ``side``, once at least; ``what`` names it in the error message."""
     times = round(math.log2(max(side, 1) / 4))
     if times < 1 or side != 4 * 2**times:
-        raise ValueError(f"{what} must be 8, 16, 32, 64 ... pixels, not {side}")
+        raise InputError(f"{what} must be 8, 16, 32, 64 ... pixels, not {side}")
     return times
 
 
@@ -79,7 +81,8 @@ class ResidualBlock(nn.Module):
         self.after = nn.ReLU() if activation == "relu" else nn.Identity()
 
     def forward(self, x: Float[Tensor, "batch channels height width"]) -> Float[Tensor, "batch channels height width"]:
-        return self.after(x + self.block(x))
+        after: Tensor = self.after(x + self.block(x))
+        return after
 
 
 def image_head(channels: int, bias: bool = False) -> nn.Sequential:

@@ -15,7 +15,7 @@ class ConditioningAugmentation(Described):
     Args:
         embed_dim: Length of the sentence embedding.
         condition_dim: Length of the condition; mean and log variance have this length each.
-        activation: Of the linear layer; "relu" in StackGAN.
+        activation: Activation after the linear layer; "relu" in StackGAN.
     """
 
     def __init__(self, embed_dim: int, condition_dim: int, activation: Activation = "glu") -> None:

@@ -6,6 +6,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from attngan.errors import InputError
 from attngan.networks.description import build, describe
 from attngan.networks.image_encoder import ImageEncoder
 from attngan.networks.text_encoder import TextEncoder, encode_captions
@@ -33,7 +34,7 @@ class DAMSM(nn.Module):
         super().__init__()
         rows = text_encoder.embedding.num_embeddings
         if rows != len(vocabulary):
-            raise ValueError(f"the text encoder has {rows} words, the vocabulary {len(vocabulary)}: they do not fit")
+            raise InputError(f"the text encoder has {rows} words, the vocabulary {len(vocabulary)}: they do not fit")
         self.text_encoder = text_encoder
         self.image_encoder = image_encoder
         self.vocabulary = vocabulary
@@ -84,10 +85,10 @@ class DAMSM(nn.Module):
         """The model of a description, with fresh weights.
 
         Raises:
-            ValueError: It is of a text encoder alone.
+            InputError: It is of a text encoder alone.
         """
         if "image_encoder" not in description:
-            raise ValueError(
+            raise InputError(
                 "this file holds a text encoder without its image encoder, as an exported generator does: give the "
                 "checkpoint of `attngan pretrain` or `attngan train` that it came from"
             )

@@ -11,6 +11,8 @@ from typing import Any, ClassVar, TypedDict, TypeVar, cast, overload
 
 from torch import nn
 
+from attngan.errors import InputError
+
 
 class Description(TypedDict):
     """A network in plain values: its class's path, and its constructor's arguments."""
@@ -42,7 +44,7 @@ def describe(module: Described) -> Description:
     """A plain, nested description of ``module``: its class's path and its constructor's arguments.
 
     Raises:
-        ValueError: An argument is neither a plain value nor a described network, so no checkpoint could hold it.
+        InputError: An argument is neither a plain value nor a described network, so no checkpoint could hold it.
     """
     path = f"{type(module).__module__}.{type(module).__qualname__}"
     arguments = {
@@ -61,7 +63,7 @@ def _plain(value: Any, what: str) -> Any:
         return {name: _plain(item, what) for name, item in value.items()}
     if value is None or isinstance(value, str | bool | int | float):
         return value
-    raise ValueError(
+    raise InputError(
         f"{what} is a {type(value).__name__}, which a checkpoint cannot hold: make it a plain value, derive its class "
         "from attngan.networks.description.Described, or write a class that makes it in its constructor from plain "
         "values (as AttnGANGenerator makes its parts)"
@@ -88,12 +90,12 @@ def build(description: Description, kind: type[Described] = Described) -> Descri
         kind: What it must be.
 
     Raises:
-        ValueError: The class is not one of attngan's, nor of a module that the program has imported; or is no network
+        InputError: The class is not one of attngan's, nor of a module that the program has imported; or is no network
             of this kind.
     """
     module_name, _, class_name = description["class_path"].rpartition(".")
     if module_name.partition(".")[0] != "attngan" and module_name not in sys.modules:
-        raise ValueError(
+        raise InputError(
             f"the checkpoint wants the class {description['class_path']}: import its module before loading the "
             "checkpoint, if you trust it"
         )
@@ -103,5 +105,5 @@ def build(description: Description, kind: type[Described] = Described) -> Descri
         found = None
     if not (isinstance(found, type) and issubclass(found, kind)):
         what = "network" if kind is Described else kind.__name__
-        raise ValueError(f"the checkpoint names {description['class_path']}, which is not a {what} of attngan")
+        raise InputError(f"the checkpoint names {description['class_path']}, which is not a {what} of attngan")
     return found(**{name: _built(value) for name, value in description["init_args"].items()})

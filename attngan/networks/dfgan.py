@@ -51,7 +51,8 @@ class TextFusion(nn.Module):
     ) -> Float[Tensor, "batch out height width"]:
         for affine in self.affines:
             x = F.leaky_relu(affine(x, condition), 0.2)
-        return self.conv(x)
+        fused: Tensor = self.conv(x)
+        return fused
 
 
 class UpBlock(nn.Module):
@@ -72,7 +73,8 @@ class UpBlock(nn.Module):
         residual = x
         for fusion in self.fusions:
             residual = fusion(residual, condition)
-        return self.shortcut(x) + residual
+        enlarged: Tensor = self.shortcut(x) + residual
+        return enlarged
 
 
 def channels_up_to(image_size: int, width: int) -> list[int]:
@@ -139,7 +141,8 @@ class DownBlock(nn.Module):
         self, x: Float[Tensor, "batch channels height width"]
     ) -> Float[Tensor, "batch out half_height half_width"]:
         skip = self.shortcut(x) if self.widens else x
-        return F.avg_pool2d(skip, 2) + self.weight * self.residual(x)
+        reduced: Tensor = F.avg_pool2d(skip, 2) + self.weight * self.residual(x)
+        return reduced
 
 
 class DFGANStage(DiscriminatorStage):

@@ -7,6 +7,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from attngan.errors import InputError
 from attngan.networks.blocks import Init, Norm, conv3x3, critic_block, doublings, downsample, init_weights, tile
 from attngan.networks.description import Described
 
@@ -68,7 +69,7 @@ class StageDiscriminator(DiscriminatorStage):
     ) -> None:
         super().__init__()
         if embed_dim is None and not unconditional:
-            raise ValueError("a discriminator without a head for pairs (embed_dim null) needs unconditional=true")
+            raise InputError("a discriminator without a head for pairs (embed_dim null) needs unconditional=true")
         downs = doublings(resolution, "a discriminator's resolution")
         bias = norm == "spectral"  # batch norm brings biases of its own
         channels = [3, *(width * 2**i for i in range(downs))]

@@ -4,6 +4,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from attngan.errors import InputError
 from attngan.networks.attention import PaddingMask, word_attention
 from attngan.networks.blocks import Activation, conv_block, tile
 from attngan.networks.description import Described
@@ -33,7 +34,7 @@ class ConcatFusion(Fusion):
     Args:
         width: Channels of the features.
         condition_dim: Length of the condition.
-        activation: Of the joint convolution.
+        activation: Activation after the joint convolution.
     """
 
     attends = False
@@ -116,13 +117,16 @@ class MemoryFusion(Fusion):
         """The memory: one slot a word."""
         picture = hidden.mean((2, 3)).detach()  # no gradient goes back through the mean, as in the published code
         gate = (self.write_word(words.mT).mT + self.write_picture(picture)[:, :, None]).sigmoid()  # (batch, 1, words)
-        return gate * self.from_word(words).relu() + (1 - gate) * self.from_picture(picture[:, :, None]).relu()
+        memory: Tensor = (
+            gate * self.from_word(words).relu() + (1 - gate) * self.from_picture(picture[:, :, None]).relu()
+        )
+        return memory
 
 
 def words_of(text: TextFeatures) -> Float[Tensor, "batch embed words"]:
     """The words' features, for a fusion that cannot do without."""
     if text.words.shape[2] == 0:
-        raise ValueError(
+        raise InputError(
             "this generator attends to words and was given none: precomputed sentence embeddings have no words; "
             "name a DAMSM with model.damsm, or train a generator that reads sentences alone (StackGAN, StackGAN++, "
             "DF-GAN)"

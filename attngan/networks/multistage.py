@@ -12,6 +12,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from attngan.errors import InputError
 from attngan.networks.attention import PaddingMask
 from attngan.networks.blocks import (
     GATES,
@@ -53,7 +54,8 @@ class Stem(nn.Module):
 
     def forward(self, code: Float[Tensor, "batch code"]) -> Float[Tensor, "batch width side side"]:
         x = self.activate(self.norm(self.linear(code)))
-        return self.upsample(x.unflatten(1, (-1, 4, 4)))
+        first: Tensor = self.upsample(x.unflatten(1, (-1, 4, 4)))
+        return first
 
 
 class Stage(nn.Module):
@@ -115,7 +117,7 @@ class MultiStageGenerator(Generator):
         super().__init__()
         widths = [width] * (len(fusions) + 1) if isinstance(width, int) else list(width)
         if len(widths) != len(fusions) + 1:
-            raise ValueError(f"{len(widths)} widths for {len(fusions) + 1} stages: give one a stage")
+            raise InputError(f"{len(widths)} widths for {len(fusions) + 1} stages: give one a stage")
         self.noise_dim = noise_dim
         self.embed_dim = None if conditioning is None else conditioning.embed_dim
         self.condition_dim = self.condition_noise_dim = 0 if conditioning is None else conditioning.condition_dim
@@ -153,14 +155,14 @@ class MultiStageGenerator(Generator):
 def sentence_of(text: TextFeatures | None) -> Float[Tensor, "batch embed"]:
     """The sentence, for a generator that cannot do without."""
     if text is None:
-        raise ValueError("this generator reads text and was given none")
+        raise InputError("this generator reads text and was given none")
     return text.sentence
 
 
 def further_stages(stages: int) -> range:
     """Numbers of the stages after the first, from 0."""
     if stages < 1:
-        raise ValueError(f"a generator has 1 stage or more, not {stages}")
+        raise InputError(f"a generator has 1 stage or more, not {stages}")
     return range(stages - 1)
 
 
@@ -271,7 +273,7 @@ class StackGANPlusPlusGenerator(MultiStageGenerator):
     ) -> None:
         widths = [width, *(width // 2 ** (i + 1) for i in further_stages(stages))]
         if width % 2 ** (stages - 1) or not widths[-1]:
-            raise ValueError(
+            raise InputError(
                 f"{stages} stages, each of half the width of the one before, need a width that is a multiple of "
                 f"{2 ** (stages - 1)}, not {width}"
             )

@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from pickle import UnpicklingError
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from attngan.networks import published_names as names
 from attngan.networks.attention import PaddingMask
 from attngan.networks.dfgan import DFGANGenerator, DFGANStage
-from attngan.networks.discriminators import StageDiscriminator
+from attngan.networks.discriminators import DiscriminatorStage, StageDiscriminator
 from attngan.networks.generator import Generator
 from attngan.networks.image_encoder import ImageEncoder
 from attngan.networks.image_trunks import ImageTrunk, InceptionTrunk
@@ -30,6 +30,7 @@ from attngan.networks.stackgan import StackGANGenerator, StackGANStage2Generator
 from attngan.networks.text_encoder import TextEncoder
 
 Published = Mapping[str, Tensor]
+Network = TypeVar("Network", bound=nn.Module)
 Sizes = dict[str, Any]
 
 
@@ -394,7 +395,9 @@ def published_generator(published: Published, padding_mask: PaddingMask = "own")
         raise ValueError(
             f"padding_mask is of generators that attend to words, and {kind.title}'s does not: leave it out"
         )
-    return kind, _filled(_on_meta(kind.network, **sizes), generator_state(published))
+    network = _filled(_on_meta(kind.network, **sizes), generator_state(published))
+    assert isinstance(network, Generator)  # all of the table are
+    return kind, network
 
 
 def load_published_generator(path: Path | str, padding_mask: PaddingMask = "own") -> Generator:
@@ -413,11 +416,12 @@ def load_published_generator(path: Path | str, padding_mask: PaddingMask = "own"
         return published_generator(published, padding_mask)[1]
 
 
-def load_published_discriminator(path: Path | str) -> StageDiscriminator:
+def load_published_discriminator(path: Path | str) -> DiscriminatorStage:
     """The discriminator of a published ``netD*.pth``, in eval mode; raises as `load_published_generator` does."""
     published = read_published(path, "netD")
     with in_file(path):
         network = _on_meta(discriminator_kind(published).network, **discriminator_sizes(published))
+        assert isinstance(network, DiscriminatorStage)  # all of the table are
         return _filled(network, discriminator_state(published))
 
 
@@ -505,7 +509,7 @@ def _shape(published: Published, name: str, dimensions: int) -> tuple[int, ...]:
     return shape
 
 
-def _on_meta(network: Callable[..., Any], **arguments: Any) -> Any:
+def _on_meta(network: Callable[..., Network], **arguments: Any) -> Network:
     """A network without memory: its keys and shapes, and a place for tensors; starting weights take long to make."""
     with torch.device("meta"):
         return network(**arguments)
@@ -548,6 +552,6 @@ def _translated(
     return state
 
 
-def _filled(network: Any, state: dict[str, Tensor]) -> Any:
+def _filled(network: Network, state: dict[str, Tensor]) -> Network:
     network.load_state_dict(state, assign=True)
     return network.eval()

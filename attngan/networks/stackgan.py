@@ -9,6 +9,7 @@ from itertools import pairwise
 import torch
 from torch import nn
 
+from attngan.errors import InputError
 from attngan.networks.blocks import (
     ResidualBlock,
     Upsampling,
@@ -49,7 +50,7 @@ class StackGANGenerator(MultiStageGenerator):
     ) -> None:
         halvings = doublings(base_size, "base_size")
         if 8 * width % 2**halvings:
-            raise ValueError(f"8 x width is halved {halvings} times up to {base_size} px: {width} cannot be")
+            raise InputError(f"8 x width is halved {halvings} times up to {base_size} px: {width} cannot be")
         super().__init__(
             8 * width // 2**halvings,
             noise_dim,
@@ -89,12 +90,12 @@ class StackGANStage2Generator(Generator):
     ) -> None:
         super().__init__()
         if stage1.embed_dim != embed_dim:
-            raise ValueError(
+            raise InputError(
                 f"stage I reads sentence embeddings of {stage1.embed_dim} numbers, stage II of {embed_dim}: set "
                 f"embed_dim={stage1.embed_dim}"
             )
         if width % 4:
-            raise ValueError(f"the last features have a quarter of the width: it must be a multiple of 4, not {width}")
+            raise InputError(f"the last features have a quarter of the width: it must be a multiple of 4, not {width}")
         self.noise_dim = stage1.noise_dim
         self.embed_dim = embed_dim
         self.condition_dim = condition_dim

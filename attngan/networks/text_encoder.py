@@ -7,6 +7,7 @@ import torch
 from torch import nn
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
+from attngan.errors import InputError
 from attngan.networks.description import Described
 from attngan.records import CaptionBatch, TextFeatures
 from attngan.text.vocabulary import Vocabulary, limit_words, pad_captions
@@ -33,7 +34,7 @@ class TextEncoder(Described):
     ) -> None:
         super().__init__()
         if embed_dim % 2:
-            raise ValueError(f"embed_dim must be even, half for each direction, not {embed_dim}")
+            raise InputError(f"embed_dim must be even, half for each direction, not {embed_dim}")
         self.embed_dim = embed_dim
         self.embedding = nn.Embedding(vocabulary_size, word_dim)
         nn.init.uniform_(self.embedding.weight, -0.1, 0.1)
@@ -45,12 +46,12 @@ class TextEncoder(Described):
         """Word and sentence features; words are 0 at padded positions, whatever the ids there.
 
         Raises:
-            ValueError: A caption has no word.
+            InputError: A caption has no word.
         """
         lengths = captions.lengths.cpu()
         if (lengths < 1).any():
             empty = ", ".join(str(row) for row in (lengths < 1).argwhere().flatten().tolist())
-            raise ValueError(
+            raise InputError(
                 f"the captions {empty} of the batch have no word to encode: leave out captions of which the vocabulary "
                 "knows none (data without captions are for generators that read no text: embed_dim null, no DAMSM)"
             )
@@ -69,10 +70,11 @@ def encode_captions(
     """Features of captions as text: the first ``limit`` words that the vocabulary has ids for.
 
     Raises:
-        ValueError: A caption of which the vocabulary knows no word.
+        InputError: A caption of which the vocabulary knows no word.
     """
     for caption in captions:
         if not vocabulary.knows_any(caption):
-            raise ValueError(f"the vocabulary knows no word of the caption {caption!r}")
+            raise InputError(f"the vocabulary knows no word of the caption {caption!r}")
     ids = [limit_words(vocabulary.encode(caption), limit) for caption in captions]
-    return text_encoder(pad_captions(ids).to(text_encoder.embedding.weight.device))
+    features: TextFeatures = text_encoder(pad_captions(ids).to(text_encoder.embedding.weight.device))
+    return features

@@ -9,7 +9,12 @@ whose ``\w`` takes in combining marks and leaves out superscript digits, so that
 import re
 import unicodedata
 from functools import lru_cache
-from typing import Literal, get_args
+from typing import TYPE_CHECKING, Literal, get_args
+
+from attngan.errors import InputError
+
+if TYPE_CHECKING:
+    from nltk.tokenize.api import TokenizerI
 
 TokenizerName = Literal["words", "published"]
 
@@ -27,12 +32,12 @@ class Tokenizer:
         name: ``"words"`` (lower-cased words, accents folded) or ``"published"`` (what the published vocabularies need).
 
     Raises:
-        ValueError: For another name.
+        InputError: For another name.
     """
 
     def __init__(self, name: TokenizerName = "words") -> None:
         if name not in get_args(TokenizerName):
-            raise ValueError(f"there is no tokenizer {name!r}: choose one of {', '.join(get_args(TokenizerName))}")
+            raise InputError(f"there is no tokenizer {name!r}: choose one of {', '.join(get_args(TokenizerName))}")
         self.name: TokenizerName = name
 
     def __call__(self, caption: str) -> list[str]:
@@ -42,7 +47,8 @@ class Tokenizer:
         if self.name == "published":
             words = (word.encode("ascii", "ignore").decode() for word in re.findall(r"\w+", caption.lower()))
             return [word for word in words if word]
-        return _nltk_words().tokenize(fold_accents(caption).lower())
+        split: list[str] = _nltk_words().tokenize(fold_accents(caption).lower())
+        return split
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Tokenizer) and other.name == self.name
@@ -63,7 +69,7 @@ def fold_accents(text: str) -> str:
 
 
 @lru_cache(maxsize=1)
-def _nltk_words():
+def _nltk_words() -> "TokenizerI":
     from nltk.tokenize import RegexpTokenizer  # takes a second to import
 
     return RegexpTokenizer(r"\w+")

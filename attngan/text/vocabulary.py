@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from attngan.errors import InputError
 from attngan.records import CaptionBatch
 from attngan.text.tokenizer import Tokenizer
 
@@ -26,7 +27,7 @@ class Vocabulary:
         min_count: How often a word had to occur in the training captions to be in.
 
     Raises:
-        ValueError: When word 0 is not the padding or a word occurs twice.
+        InputError: When word 0 is not the padding or a word occurs twice.
     """
 
     words: tuple[str, ...]
@@ -35,10 +36,10 @@ class Vocabulary:
 
     def __post_init__(self) -> None:
         if not self.words or self.words[0] != PADDING:
-            raise ValueError(f"word 0 of a vocabulary is the padding {PADDING!r}, here: {self.words[:1]}")
+            raise InputError(f"word 0 of a vocabulary is the padding {PADDING!r}, here: {self.words[:1]}")
         if len(self._ids) != len(self.words):
             twice = next(word for word, count in Counter(self.words).items() if count > 1)
-            raise ValueError(f"the vocabulary has the word {twice!r} twice")
+            raise InputError(f"the vocabulary has the word {twice!r} twice")
 
     @classmethod
     def from_captions(
@@ -143,14 +144,14 @@ def pad_captions(captions: Sequence[Sequence[int]], width: int | None = None) ->
         width: Words a row; None: as many as the longest has.
 
     Raises:
-        ValueError: When a caption has no word, or more than `width`.
+        InputError: When a caption has no word, or more than `width`.
     """
     lengths = [len(ids) for ids in captions]
     if not lengths or min(lengths) == 0:
-        raise ValueError("a caption without any known word cannot be encoded" if lengths else "no captions to pad")
+        raise InputError("a caption without any known word cannot be encoded" if lengths else "no captions to pad")
     width = max(lengths) if width is None else width
     if max(lengths) > width:
-        raise ValueError(f"a caption has {max(lengths)} words, more than the {width} of its batch")
+        raise InputError(f"a caption has {max(lengths)} words, more than the {width} of its batch")
     padded = np.zeros((len(lengths), width), dtype=np.int64)
     for row, ids in zip(padded, captions, strict=True):
         row[: len(ids)] = ids

@@ -3,8 +3,9 @@
 # ruff: noqa: RUF005  (points + (x, y) is numpy's sum, not a concatenation)
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any
+from typing import NamedTuple
 
 import numpy as np
 
@@ -22,6 +23,11 @@ from attngan.toy_birds.captions import (
 )
 from attngan.toy_birds.shapes import STEPS, Colour, Points, ellipse, grown, jittered, scaled, smooth, thick
 
+Point = tuple[float, float]
+Shape = tuple[Points, Colour]
+#: Points of one frame of reference in another.
+Frame = Callable[..., Points]
+
 
 @dataclass
 class ToyBird:
@@ -33,7 +39,7 @@ class ToyBird:
 
     attributes: BirdAttributes
     box: tuple[float, float, float, float]
-    shapes: list[tuple[Points, Colour]]
+    shapes: list[Shape]
     seed: tuple[int, ...]
     ground: float
     unit: float
@@ -64,64 +70,109 @@ _ORIGIN = (0.46, 0.54)  # the trunk's middle in a bird that faces right
 
 
 def _lay_out(bird: BirdAttributes, dice: Dice, seed: tuple[int, ...]) -> ToyBird:
-    """Anatomy in a frame of its own (facing right, the trunk about 1 long, its middle at 0), then fitted to the image.
-
-    A small bird is round with a large head, a large one slender with a small head on a longer neck: the crop around
-    the bird's box leaves nothing else to tell sizes by.
-    """
+    """Anatomy in a frame of its own (facing right, the trunk about 1 long, its middle at 0), then in the image."""
     tint = {part: jittered(COLOURS[bird.colours[part]], dice) for part in PARTS}
+    build = _build(bird, dice)
+    trunk = _trunk_frame(build.plump, build.lean)
+    anatomy = _anatomy(bird, build, trunk, tint, dice)
+    return _fitted(bird, anatomy, trunk, dice, seed)
+
+
+class _Build(NamedTuple):
+    """Proportions, in lengths of the trunk: the head's radius, how high the trunk is, the neck; ``lean`` in radians."""
+
+    head: float
+    plump: float
+    neck: float
+    lean: float
+
+
+def _build(bird: BirdAttributes, dice: Dice) -> _Build:
+    """A small bird is round with a large head, a large one slender with a small head on a longer neck.
+
+    The crop around the bird's box leaves nothing else to tell sizes by.
+    """
     head = {"small": 0.34, "medium": 0.315, "large": 0.29}[bird.size] * dice.uniform(0.97, 1.03)
     plump = {"small": 1.10, "medium": 1.02, "large": 0.94}[bird.size] * dice.uniform(0.97, 1.03)
     neck = {"small": 0.0, "medium": 0.04, "large": 0.09}[bird.size] * dice.uniform(0.7, 1.3)
-    lean = math.radians(
-        dice.uniform(
-            *{"perched": (24.0, 36.0), "standing": (14.0, 24.0), "flying": (-4.0, 18.0), "swimming": (2.0, 8.0)}[
-                bird.pose
-            ]
-        )
-    )
-    flying = bird.pose == "flying"
+    low, high = {"perched": (24.0, 36.0), "standing": (14.0, 24.0), "flying": (-4.0, 18.0), "swimming": (2.0, 8.0)}[
+        bird.pose
+    ]
+    return _Build(head, plump, neck, math.radians(dice.uniform(low, high)))
 
-    def trunk(*points: tuple[float, float] | Points) -> Points:
-        """From the trunk's frame, in which the back is level."""
+
+def _trunk_frame(plump: float, lean: float) -> Frame:
+    """From the trunk's frame, in which the back is level, to the bird's."""
+
+    def trunk(*points: Point | Points) -> Points:
         x, y = (np.array(points) * (1, plump)).T
         return np.stack([x * math.cos(lean) + y * math.sin(lean), y * math.cos(lean) - x * math.sin(lean)], 1)
 
-    outline = smooth(trunk(
-        (-0.54, -0.02), (-0.32, -0.19), (-0.02, -0.29), (0.26, -0.30), (0.46, -0.16),
-        (0.52, 0.05), (0.36, 0.25), (0.06, 0.34), (-0.26, 0.26), (-0.50, 0.08),
-    ))  # fmt: skip
-    underside = outline[4 * STEPS - 3 : 9 * STEPS + 1]
-    inner_edge = smooth(trunk((-0.42, 0.12), (-0.14, 0.10), (0.08, 0.04), (0.22, -0.06), (0.36, -0.20)), closed=False)
-    shoulders = trunk((0.30, -0.14))[0]
-    ahead = np.array([0.16 + (0.14 if flying else 0.0), -0.20 - neck + (0.16 if flying else 0.0)])
-    middle = shoulders + ahead * (1 + 0.2 * (1 - head / 0.3))
+    return trunk
 
-    # Everything back to front. Feathers that lie farther away or underneath are darker.
-    shapes: list[tuple[Points, Colour]] = []
+
+class _Anatomy(NamedTuple):
+    """Shapes back to front, and where the feet stand, in the bird's frame."""
+
+    shapes: list[Shape]
+    feet: list[Points]
+    leg_colour: Colour
+
+
+def _anatomy(bird: BirdAttributes, build: _Build, trunk: Frame, tint: dict[str, Colour], dice: Dice) -> _Anatomy:
+    """Everything back to front. Feathers that lie farther away or underneath are darker."""
+    flying = bird.pose == "flying"
     stroke = math.radians(dice.uniform(-30.0, 28.0))
+    shapes: list[Shape] = []
     if flying:
         shapes.append((_spread_wing(trunk, stroke + 0.45), scaled(tint["wing"], 0.72)))
     shapes += [(tail, scaled(tint["body"], 0.86)) for tail in _tail(bird.tail, trunk, dice)]
     legs, feet = _legs(bird.pose, trunk((0.04, 0.30), (-0.08, 0.28)), dice)
     leg_colour = dice.pick(((66, 58, 52), (120, 84, 48), (196, 128, 44)))
     shapes += [(leg, leg_colour) for leg in legs]
-    bridge = np.array([
+    middle = _head_middle(build, trunk, flying)
+    shapes += _body(middle, build.head, trunk, tint)
+    nod = math.radians(dice.uniform(-10.0, 14.0))
+    shapes += _head(bird, middle, build.head, nod, tint, dice)
+    shapes += _near_wing(trunk, stroke, tint["wing"], dice) if flying else _folded_wing(trunk, tint["wing"], dice)
+    return _Anatomy(shapes, feet, leg_colour)
+
+
+def _head_middle(build: _Build, trunk: Frame, flying: bool) -> Points:
+    shoulders = trunk((0.30, -0.14))[0]
+    ahead = np.array([0.16 + (0.14 if flying else 0.0), -0.20 - build.neck + (0.16 if flying else 0.0)])
+    middle: Points = shoulders + ahead * (1 + 0.2 * (1 - build.head / 0.3))
+    return middle
+
+
+def _body(middle: Points, head: float, trunk: Frame, tint: dict[str, Colour]) -> list[Shape]:
+    """Trunk, neck and head with their dark edge, and the belly."""
+    outline = smooth(trunk(
+        (-0.54, -0.02), (-0.32, -0.19), (-0.02, -0.29), (0.26, -0.30), (0.46, -0.16),
+        (0.52, 0.05), (0.36, 0.25), (0.06, 0.34), (-0.26, 0.26), (-0.50, 0.08),
+    ))  # fmt: skip
+    underside = outline[4 * STEPS - 3 : 9 * STEPS + 1]
+    inner_edge = smooth(trunk((-0.42, 0.12), (-0.14, 0.10), (0.08, 0.04), (0.22, -0.06), (0.36, -0.20)), closed=False)
+    neck = np.array([
         middle + (-0.82 * head, 0.25 * head), middle + (0.70 * head, 0.55 * head), *trunk((0.50, -0.02), (0.02, -0.27)),
     ])  # fmt: skip
-    body = [bridge, outline, ellipse(middle, head, head)]
-    shapes += [(grown(part, 0.016), scaled(tint["body"], 0.62)) for part in body]
-    shapes += [(part, tint["body"]) for part in body[:2]]
-    shapes.append((np.concatenate([underside, inner_edge]), tint["belly"]))
-    shapes.append((body[2], tint["body"]))
-    nod = math.radians(dice.uniform(-10.0, 14.0))
-    shapes += _head(bird, middle, head, nod, tint, dice)
-    shapes += _near_wing(trunk, stroke, tint["wing"], dice) if flying else _folded_wing(trunk, tint["wing"], dice)
+    body = [neck, outline, ellipse(middle, head, head)]
+    return [
+        *((grown(part, 0.016), scaled(tint["body"], 0.62)) for part in body),
+        *((part, tint["body"]) for part in body[:2]),
+        (np.concatenate([underside, inner_edge]), tint["belly"]),
+        (body[2], tint["body"]),
+    ]
 
-    bird_points = np.concatenate([points for points, _ in shapes])
+
+def _fitted(bird: BirdAttributes, anatomy: _Anatomy, trunk: Frame, dice: Dice, seed: tuple[int, ...]) -> ToyBird:
+    """The bird in the image.
+
+    The trunk stands at one place in one size, as a portraitist would have it, so that a small generator in a short
+    training has only the bird to learn; the reader's crops move it about.
+    """
+    bird_points = np.concatenate([points for points, _ in anatomy.shapes])
     low, high = bird_points.min(0), bird_points.max(0)
-    # The trunk stands at one place in one size, as a portraitist would have it, so that a small generator in a short
-    # training has only the bird to learn; the reader's crops move it about.
     unit = dice.uniform(0.97, 1.03) * _UNIT
     origin = np.array(_ORIGIN) + (dice.uniform(-0.015, 0.015), dice.uniform(-0.015, 0.015))
     extent = (high - low) * unit
@@ -130,24 +181,25 @@ def _lay_out(bird: BirdAttributes, dice: Dice, seed: tuple[int, ...]) -> ToyBird
 
     def placed(points: Points) -> Points:
         points = (points - low) * unit
-        return corner + (points if bird.facing == "right" else np.stack([extent[0] - points[:, 0], points[:, 1]], 1))
+        moved = points if bird.facing == "right" else np.stack([extent[0] - points[:, 0], points[:, 1]], 1)
+        in_image: Points = corner + moved
+        return in_image
 
-    feet = [placed(foot) for foot in feet]
+    feet = [placed(foot) for foot in anatomy.feet]
     waterline = placed(trunk((0.06, 0.31)))[0, 1]
-    ground = float(feet[0][0, 1]) if feet else float(waterline)
     return ToyBird(
         attributes=bird,
         box=(float(corner[0]), float(corner[1]), float(extent[0]), float(extent[1])),
-        shapes=[(placed(points), colour) for points, colour in shapes],
+        shapes=[(placed(points), colour) for points, colour in anatomy.shapes],
         seed=seed,
-        ground=ground,
+        ground=float(feet[0][0, 1]) if feet else float(waterline),
         unit=unit,
         feet=feet,
-        leg_colour=leg_colour,
+        leg_colour=anatomy.leg_colour,
     )
 
 
-def _tail(kind: str, trunk: Any, dice: Dice) -> list[Points]:
+def _tail(kind: str, trunk: Frame, dice: Dice) -> list[Points]:
     length, width = {"short": (0.24, 0.10), "long": (0.46, 0.085), "forked": (0.40, 0.12), "fanned": (0.34, 0.20)}[kind]
     length, lift = length * dice.uniform(0.9, 1.1), dice.uniform(-0.10, 0.12)
     end = -0.44 - length
@@ -176,12 +228,14 @@ def _legs(pose: str, hips: Points, dice: Dice) -> tuple[list[Points], list[Point
 
 def _head(
     bird: BirdAttributes, middle: Points, radius: float, nod: float, tint: dict[str, Colour], dice: Dice
-) -> list[tuple[Points, Colour]]:
+) -> list[Shape]:
     """Bill, crown patch and eye."""
 
-    def at(*points: tuple[float, float]) -> Points:
+    def at(*points: Point) -> Points:
         x, y = np.array(points).T * radius
-        return middle + np.stack([x * math.cos(nod) - y * math.sin(nod), x * math.sin(nod) + y * math.cos(nod)], 1)
+        turned = np.stack([x * math.cos(nod) - y * math.sin(nod), x * math.sin(nod) + y * math.cos(nod)], 1)
+        of_bird: Points = middle + turned
+        return of_bird
 
     long = {"short": 0.50, "medium": 0.75, "long": 1.10}[bird.bill_length] * dice.uniform(0.93, 1.07)
     tip, half = (
@@ -221,7 +275,7 @@ def _head(
     ]
 
 
-def _folded_wing(trunk: Any, colour: Colour, dice: Dice) -> list[tuple[Points, Colour]]:
+def _folded_wing(trunk: Frame, colour: Colour, dice: Dice) -> list[Shape]:
     droop = dice.uniform(-0.02, 0.05)
     wing = smooth(trunk(
         (0.24, -0.02), (0.12, -0.14), (-0.12, -0.13), (-0.42, -0.05), (-0.70, 0.05 + droop),
@@ -238,7 +292,7 @@ def _folded_wing(trunk: Any, colour: Colour, dice: Dice) -> list[tuple[Points, C
     return shapes
 
 
-def _spread_wing(trunk: Any, stroke: float) -> Points:
+def _spread_wing(trunk: Frame, stroke: float) -> Points:
     """A raised wing with a scalloped rear edge, turned about the shoulder."""
     span = np.array([
         (0.20, 0.04), (0.25, -0.30), (0.16, -0.68), (-0.06, -1.00), (-0.15, -0.80), (-0.25, -0.78), (-0.28, -0.58),
@@ -249,7 +303,7 @@ def _spread_wing(trunk: Any, stroke: float) -> Points:
     return smooth(trunk(*(turned + (0.06, -0.12))))
 
 
-def _near_wing(trunk: Any, stroke: float, colour: Colour, dice: Dice) -> list[tuple[Points, Colour]]:
+def _near_wing(trunk: Frame, stroke: float, colour: Colour, dice: Dice) -> list[Shape]:
     wing = _spread_wing(trunk, stroke)
     shapes = [(grown(wing, 0.012), scaled(colour, 0.58)), (wing, colour)]
     root = trunk((0.02, -0.14))[0]

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from attngan import described_weights
+from attngan.errors import InputError, MissingFileError
 from attngan.toy_birds.captions import COLOURS, PARTS
 
 _ENTRY = "attngan"
@@ -81,12 +82,12 @@ class ColourProbe(nn.Module):
         """Reads what :meth:`save` wrote; in eval mode, frozen.
 
         Raises:
-            FileNotFoundError: There is no such file.
-            ValueError: It is not a colour probe.
+            MissingFileError: There is no such file.
+            InputError: It is not a colour probe.
         """
         description = _description(path)
         if description is None:
-            raise ValueError(f"{path} is no colour probe (a .safetensors file that train_probe's result was saved to)")
+            raise InputError(f"{path} is no colour probe (a .safetensors file that train_probe's result was saved to)")
         state = described_weights.read_weights(path)
         probe = cls(description["class_names"], state["class_head.colours"], description["width"], description["size"])
         described_weights.load_weights(probe, state, str(path))
@@ -103,7 +104,7 @@ def is_colour_probe(path: Path | str) -> bool:
 
 def _description(path: Path | str) -> dict[str, Any] | None:
     if not Path(path).is_file():
-        raise FileNotFoundError(f"no colour probe at {Path(path).resolve()}")
+        raise MissingFileError(f"no colour probe at {Path(path).resolve()}")
     try:
         description = described_weights.read_description(path, _ENTRY)
     except ValueError:
@@ -122,7 +123,8 @@ class _Residual(nn.Module):
         self.convolutions = nn.Sequential(_convolution(channels, channels), _convolution(channels, channels))
 
     def forward(self, x: Tensor) -> Tensor:
-        return x + self.convolutions(x)
+        y: Tensor = x + self.convolutions(x)
+        return y
 
 
 class _PartPooling(nn.Module):
@@ -164,5 +166,7 @@ class _ClassHead(nn.Module):
     colours: Tensor
 
     def forward(self, features: Tensor) -> Tensor:
-        log_probabilities = self.colour_head(features).log_softmax(-1)  # (batch, parts, colours)
-        return sum(log_probabilities[:, part, self.colours[:, part]] for part in range(len(PARTS)))
+        log_probabilities: Tensor = self.colour_head(features).log_softmax(-1)  # (batch, parts, colours)
+        of_parts = [log_probabilities[:, part, self.colours[:, part]] for part in range(len(PARTS))]
+        total: Tensor = sum(of_parts[1:], of_parts[0])
+        return total

@@ -12,6 +12,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from attngan.errors import InputError
 from attngan.metrics.declaration import Measurement, Value, metric
 from attngan.toy_birds.captions import COLOURS, PARTS, Dice, named_colours
 from attngan.toy_birds.colour_probe import ColourProbe
@@ -55,7 +56,7 @@ def colour_truth(
         batch_size: Images that the probe is given at once.
     """
     if len(images) != len(captions):
-        raise ValueError(f"{len(images)} images and {len(captions)} captions: give one caption an image")
+        raise InputError(f"{len(images)} images and {len(captions)} captions: give one caption an image")
     return truth_of_colours(_seen_colours(probe, images, batch_size), captions)
 
 
@@ -65,10 +66,10 @@ def captions_of_other_classes(captions: Sequence[Sequence[str]], classes: Sequen
     Args:
         captions: The captions of each image.
         classes: The class of each image; at least two different ones.
-        seed: Of the choice.
+        seed: Seed of the choice.
     """
     if len(set(classes)) < 2:
-        raise ValueError("captions of other classes need images of at least two classes")
+        raise InputError("captions of other classes need images of at least two classes")
     dice = Dice(seed)
     others = {number: [i for i, other in enumerate(classes) if other != number] for number in set(classes)}
     return [dice.pick(captions[dice.pick(others[number])]) for number in classes]
@@ -109,12 +110,12 @@ def colour_truth_of_seen(colours: Float[Tensor, "images parts"], texts: Sequence
     """The share of named colours that were seen, with its standard error.
 
     Raises:
-        ValueError: The captions name no colour of a part of a bird.
+        InputError: The captions name no colour of a part of a bird.
     """
     truth = truth_of_colours(colours.long(), texts)
     named = sum(truth.named.values())
     if not named:
-        raise ValueError("no caption names a colour of a bird's part: colour truth is for generated birds")
+        raise InputError("no caption names a colour of a bird's part: colour truth is for generated birds")
     share = truth.percent / 100
     error = 100 * (share * (1 - share) / named) ** 0.5
     return Measurement([Value("colour_truth", truth.percent, error, f"{named} named colours (standard error)")])

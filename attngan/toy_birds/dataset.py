@@ -5,17 +5,19 @@ the images of a class differ in everything else (pose, size, bill, tail, backgro
 of it. The ordinary CUB reader reads the result. Test classes are new combinations of colours that training classes
 show one by one, so what a caption of a test class asks for can be learned.
 
-A bird's anatomy is in `toy_anatomy`, how it becomes pixels in `toy_drawing`, what is said of it in `toy_captions`.
+A bird's anatomy is in `anatomy.py`, how it becomes pixels in `drawing.py`, what is said of it in `captions.py`.
 """
 
 import itertools
 import json
-import os
 from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from attngan.errors import InputError
+from attngan.files import replacing, write_whole
+from attngan.progress import with_progress
 from attngan.toy_birds.anatomy import ToyBird, plan_bird
 from attngan.toy_birds.captions import COLOURS, PARTS, Dice, named_colours, write_captions
 from attngan.toy_birds.drawing import draw_bird
@@ -59,7 +61,7 @@ def draw_toy_birds(
         ``root``.
 
     Raises:
-        ValueError: An argument makes no sense, or ``root`` holds files of something else.
+        InputError: An argument makes no sense, or ``root`` holds files of something else.
     """
     root = Path(root)
     arguments = {
@@ -68,42 +70,46 @@ def draw_toy_birds(
     }  # fmt: skip
     for name, least in {"images_per_class": 1, "size": 8, "seed": 0}.items():
         if arguments[name] < least:
-            raise ValueError(f"{name} is {arguments[name]}; it must be at least {least}")
+            raise InputError(f"{name} is {arguments[name]}; it must be at least {least}")
     classes = plan_classes(train_classes, test_classes, seed)
     if _is_complete(root, arguments):
         return root
-    root.mkdir(parents=True, exist_ok=True)
-    _write_whole(root / _UNFINISHED, json.dumps({"arguments": arguments}))
-
+    write_whole(root / _UNFINISHED, json.dumps({"arguments": arguments}))
     names = [_class_name(number, colours) for number, colours in enumerate(classes, start=1)]
-    for folder, name in itertools.product(("images", "text"), names):
-        (root / folder / name).mkdir(parents=True, exist_ok=True)
+    places = list(itertools.product(range(len(classes)), range(images_per_class)))
     images = []
-    jobs = list(itertools.product(range(len(classes)), range(images_per_class)))
-    for class_index, image_index in _with_progress(jobs, f"Drawing birds into {root}", progress):
+    for class_index, image_index in with_progress(places, f"drawing birds into {root}", len(places), progress):
         stem = f"{names[class_index]}/toy_bird_{class_index + 1:03d}_{image_index + 1:04d}"
-        bird = plan_bird(classes[class_index], seed, class_index, image_index)
-        captions = write_captions(bird.attributes, Dice(seed, class_index, image_index, 1), CAPTIONS)
-        picture = root / "images" / f"{stem}.jpg"
-        if not picture.exists():  # a file is moved to its name when it is whole
-            unfinished = picture.with_name(f"{picture.name}.{os.getpid()}.unfinished")
-            # Full colour resolution: colour is what these pictures are about.
-            draw_bird(bird, size).save(unfinished, format="JPEG", quality=95, subsampling=0)
-            unfinished.replace(picture)
-        _write_whole(root / "text" / f"{stem}.txt", "".join(f"{text}\n" for text, _ in captions))
-        images.append({
+        record = {
             "name": stem,
             "class_id": class_index + 1,
             "split": "train" if class_index < train_classes else "test",
-            **asdict(bird.attributes),
-            "box": [round(length * size, 1) for length in bird.box],
-            "captions": [{"text": text, "named": named} for text, named in captions],
-        })  # fmt: skip
+        }
+        bird = plan_bird(classes[class_index], seed, class_index, image_index)
+        captions = write_captions(bird.attributes, Dice(seed, class_index, image_index, 1), CAPTIONS)
+        images.append(record | _write_bird(root, stem, bird, captions, size))
     _write_lists(root, names, images)
     truth = {"arguments": arguments, "colours": COLOURS, "parts": PARTS, "classes": names, "images": images}
-    _write_whole(root / _TRUTH, json.dumps(truth))
+    write_whole(root / _TRUTH, json.dumps(truth))
     (root / _UNFINISHED).unlink(missing_ok=True)
     return root
+
+
+def _write_bird(
+    root: Path, stem: str, bird: ToyBird, captions: list[tuple[str, dict[str, str]]], size: int
+) -> dict[str, Any]:
+    """Picture and captions of one bird, unless the picture is there already; what is true of them."""
+    picture = root / "images" / f"{stem}.jpg"
+    if not picture.exists():
+        with replacing(picture) as part:
+            # Full colour resolution: colour is what these pictures are about.
+            draw_bird(bird, size).save(part, format="JPEG", quality=95, subsampling=0)
+    write_whole(root / "text" / f"{stem}.txt", "".join(f"{text}\n" for text, _ in captions))
+    return {
+        **asdict(bird.attributes),
+        "box": [round(length * size, 1) for length in bird.box],
+        "captions": [{"text": text, "named": named} for text, named in captions],
+    }
 
 
 def plan_classes(train_classes: int, test_classes: int, seed: int) -> list[dict[str, str]]:
@@ -113,7 +119,7 @@ def plan_classes(train_classes: int, test_classes: int, seed: int) -> list[dict[
     and test classes use a colour only on parts where a training class has it.
     """
     if train_classes < 2 or test_classes < 0:
-        raise ValueError(f"{train_classes} training and {test_classes} test classes: needs at least 2 and 0")
+        raise InputError(f"{train_classes} training and {test_classes} test classes: needs at least 2 and 0")
     dice = Dice(seed, 0)
     training = list(itertools.islice(_balanced_classes(dice), train_classes))
     if train_classes >= len(COLOURS):
@@ -122,7 +128,7 @@ def plan_classes(train_classes: int, test_classes: int, seed: int) -> list[dict[
     combinations = [dict(zip(PARTS, colours, strict=True)) for colours in itertools.product(*seen)]
     new = [c for c in combinations if c not in training and len(set(c.values())) == len(PARTS)]
     if len(new) < test_classes:
-        raise ValueError(
+        raise InputError(
             f"{train_classes} training classes leave only {len(new)} new combinations of their colours, fewer than "
             f"the {test_classes} test classes asked for: ask for more training classes"
         )
@@ -154,21 +160,21 @@ def _class_name(number: int, colours: dict[str, str]) -> str:
 def _is_complete(root: Path, arguments: dict[str, int]) -> bool:
     """Whether the data set is there already. Refuses a folder that holds anything else."""
     if root.exists() and not root.is_dir():
-        raise ValueError(f"{root} is a file; toy birds are drawn into a folder")
+        raise InputError(f"{root} is a file; toy birds are drawn into a folder")
     if not root.exists() or not any(root.iterdir()):
         return False
     record = next((root / name for name in (_TRUTH, _UNFINISHED) if (root / name).exists()), None)
     if record is None:
-        raise ValueError(f"{root} holds other files: draw toy birds into a new or an empty folder")
+        raise InputError(f"{root} holds other files: draw toy birds into a new or an empty folder")
     try:
         truth = json.loads(record.read_text(encoding="utf-8"))
         found = truth["arguments"]
     except (ValueError, KeyError, TypeError) as error:
-        raise ValueError(f"{record} is not a list of toy birds: draw them into a new or an empty folder") from error
+        raise InputError(f"{record} is not a list of toy birds: draw them into a new or an empty folder") from error
     if found != arguments:
         differing = [f"{name} {found.get(name)} instead of {value}" for name, value in arguments.items()
                      if found.get(name) != value]  # fmt: skip
-        raise ValueError(
+        raise InputError(
             f"{root} holds toy birds drawn with {', '.join(differing) or 'other arguments'}: "
             "remove that folder or choose another"
         )
@@ -192,23 +198,4 @@ def _write_lists(root: Path, class_names: list[str], images: list[dict[str, Any]
         },
     }
     for name, lines in lists.items():
-        (root / name).parent.mkdir(exist_ok=True)
-        _write_whole(root / name, "".join(f"{line}\n" for line in lines))
-
-
-def _write_whole(path: Path, text: str) -> None:
-    """Never leaves half a file under this name."""
-    unfinished = path.with_name(f"{path.name}.{os.getpid()}.unfinished")
-    unfinished.write_text(text, encoding="utf-8")
-    unfinished.replace(path)
-
-
-def _with_progress(jobs: list[tuple[int, int]], title: str, progress: bool) -> Iterator[tuple[int, int]]:
-    if not progress:
-        yield from jobs
-        return
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns) as bar:
-        yield from bar.track(jobs, description=title)
+        write_whole(root / name, "".join(f"{line}\n" for line in lines))

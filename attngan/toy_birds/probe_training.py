@@ -1,10 +1,10 @@
 """The colour probe's training on generated birds, and what it gets right of birds that it has not seen."""
 
 import json
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple, TypeVar
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -14,6 +14,9 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from attngan.data.images import crop_rectangle, resized_shape, shorter_side
+from attngan.errors import MissingFileError
+from attngan.pixels import centre_corner, centre_crop, from_uint8
+from attngan.progress import with_progress
 from attngan.toy_birds.captions import PARTS, Dice
 from attngan.toy_birds.colour_probe import ColourProbe
 from attngan.toy_birds.colour_truth import (
@@ -24,8 +27,6 @@ from attngan.toy_birds.colour_truth import (
     truth_of_colours,
 )
 from attngan.toy_birds.dataset import draw_bird, plan_bird
-
-Item = TypeVar("Item")
 
 
 @dataclass(frozen=True)
@@ -107,9 +108,7 @@ def _fit(
     probe.train().to(memory_format=torch.channels_last)
     optimizer = torch.optim.AdamW(probe.parameters(), lr=4e-3, weight_decay=1e-2, betas=(0.9, 0.99))
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, 4e-3, total_steps=steps, pct_start=0.15)
-    for batch in _with_progress(
-        _batches(len(images), batch_size, epochs), steps, "Training the colour probe", progress
-    ):
+    for batch in with_progress(_batches(len(images), batch_size, epochs), "training the colour probe", steps, progress):
         pictures = _augmented(images[batch], probe.size).contiguous(memory_format=torch.channels_last)
         with torch.autocast("cpu", torch.bfloat16, enabled=bf16):
             features = probe.body(pictures)
@@ -138,9 +137,7 @@ def _augmented(images: UInt8[Tensor, "batch 3 _ _"], size: int) -> Float[Tensor,
     grid = F.affine_grid(turn, [batch, 3, size, size], align_corners=False)
     bend = F.interpolate(uniform(-0.08, 0.08, 2, 5, 5), (size, size), mode="bicubic", align_corners=True)
     grid = grid + bend.permute(0, 2, 3, 1)
-    pictures = F.grid_sample(
-        images.float() / 127.5 - 1, grid, mode="bilinear", padding_mode="reflection", align_corners=False
-    )
+    pictures = F.grid_sample(from_uint8(images), grid, mode="bilinear", padding_mode="reflection", align_corners=False)
     blurred = torch.randperm(batch)[: batch // 2]
     coarse = int(torch.randint(size // 4, size // 2 + 1, ()))
     small = F.interpolate(pictures[blurred], (coarse, coarse), mode="bilinear", antialias=True)
@@ -152,17 +149,6 @@ def _augmented(images: UInt8[Tensor, "batch 3 _ _"], size: int) -> Float[Tensor,
 def _batches(count: int, batch_size: int, epochs: int) -> Iterator[Tensor]:
     for _ in range(epochs):
         yield from torch.randperm(count).split(batch_size)
-
-
-def _with_progress(batches: Iterable[Item], total: int, title: str, progress: bool) -> Iterator[Item]:
-    if not progress:
-        yield from batches
-        return
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns) as bar:
-        yield from bar.track(batches, total=total, description=title)
 
 
 # --- drawn birds and their truth -------------------------------------------------------------------------------------
@@ -182,7 +168,7 @@ class _Birds(NamedTuple):
 def _read_birds(root: Path, size: int) -> _Birds:
     truth_file = root / "attributes.json"
     if not truth_file.is_file():
-        raise FileNotFoundError(f"no {truth_file}: the colour probe learns from generated birds (draw_toy_birds) only")
+        raise MissingFileError(f"no {truth_file}: the colour probe learns from generated birds (draw_toy_birds) only")
     truth = json.loads(truth_file.read_text(encoding="utf-8"))
     side = shorter_side(size)
     pictures, colours = [], []
@@ -211,7 +197,7 @@ def _birds_of_random_colours(
     """Images and colours of birds whose parts have any colour each."""
     side = shorter_side(size)
     pictures, colours = np.zeros((count, side, side, 3), np.uint8), np.zeros((count, len(PARTS)), np.int64)
-    for number in _with_progress(range(count), count, "Drawing birds for the colour probe", progress):
+    for number in with_progress(range(count), "drawing birds for the colour probe", count, progress):
         dice = Dice(seed, number, 3)
         chosen = {part: dice.pick(COLOUR_NAMES) for part in PARTS}
         bird = plan_bird(chosen, seed + 1, number, 0)  # another seed than that of the data set
@@ -225,8 +211,7 @@ def _cropped(picture: Image.Image, box: Sequence[float], side: int) -> np.ndarra
     """What the generator sees of the picture, with the random crop's margin around it."""
     crop = picture.convert("RGB").crop(crop_rectangle(tuple(box), *picture.size))
     width, height = resized_shape(*crop.size, side)
-    left, top = (width - side) // 2, (height - side) // 2
-    return np.asarray(crop.resize((width, height), Image.Resampling.BILINEAR))[top : top + side, left : left + side]
+    return centre_crop(np.asarray(crop.resize((width, height), Image.Resampling.BILINEAR)), side)
 
 
 def _held_out(classes: np.ndarray, seed: int) -> np.ndarray:
@@ -240,10 +225,10 @@ def _held_out(classes: np.ndarray, seed: int) -> np.ndarray:
 
 def _accuracy(probe: ColourProbe, birds: _Birds, held_out: np.ndarray, seed: int) -> ProbeAccuracy:
     unseen = np.flatnonzero(held_out | ~birds.training)
-    edge = (birds.images.shape[-1] - probe.size) // 2
-    images = birds.images[torch.from_numpy(unseen)][..., edge : edge + probe.size, edge : edge + probe.size]
+    top, left = centre_corner(birds.images.shape[2], birds.images.shape[3], probe.size)
+    images = birds.images[torch.from_numpy(unseen)][..., top : top + probe.size, left : left + probe.size]
     with torch.inference_mode():
-        outputs = [probe(batch.float() / 127.5 - 1) for batch in images.split(256)]
+        outputs = [probe(from_uint8(batch)) for batch in images.split(256)]
     seen = torch.cat([output.colours for output in outputs]).argmax(-1)
     told = torch.cat([output.classes for output in outputs]).argmax(-1).numpy()
 

@@ -25,7 +25,8 @@ def smooth(points: Points, closed: bool = True) -> Points:
     """A curve through the points."""
     if closed:
         corners = np.stack([np.roll(points, shift, 0) for shift in (1, 0, -1, -2)])
-        return np.einsum("sc,cpx->psx", _SPLINE, corners).reshape(-1, 2)
+        curve: Points = np.einsum("sc,cpx->psx", _SPLINE, corners).reshape(-1, 2)
+        return curve
     padded = np.concatenate([points[:1], points, points[-1:]])
     corners = np.stack([padded[i : len(points) - 1 + i] for i in range(4)])
     return np.concatenate([np.einsum("sc,cpx->psx", _SPLINE, corners).reshape(-1, 2), points[-1:]])
@@ -38,7 +39,8 @@ def ellipse(middle: Points, width: float, height: float) -> Points:
 def grown(points: Points, by: float) -> Points:
     """Pushed outwards from the middle; drawn underneath in a darker colour it makes an outline."""
     away = points - points.mean(0)
-    return points + by * away / (np.linalg.norm(away, axis=1, keepdims=True) + 1e-6)
+    outside: Points = points + by * away / (np.linalg.norm(away, axis=1, keepdims=True) + 1e-6)
+    return outside
 
 
 def thick(start: Points, end: Points, width: float, end_width: float) -> Points:

@@ -8,6 +8,7 @@ from pytorch_lightning import LightningModule
 from torch import Tensor, nn
 
 from attngan.checkpoint import ENTRY, Entry
+from attngan.errors import InputError
 from attngan.losses.matching import MatchingLoss, matching_loss
 from attngan.metrics.r_precision import CaptionPool, r_precision, text_ids
 from attngan.metrics.retrieval import recall_at
@@ -107,7 +108,7 @@ class DAMSMModule(LightningModule):
         self.images_seen = 0
         self._validation: list[Tensor] = []
         if keep_features is not None and not self.image_encoder.trunk.frozen:
-            raise ValueError(
+            raise InputError(
                 f"keep_features needs a frozen image trunk, and {type(self.image_encoder.trunk).__name__} is trained: "
                 "leave keep_features out"
             )
@@ -128,7 +129,7 @@ class DAMSMModule(LightningModule):
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         entry = Entry.of(checkpoint)
         if entry.vocabulary is not None and entry.vocabulary != self.damsm.vocabulary:
-            raise ValueError(
+            raise InputError(
                 f"the checkpoint's vocabulary is not the data's: {self.damsm.vocabulary.difference(entry.vocabulary)}"
             )
         self.images_seen = entry.images_seen

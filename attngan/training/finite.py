@@ -6,9 +6,13 @@ import torch
 from pytorch_lightning import LightningModule
 from torch import Tensor
 
+from attngan.errors import AttnganError
 
-class NonFiniteLossError(RuntimeError):
+
+class NonFiniteLossError(AttnganError, RuntimeError):
     """A term of the loss is NaN or infinite; its message names the term and says what to try."""
+
+    exit_code = 3
 
 
 def check_finite(terms: Mapping[str, Tensor], module: LightningModule) -> None:

@@ -18,6 +18,7 @@ from torch.optim import Adam, Optimizer
 
 from attngan.checkpoint import ENTRY, WORD_LIMIT, Entry, load_damsm
 from attngan.data.datamodule import TextImageDataModule
+from attngan.errors import InputError
 from attngan.losses.adversarial import ADVERSARIAL, WRONG_PAIRS, Adversarial, Verdict, WrongPairsRule
 from attngan.losses.matching import MatchingLoss, matching_loss
 from attngan.losses.precision import at_least_float32
@@ -122,26 +123,26 @@ class GANModule(LightningModule):
         for part in (self.generator, self.discriminators):
             describe(part)
         if self.damsm is not None and self.damsm.embed_dim != self.generator.embed_dim:
-            raise ValueError(
+            raise InputError(
                 f"the DAMSM's embedding has {self.damsm.embed_dim} numbers, the generator's "
                 f"{self.generator.embed_dim}: set model.generator.init_args.embed_dim={self.damsm.embed_dim}, or "
                 "model.damsm=null for a generator that does not read its sentences"
             )
         if self.condition != "sentence" and not self.generator.condition_dim:
-            raise ValueError(
+            raise InputError(
                 "this generator has no conditioning augmentation whose mean could be read: set model.condition=sentence"
             )
         if self.gradient_penalty > 0 and self.generator.embed_dim is None:
-            raise ValueError(
+            raise InputError(
                 "model.gradient_penalty is one on images and their sentences, and this generator reads no text: set it "
                 "to 0 (model.r1 penalises images alone)"
             )
         if self.color_consistency > 0 and len(self.generator.image_sizes) < 2:
-            raise ValueError(
+            raise InputError(
                 "model.color_consistency ties the images of two stages, and this generator draws one: set it to 0"
             )
         if self.damsm is None and self.matching > 0:
-            raise ValueError(
+            raise InputError(
                 "model.matching scores images by a DAMSM: name its checkpoint with model.damsm, or set model.matching=0"
             )
         if self.generator.embed_dim is None or self.condition == "sentence":
@@ -149,13 +150,13 @@ class GANModule(LightningModule):
         else:
             wanted, told = self.generator.condition_dim, "mean of the generator's conditioning augmentation"
         if self.discriminators.embed_dim != wanted:
-            raise ValueError(
+            raise InputError(
                 f"the {told} has {wanted} numbers, the discriminators read {self.discriminators.embed_dim}: set "
                 f"model.discriminators.init_args.embed_dim={'null' if wanted is None else wanted}"
             )
         drawn, judged = tuple(self.generator.image_sizes), self.discriminators.resolutions
         if drawn != judged:
-            raise ValueError(
+            raise InputError(
                 f"the generator draws images of {drawn} px, the discriminators judge {judged}: set "
                 f"model.discriminators.init_args.resolutions={list(drawn)}"
             )
@@ -200,7 +201,7 @@ class GANModule(LightningModule):
         self.word_limit = getattr(data, "test_words", None)
         given = tuple(data.image_size // 2**stage for stage in reversed(range(data.stages)))
         if given != tuple(self.generator.image_sizes):
-            raise ValueError(
+            raise InputError(
                 f"the data gives images of {given} px, the generator draws {tuple(self.generator.image_sizes)}: set "
                 f"data.image_size={self.generator.image_sizes[-1]} and data.stages={len(self.generator.image_sizes)}"
             )
@@ -296,7 +297,7 @@ class GANModule(LightningModule):
             return None
         if batch.embedding is None or batch.embedding.shape[1] != self.generator.embed_dim:
             given = "none" if batch.embedding is None else f"embeddings of {batch.embedding.shape[1]} numbers"
-            raise ValueError(
+            raise InputError(
                 f"the generator reads sentence embeddings of {self.generator.embed_dim} numbers, the data gives "
                 f"{given}: name a DAMSM with model.damsm, or fitting embeddings with data.text_embeddings"
             )

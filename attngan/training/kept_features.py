@@ -9,11 +9,13 @@ import numpy as np
 import torch
 from jaxtyping import Bool, Int, UInt8
 from numpy.lib.format import open_memmap
-from rich.progress import track
 from torch import Tensor
 
+from attngan.files import write_whole
 from attngan.networks.description import describe
 from attngan.networks.image_trunks import ImageTrunk
+from attngan.pixels import from_uint8
+from attngan.progress import progress_bar
 from attngan.records import TrunkFeatures
 
 
@@ -73,25 +75,26 @@ def keep_features(
     trunk.to(memory_format=torch.channels_last)
     files: dict[str, np.memmap] = {}
     seen = 0
-    total = -(-count // 64)
-    for pixels in track(batches, f"image features ({count} images, once)", total=total):
-        seen += len(pixels)
-        if seen <= done:
-            continue
-        images = pixels.to(device).float().div(127.5).sub(1).contiguous(memory_format=torch.channels_last)
-        with torch.autocast(device.type, torch.bfloat16):
-            views = [trunk(images), trunk(images.flip(3))] if mirrored else [trunk(images)]
-        for name in TrunkFeatures._fields:
-            rows = torch.stack([getattr(view, name).to(torch.float16) for view in views], 1).cpu().numpy()
-            if name not in files:
-                path = folder / f"{name}.npy"
-                shape = (count, *rows.shape[1:])
-                files[name] = (
-                    open_memmap(path, mode="r+") if done else open_memmap(path, "w+", np.dtype(np.float16), shape)
-                )
-            files[name][seen - len(rows) : seen] = rows
-            files[name].flush()
-        progress.write_text(json.dumps({"images": seen}))
+    with progress_bar("image features, once", count) as show:
+        for pixels in batches:
+            seen += len(pixels)
+            if seen <= done:
+                continue
+            images = from_uint8(pixels.to(device)).contiguous(memory_format=torch.channels_last)
+            with torch.autocast(device.type, torch.bfloat16):
+                views = [trunk(images), trunk(images.flip(3))] if mirrored else [trunk(images)]
+            for name in TrunkFeatures._fields:
+                rows = torch.stack([getattr(view, name).to(torch.float16) for view in views], 1).cpu().numpy()
+                if name not in files:
+                    path = folder / f"{name}.npy"
+                    shape = (count, *rows.shape[1:])
+                    files[name] = (
+                        open_memmap(path, mode="r+") if done else open_memmap(path, "w+", np.dtype(np.float16), shape)
+                    )
+                files[name][seen - len(rows) : seen] = rows
+                files[name].flush()
+            write_whole(progress, json.dumps({"images": seen}))
+            show(seen)
     if seen != count:
         raise ValueError(f"{count} images were announced for {folder}, but {seen} came")
     return KeptFeatures(folder)

@@ -22,7 +22,7 @@ class TrainingPictures(Callback):
         captions: Captions to draw; None for the first captions of the first validation images.
         count: How many captions to take, where none are given; rows of a generator without text.
         samples: Images of each caption.
-        seed: Of the fixed noise.
+        seed: Seed of the fixed noise.
     """
 
     def __init__(

@@ -13,7 +13,7 @@ from pytorch_lightning.utilities import rank_zero_info
 
 from attngan.checkpoint import CaptionReader, write_generator
 from attngan.data.datamodule import TextImageDataModule
-from attngan.evaluation.display import write_whole
+from attngan.errors import InputError
 from attngan.evaluation.feature_pass import collect_outputs
 from attngan.evaluation.image_sets import ImageSet, reference_sets
 from attngan.evaluation.measuring import Naming, measure
@@ -23,6 +23,7 @@ from attngan.evaluation.protocols import PROTOCOLS, departures
 from attngan.evaluation.reference import Reference, real_crops, reference_outputs
 from attngan.evaluation.scored_images import DrawnImages, Split, split_of
 from attngan.extractors.named import load_extractor
+from attngan.files import write_whole
 from attngan.training.gan_module import GANModule
 
 HISTORY = "history.json"
@@ -65,7 +66,7 @@ class QuickEvaluation(Callback):
         self.every_epochs = every_epochs
         self.metrics = tuple(metrics)
         if unfit := [m.name for m in in_order(self.metrics) if m.through != "extractor" or "captions" in m.needs]:
-            raise ValueError(f"quick.metrics: {', '.join(unfit)} needs captions or another network: leave it out")
+            raise InputError(f"quick.metrics: {', '.join(unfit)} needs captions or another network: leave it out")
         self.extractor = extractor
         self.count = count
         self.batch_size = batch_size

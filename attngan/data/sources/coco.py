@@ -12,6 +12,7 @@ from typing import Any
 from attngan.data.findings import Findings, collecting
 from attngan.data.sources.caption_files import clean_captions
 from attngan.data.sources.cub import read_cub
+from attngan.errors import InputError, MissingFileError
 from attngan.records import CaptionedImage
 
 OFFICIAL_NAMES = {"train": "train", "test": "val"}
@@ -30,8 +31,8 @@ def read_coco(
         year: Which edition, where the folder holds several.
 
     Raises:
-        FileNotFoundError: When there is no annotation file for the split.
-        ValueError: When it is no COCO file, several editions are there or, without `findings`, an image cannot be used.
+        MissingFileError: When there is no annotation file for the split.
+        InputError: When it is no COCO file, several editions are there or, without `findings`, an image cannot be used.
     """
     root = Path(root)
     if not (root / "annotations").is_dir() and (root / split).is_dir():
@@ -39,7 +40,7 @@ def read_coco(
     path = _annotation_file(root, split, year)
     entries, annotations = _parse(path)
     with collecting(findings) as findings:
-        images_by_id: dict[Any, dict] = {}
+        images_by_id: dict[Any, dict[str, Any]] = {}
         for entry in entries:
             if entry["id"] in images_by_id:
                 findings.add_bad("duplicate id", f"{path}: image id {entry['id']} ({entry['file_name']}) given twice")
@@ -71,16 +72,16 @@ def _annotation_file(root: Path, split: str, year: int | None) -> Path:
     folder, official = root / "annotations", OFFICIAL_NAMES.get(split, split)
     found = sorted(folder.glob(f"captions_{official}{year or '*'}.json"))
     if not found:
-        raise FileNotFoundError(
+        raise MissingFileError(
             f"no captions for the {split} split: {folder / f'captions_{official}{year or 2017}.json'}"
         )
     if len(found) > 1:
         names = " and ".join(path.name for path in found)
-        raise ValueError(f"{folder} holds several editions ({names}): choose with source coco2014 or coco2017")
+        raise InputError(f"{folder} holds several editions ({names}): choose with source coco2014 or coco2017")
     return found[0]
 
 
-def _parse(path: Path) -> tuple[list[dict], list[dict]]:
+def _parse(path: Path) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
     try:
         content = json.loads(path.read_text(encoding="utf-8-sig"))
         entries, annotations = content["images"], content["annotations"]
@@ -89,7 +90,7 @@ def _parse(path: Path) -> tuple[list[dict], list[dict]]:
         for annotation in annotations:
             annotation["image_id"], annotation["caption"].strip()
     except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise ValueError(
+        raise InputError(
             f"{path}: not a COCO caption file (images with id and file_name, annotations with image_id and caption): "
             f"{type(error).__name__} {error}"
         ) from error
@@ -97,7 +98,7 @@ def _parse(path: Path) -> tuple[list[dict], list[dict]]:
 
 
 def _captions_by_image(
-    path: Path, annotations: list[dict], images: dict[Any, dict], findings: Findings
+    path: Path, annotations: list[dict[str, Any]], images: dict[Any, dict[str, Any]], findings: Findings
 ) -> dict[Any, list[str]]:
     captions: dict[Any, list[str]] = defaultdict(list)
     seen: set[Any] = set()
@@ -116,7 +117,7 @@ def _captions_by_image(
     return captions
 
 
-def _image_folder(root: Path, path: Path, entries: list[dict]) -> Path:
+def _image_folder(root: Path, path: Path, entries: list[dict[str, Any]]) -> Path:
     """Where the split's images lie: ``train2017/`` or ``images/train2017/`` if such a folder is there.
 
     Else ``images/`` or whichever folder holds most of them. One folder, never several: another split may have files of

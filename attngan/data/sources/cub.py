@@ -19,6 +19,7 @@ from attngan.data.findings import Findings, collecting
 from attngan.data.published_pickles import read_published_pickle
 from attngan.data.sources.caption_files import clean_captions, read_caption_file
 from attngan.data.sources.file_lists import read_file_list
+from attngan.errors import InputError, MissingFileError
 from attngan.records import CaptionedImage
 
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".JPG", ".JPEG", ".PNG")
@@ -36,8 +37,8 @@ def read_cub(
         captions: Read the captions; else the images alone, of which none needs any.
 
     Raises:
-        FileNotFoundError: When the file list, the images or the captions are not there at all.
-        ValueError: When a list is malformed or, without `findings`, an image cannot be used.
+        MissingFileError: When the file list, the images or the captions are not there at all.
+        InputError: When a list is malformed or, without `findings`, an image cannot be used.
     """
     root = Path(root)
     names = read_file_list(root / split)
@@ -72,11 +73,11 @@ def _image_root(root: Path) -> Path:
     if (root / "images").is_dir():
         return root
     if not root.is_dir():
-        raise FileNotFoundError(f"{root}: no such folder")
+        raise MissingFileError(f"{root}: no such folder")
     inner = [folder for folder in sorted(root.iterdir()) if (folder / "images").is_dir()]
     if len(inner) != 1:
         found = ", ".join(map(str, inner)) or "none"
-        raise FileNotFoundError(f"one folder images/ is looked for in {root} or one folder deeper; found: {found}")
+        raise MissingFileError(f"one folder images/ is looked for in {root} or one folder deeper; found: {found}")
     return inner[0]
 
 
@@ -95,7 +96,7 @@ def _image_tables(image_root: Path) -> dict[str, Any]:
         }
         tables["classes"] = {names[n]: int(label) for n, (label,) in labels.items() if n in names}
     except ValueError as error:
-        raise ValueError(
+        raise InputError(
             f"{image_root}: bounding_boxes.txt or image_class_labels.txt holds no number: {error}"
         ) from None
     return tables
@@ -112,7 +113,7 @@ def _numbered(path: Path, fields: int) -> dict[str, list[str]]:
             continue
         if len(rest) != fields or key in table:
             why = "image number given twice" if key in table else f"expected a number and {fields} field(s)"
-            raise ValueError(f"{path}, line {number}: {why}: {line[:80]!r}")
+            raise InputError(f"{path}, line {number}: {why}: {line[:80]!r}")
         table[key] = rest
     return table
 
@@ -132,14 +133,14 @@ def _caption_reader(root: Path, split: str, names: list[str]) -> _CaptionReader:
         return lambda _position, name, findings: read_caption_file(root / "text" / f"{name}.txt", findings)
     pickled = root / "captions.pickle"
     if not pickled.is_file():
-        raise FileNotFoundError(f"no captions: neither the folder {root / 'text'} nor {pickled} exists")
+        raise MissingFileError(f"no captions: neither the folder {root / 'text'} nor {pickled} exists")
     content = read_published_pickle(pickled)
     captions, words = content[0 if split == "train" else 1], content[2]
     # The file says nothing of which caption belongs to which image: they are cut by count. Where one image had fewer,
     # every later one would get another's captions.
     each, left = divmod(len(captions), max(len(names), 1))
     if left or not each:
-        raise ValueError(
+        raise InputError(
             f"{pickled}: {len(captions):,} captions do not go evenly over the {len(names):,} images of {root / split}; "
             f"use the caption files in {root / 'text'} instead"
         )
@@ -160,5 +161,5 @@ def _class_reader(root: Path, split: str, names: list[str], tables: dict[str, An
         return lambda _position, _name: None
     numbers = list(read_published_pickle(pickled))
     if len(numbers) != len(names):
-        raise ValueError(f"{pickled}: {len(numbers):,} class numbers for {len(names):,} images")
+        raise InputError(f"{pickled}: {len(numbers):,} class numbers for {len(names):,} images")
     return lambda position, _name: int(numbers[position])

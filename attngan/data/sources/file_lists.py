@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from attngan.data.published_pickles import read_published_pickle
+from attngan.errors import InputError, MissingFileError
 
 
 def read_file_list(folder: Path) -> list[str]:
@@ -11,8 +12,8 @@ def read_file_list(folder: Path) -> list[str]:
     if pickled.is_file():
         names = read_published_pickle(pickled)
         if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
-            raise ValueError(f"{pickled}: not a list of image names")
+            raise InputError(f"{pickled}: not a list of image names")
         return names
     if text.is_file():
         return [line.strip() for line in text.read_text(encoding="utf-8-sig").splitlines() if line.strip()]
-    raise FileNotFoundError(f"no list of images: neither {pickled} nor {text} exists")
+    raise MissingFileError(f"no list of images: neither {pickled} nor {text} exists")

@@ -21,6 +21,7 @@ import numpy as np
 from attngan.data.findings import Findings, collecting
 from attngan.data.sources.caption_files import read_caption_file
 from attngan.data.sources.file_lists import read_file_list
+from attngan.errors import InputError, MissingFileError
 from attngan.records import CaptionedImage
 
 _CLASS_LISTS = {
@@ -44,8 +45,8 @@ def read_flowers(
         official: The splits of ``setid.mat``, also where there are others.
 
     Raises:
-        FileNotFoundError: When captions, images or the lists of the splits are not there.
-        ValueError: When a list is malformed or, without `findings`, an image cannot be used.
+        MissingFileError: When captions, images or the lists of the splits are not there.
+        InputError: When a list is malformed or, without `findings`, an image cannot be used.
     """
     root = Path(root)
     pictures = _image_folder(root)
@@ -99,7 +100,7 @@ def _text_folder(root: Path, needed: bool) -> Path | None:
     if len(found) == 1:
         return found[0]
     if needed:
-        raise FileNotFoundError(f"no captions: {root / 'text_c10'}/<class>/<image>.txt is looked for")
+        raise MissingFileError(f"no captions: {root / 'text_c10'}/<class>/<image>.txt is looked for")
     return None
 
 
@@ -107,7 +108,7 @@ def _image_folder(root: Path) -> Path:
     for name in ("jpg", "images"):
         if (root / name).is_dir():
             return root / name
-    raise FileNotFoundError(f"no images: the folder {root / 'jpg'} (or images) is looked for")
+    raise MissingFileError(f"no images: the folder {root / 'jpg'} (or images) is looked for")
 
 
 def _split_of(root: Path, classes: set[str], names: dict[str, str]) -> dict[str, str]:
@@ -120,9 +121,9 @@ def _split_of(root: Path, classes: set[str], names: dict[str, str]) -> dict[str,
         for name, split in lists.items():
             for label in (root / name).read_text(encoding="utf-8-sig").split():
                 if label not in classes:
-                    raise ValueError(f"{root / name}: there is no class folder {label!r} beside the others")
+                    raise InputError(f"{root / name}: there is no class folder {label!r} beside the others")
                 if split_of_class.setdefault(label, split) != split:
-                    raise ValueError(f"{root / name}: class {label!r} is in another list too")
+                    raise InputError(f"{root / name}: class {label!r} is in another list too")
         labels = {stem: name.split("/")[0] for stem, name in names.items()}
         return {stem: split_of_class[label] for stem, label in labels.items() if label in split_of_class}
     if any((root / "train" / f"filenames.{kind}").is_file() for kind in ("pickle", "txt")):
@@ -131,7 +132,7 @@ def _split_of(root: Path, classes: set[str], names: dict[str, str]) -> dict[str,
         return {stem: split for split, stems in listed.items() for stem in stems}
     if (root / "setid.mat").is_file():
         return _official_splits(root)
-    raise FileNotFoundError(
+    raise MissingFileError(
         f"{root}: no splits: trainvalclasses.txt and testclasses.txt (names of class folders), train/filenames.pickle "
         "and test/filenames.pickle, or setid.mat"
     )
@@ -146,7 +147,7 @@ def _official_splits(root: Path) -> dict[str, str]:
     for key, split in _SETS.items():
         for number in _whole_numbers(path, key).tolist():
             if split_of.setdefault(_stem(number), split) != split:
-                raise ValueError(f"{path}: image {number} is in {split_of[_stem(number)]} and in {split}")
+                raise InputError(f"{path}: image {number} is in {split_of[_stem(number)]} and in {split}")
     return split_of
 
 
@@ -162,14 +163,14 @@ def _whole_numbers(path: Path, key: str) -> np.ndarray:
     from scipy.io import loadmat
 
     if not path.is_file():
-        raise FileNotFoundError(f"{path}: no such file (the splits of Oxford's flowers)")
+        raise MissingFileError(f"{path}: no such file (the splits of Oxford's flowers)")
     try:
         values = loadmat(path, variable_names=[key])[key].ravel()
         if values.dtype.kind not in "iuf" or (values != np.rint(values)).any():
             raise ValueError(f"{key} holds other things than whole numbers")
     except Exception as error:  # a damaged file can make the reader raise anything
-        raise ValueError(f"{path}: not a MATLAB file with {key}: {error}") from error
-    return values.astype(np.int64)
+        raise InputError(f"{path}: not a MATLAB file with {key}: {error}") from error
+    return np.asarray(values, dtype=np.int64)
 
 
 def _stem(number: int) -> str:

@@ -24,6 +24,7 @@ from typing import Any
 from attngan.data.findings import Findings, collecting
 from attngan.data.sources.caption_files import clean_captions, read_caption_file
 from attngan.data.splits import SPLIT_NAMES, class_numbers, split_by_hash
+from attngan.errors import InputError
 from attngan.records import CaptionedImage
 
 IMAGE_SUFFIXES = {".jpg", ".jpeg", ".png", ".gif", ".webp", ".bmp", ".tif", ".tiff"}
@@ -41,7 +42,7 @@ class _Entry:
     label: Any = None
     box: tuple[float, float, float, float] | None = None
     split: str | None = None
-    rows: set[tuple] = field(default_factory=set)
+    rows: set[tuple[object, ...]] = field(default_factory=set)
 
 
 def read_folder(
@@ -55,7 +56,7 @@ def read_folder(
         captions: Read the captions; else the images alone, of which none needs any.
 
     Raises:
-        ValueError: When a metadata file is malformed, several contradict each other or, without `findings`, an image
+        InputError: When a metadata file is malformed, several contradict each other or, without `findings`, an image
             cannot be used.
     """
     root = Path(root)
@@ -118,8 +119,8 @@ def _images_alone(root: Path) -> list[_Entry]:
     return list(entries.values())
 
 
-def _no_images(root: Path) -> ValueError:
-    return ValueError(f"{root}: no images ({', '.join(sorted(IMAGE_SUFFIXES))})")
+def _no_images(root: Path) -> InputError:
+    return InputError(f"{root}: no images ({', '.join(sorted(IMAGE_SUFFIXES))})")
 
 
 def _from_text_files(root: Path, findings: Findings) -> list[_Entry]:
@@ -137,7 +138,7 @@ def _from_text_files(root: Path, findings: Findings) -> list[_Entry]:
     if not entries:
         raise _no_images(root)
     if not texts:
-        raise ValueError(
+        raise InputError(
             f"{root}: no captions: neither metadata.jsonl, nor a CSV file, nor a .txt file beside each image "
             f"(for example {next(iter(entries.values())).path.with_suffix('.txt')}); images alone are read with "
             "captions_per_image 0"
@@ -160,13 +161,13 @@ def _metadata_files(root: Path) -> list[Path]:
     kinds = {kind: [path for path in paths if path.is_file()] for kind, paths in found.items()}
     kinds = {kind: paths for kind, paths in kinds.items() if paths}
     if len(kinds) > 1:
-        raise ValueError(f"{root}: both metadata.jsonl and metadata.csv: which one is meant? Remove the other")
+        raise InputError(f"{root}: both metadata.jsonl and metadata.csv: which one is meant? Remove the other")
     if kinds:
         return next(iter(kinds.values()))
     tables = sorted(root.glob("*.csv"))
     if len(tables) > 1:
         names = ", ".join(path.name for path in tables)
-        raise ValueError(f"{root}: several CSV files ({names}): call the one with the captions metadata.csv")
+        raise InputError(f"{root}: several CSV files ({names}): call the one with the captions metadata.csv")
     return tables
 
 
@@ -193,7 +194,7 @@ def _rows(file: Path, findings: Findings, captions: bool) -> Iterator[tuple[int,
     try:
         text = file.read_bytes().decode("utf-8-sig")
     except UnicodeDecodeError as error:
-        raise ValueError(f"{file}: not UTF-8 (byte {error.start:,}); save it as UTF-8") from None
+        raise InputError(f"{file}: not UTF-8 (byte {error.start:,}); save it as UTF-8") from None
     yield from (
         _json_rows(file, text, findings) if file.suffix == ".jsonl" else _csv_rows(file, text, findings, captions)
     )
@@ -222,7 +223,7 @@ def _csv_rows(file: Path, text: str, findings: Findings, captions: bool) -> Iter
     reader = csv.DictReader(io.StringIO(text, newline=""), restkey="too many fields", strict=True)
     columns = reader.fieldnames or []
     if "file_name" not in columns or (captions and not {"text", "texts"} & set(columns)):
-        raise ValueError(
+        raise InputError(
             f"{file}: its first line must name the columns file_name and text (or texts); optional are class, bbox and "
             f"split; found: {', '.join(map(str, columns)) or 'nothing'}"
         )
@@ -235,7 +236,7 @@ def _csv_rows(file: Path, text: str, findings: Findings, captions: bool) -> Iter
             filled = {column: value for column, value in row.items() if value not in (None, "")}
             yield reader.line_num, _with_list_of_texts(filled)
     except csv.Error as error:
-        raise ValueError(f"{file}, line {reader.line_num}: {error}") from error
+        raise InputError(f"{file}, line {reader.line_num}: {error}") from error
 
 
 def _with_list_of_texts(row: dict[str, Any]) -> dict[str, Any]:

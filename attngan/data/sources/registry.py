@@ -12,6 +12,7 @@ from attngan.data.sources.cub import read_cub
 from attngan.data.sources.flowers import read_flowers
 from attngan.data.sources.folder import read_folder
 from attngan.data.sources.shards import ShardStream, read_shards
+from attngan.errors import InputError, MissingFileError
 from attngan.records import CaptionedImage
 
 Splits = dict[str, list[CaptionedImage]]
@@ -49,13 +50,13 @@ def open_source(
         captions: Read the captions; else the images alone, of which none needs any.
 
     Raises:
-        FileNotFoundError: When the folder is not there.
-        ValueError: When there is no such source or, without `findings`, an image cannot be used.
+        MissingFileError: When the folder is not there.
+        InputError: When there is no such source or, without `findings`, an image cannot be used.
     """
     if name not in SOURCES:
-        raise ValueError(f"there is no data source {name!r}: choose one of {', '.join(SOURCES)}")
+        raise InputError(f"there is no data source {name!r}: choose one of {', '.join(SOURCES)}")
     if "://" not in str(root) and not Path(root).is_dir():
-        raise FileNotFoundError(f"{root}: no such folder (the root of the data set)")
+        raise MissingFileError(f"{root}: no such folder (the root of the data set)")
     source = SOURCES[name](root, findings, captions, Path(scratch) if scratch is not None else cache_folder(root))
     return Source({split: own for split, own in source.splits.items() if own}, source.streams, source.training_captions)
 

@@ -27,6 +27,8 @@ from typing import Any
 
 import numpy as np
 
+from attngan.errors import FileInTheWayError, InputError, MissingFileError
+from attngan.files import write_whole
 from attngan.records import CaptionedImage
 
 VERSION = 1
@@ -41,7 +43,7 @@ class ShardStream:
 
     Args:
         root: Folder or address that they lie in.
-        files: Their names, in order.
+        files: Names of the shards, in order.
         starts: Position in the split of each shard's first image, and the number of images.
     """
 
@@ -53,7 +55,7 @@ class ShardStream:
         """Position in the split and file content of each image of a shard, in order.
 
         Raises:
-            ValueError: When the shard holds something that does not belong there, or not the images that it should.
+            InputError: When the shard holds something that does not belong there, or not the images that it should.
         """
         expected, address = self.starts[shard], _join(self.root, self.files[shard])
         for attempt in range(_ATTEMPTS):
@@ -66,13 +68,13 @@ class ShardStream:
                     yield position, content
                     expected += 1
                 if expected != self.starts[shard + 1]:
-                    raise ValueError(f"{address}: image {expected} of the split is missing or out of order")
+                    raise InputError(f"{address}: image {expected} of the split is missing or out of order")
                 return
-            except ValueError:
+            except InputError:
                 raise
             except Exception as error:  # every kind of connection has errors of its own
                 if attempt == _ATTEMPTS - 1:
-                    raise ValueError(f"{address}: cannot be read: {error}") from error
+                    raise InputError(f"{address}: cannot be read: {error}") from error
 
     def in_order(self, start: int = 0) -> Iterator[tuple[int, bytes]]:
         """All images of the split from a position on."""
@@ -100,12 +102,12 @@ def write_shards(
         held_out: The validation images were taken from the training split, whose captions make the vocabulary.
 
     Raises:
-        FileExistsError: When there are shards in the folder.
+        FileInTheWayError: When there are shards in the folder.
     """
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     if (folder / "index.json").exists():
-        raise FileExistsError(f"{folder} holds shards already: choose another folder, or delete them")
+        raise FileInTheWayError(f"{folder} holds shards already: choose another folder, or delete them")
     index: dict[str, Any] = {"format": _FORMAT, "version": VERSION, "held_out": held_out, "splits": {}}
     for split, images in splits.items():
         order = np.random.default_rng(0).permutation(len(images)) if split == "train" else np.arange(len(images))
@@ -120,7 +122,7 @@ def write_shards(
             _write_shard(folder / name, members, start)
             index["splits"][split].append({"file": name, "images": len(members)})
     # last, so that half-written shards are never taken for whole ones
-    (folder / "index.json").write_text(json.dumps(index, indent=1))
+    write_whole(folder / "index.json", json.dumps(index, indent=1))
 
 
 def _description(image: CaptionedImage) -> dict[str, Any]:
@@ -149,8 +151,8 @@ def read_shards(
         captions: Give the captions, which every image must have; else the images alone.
 
     Raises:
-        FileNotFoundError: When there is no index.
-        ValueError: When index or captions are not what `write_shards` writes.
+        MissingFileError: When there is no index.
+        InputError: When index or captions are not what `write_shards` writes.
     """
     root = str(root)
     index = _read_index(root)
@@ -162,7 +164,7 @@ def read_shards(
         )
         splits[split] = _read_captions(root, split, sum(counts), captions)
     if "train" not in streams:
-        raise ValueError(f"{root}: no shards of a training split")
+        raise InputError(f"{root}: no shards of a training split")
     for split in splits.keys() - {"train"}:
         splits[split] = _fetched(splits[split], streams[split], scratch / f"images of {split} shards")
     return splits, streams["train"], bool(index["held_out"])
@@ -172,11 +174,11 @@ def _read_index(root: str) -> dict[str, Any]:
     address = _join(root, "index.json")
     try:
         with _open(address) as file:
-            index = json.load(file)
+            index: dict[str, Any] = json.load(file)
     except FileNotFoundError as error:
-        raise FileNotFoundError(f"{address}: no index; attngan prepare --shards writes shards with one") from error
+        raise MissingFileError(f"{address}: no index; attngan prepare --shards writes shards with one") from error
     except ValueError as error:
-        raise ValueError(f"{address}: not JSON: {error}") from error
+        raise InputError(f"{address}: not JSON: {error}") from error
     try:
         if index["format"] != _FORMAT or index["version"] != VERSION:
             raise ValueError("another format or version")
@@ -187,7 +189,7 @@ def _read_index(root: str) -> dict[str, Any]:
                     raise ValueError(f"malformed entry {shard}")
         index["held_out"]
     except (KeyError, TypeError, ValueError, AttributeError) as error:
-        raise ValueError(f"{address}: not an index of version {VERSION}: {error}") from error
+        raise InputError(f"{address}: not an index of version {VERSION}: {error}") from error
     return index
 
 
@@ -207,10 +209,10 @@ def _read_captions(root: str, split: str, count: int, wanted: bool) -> list[Capt
                 if box is not None and len(box) != 4:
                     raise ValueError(f"the box {box} is none")
             except (ValueError, KeyError, TypeError) as error:
-                raise ValueError(f"{address}, line {number}: {error}") from error
-            images.append(CaptionedImage(str(entry["name"]), Path(f"{number - 1:09}"), captions, label, box))  # type: ignore[arg-type]
+                raise InputError(f"{address}, line {number}: {error}") from error
+            images.append(CaptionedImage(str(entry["name"]), Path(f"{number - 1:09}"), captions, label, box))
     if len(images) != count:
-        raise ValueError(f"{address}: {len(images):,} images, but its shards hold {count:,}")
+        raise InputError(f"{address}: {len(images):,} images, but its shards hold {count:,}")
     return images
 
 
@@ -223,7 +225,7 @@ def _fetched(images: list[CaptionedImage], stream: ShardStream, folder: Path) ->
         complete.unlink(missing_ok=True)
         for position, content in stream.in_order():
             (folder / f"{position:09}").write_bytes(content)
-        complete.write_text(state)
+        write_whole(complete, state)
     return [
         CaptionedImage(image.name, folder / f"{position:09}", image.captions, image.class_id, image.box)
         for position, image in enumerate(images)
@@ -237,7 +239,7 @@ def _members(root: str, name: str) -> Iterator[tuple[int, bytes]]:
         for member in tar:
             parts = _MEMBER.fullmatch(member.name)
             if not member.isfile() or parts is None:
-                raise ValueError(f"{address}: {member.name!r} is not what attngan prepare writes; nothing was unpacked")
+                raise InputError(f"{address}: {member.name!r} is not what attngan prepare writes; nothing was unpacked")
             content = tar.extractfile(member)
             if parts[2] != "json" and content is not None:
                 yield int(parts[1]), content.read()
@@ -255,7 +257,7 @@ def _open(address: str) -> Any:
     try:
         return fsspec.open(address, "rb").open()
     except ImportError as error:
-        raise ValueError(
+        raise InputError(
             f"{address}: {error}. For http and https: pip install 'attngan[webdataset]'; other kinds of address need "
             "the package that this message names"
         ) from error

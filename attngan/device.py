@@ -1,0 +1,22 @@
+"""Where networks run."""
+
+import torch
+
+from attngan.errors import InputError
+
+
+def usable_device(name: str | torch.device | None) -> torch.device:
+    """The device of this name; None for a GPU if there is one, else the CPU.
+
+    Raises:
+        InputError: There is no such device, or this installation of torch cannot use it.
+    """
+    if name is None:
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        device = torch.device(name)
+        torch.empty(1, device=device)
+    except (RuntimeError, AssertionError) as error:  # torch without CUDA asserts
+        told = str(error).partition("\n")[0].partition(". ")[0]
+        raise InputError(f"device {str(name)!r} cannot be used ({told}): cpu always can") from error
+    return device

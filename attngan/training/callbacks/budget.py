@@ -1,0 +1,53 @@
+"""How long a run may be, and how much of it is done."""
+
+import time
+from typing import Any
+
+from pytorch_lightning import Callback, LightningModule, Trainer
+
+
+class Budget(Callback):
+    """Ends the training after so many minutes or images; the checkpoint is written as at any end.
+
+    Args:
+        minutes: Minutes of training, those before an interruption included; None for no limit.
+        images: Training images, counted over epochs; None for no limit.
+    """
+
+    def __init__(self, minutes: float | None = None, images: int | None = None) -> None:
+        self.minutes, self.images = minutes, images
+        self._start = time.monotonic()
+        self._before = 0.0
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"seconds": self._before + time.monotonic() - self._start}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        self._before = state_dict["seconds"]
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        self._start = time.monotonic()
+
+    def share_done(self, module: LightningModule) -> float | None:
+        """Between 0 and 1; None without a limit."""
+        shares = []
+        if self.minutes:
+            shares.append((self._before + time.monotonic() - self._start) / (60 * self.minutes))
+        if self.images:
+            shares.append(int(getattr(module, "images_seen", 0)) / self.images)
+        return max(shares, default=None)
+
+    def on_train_batch_end(self, trainer: Trainer, pl_module: LightningModule, *_: Any) -> None:
+        done = self.share_done(pl_module)
+        if done is not None and done >= 1:
+            trainer.should_stop = True
+
+
+def share_done(trainer: Trainer, module: LightningModule) -> float | None:
+    """How much of the run is done, between 0 and 1, by epochs or by its budget; None where nothing limits it."""
+    shares = [c.share_done(module) or 0.0 for c in trainer.callbacks if isinstance(c, Budget)]  # type: ignore[attr-defined]
+    batches = trainer.num_training_batches
+    if trainer.max_epochs and trainer.max_epochs > 0 and batches and batches != float("inf"):
+        done = trainer.fit_loop.epoch_loop.batch_progress.current.completed
+        shares.append((trainer.current_epoch + done / batches) / trainer.max_epochs)
+    return max(shares, default=None)
