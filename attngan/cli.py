@@ -27,7 +27,7 @@ class Command(NamedTuple):
 
 
 COMMANDS = {
-    "demo": Command("attngan.commands.demo", "demo", "everything below on generated birds: one HTML page, 15 minutes"),
+    "demo": Command("attngan.commands.demo", "demo", "birds from captions at once, then everything below, small: one HTML page"),
     "toy-birds": Command(
         "attngan.toy_birds.dataset", "draw_toy_birds", "draw captioned birds to try things on", ("root",)
     ),
