@@ -27,7 +27,9 @@ class Command(NamedTuple):
 
 
 COMMANDS = {
-    "demo": Command("attngan.commands.demo", "demo", "birds from captions at once, then everything below, small: one HTML page"),
+    "demo": Command(
+        "attngan.commands.demo", "demo", "birds from captions at once, then everything below, small: one HTML page"
+    ),
     "toy-birds": Command(
         "attngan.toy_birds.dataset", "draw_toy_birds", "draw captioned birds to try things on", ("root",)
     ),

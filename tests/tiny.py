@@ -54,6 +54,7 @@ def write_gan(path: Path, module: GANModule) -> Path:
 
 def put_in_place_of_the_shipped(root: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A generator with random weights, found where the one that ships is looked for."""
+    root.mkdir(exist_ok=True)
     damsm = write_damsm(root / "damsm.ckpt", Vocabulary.from_captions(CAPTIONS))
     checkpoint = open_checkpoint(write_gan(root / "last.ckpt", gan(damsm)))
     path = root / "checkpoints" / installed.SHIPPED

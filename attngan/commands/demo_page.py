@@ -189,10 +189,10 @@ def results(
         _training(facts),
         Section(
             "Generated birds, drawn by the generator that was just trained",
-            f"Test captions, whose combinations of colours no training bird has, and {SAMPLES} pictures of each; a "
-            "column shares its noise. Last a real test bird that the caption was written for.",
+            f"Test captions, whose combinations of colours no training bird has, and {SAMPLES} pictures of each. Last "
+            "the test bird that the caption was written for.",
             captioned=[
-                Captioned(caption, [*map(_figure, images[:-1]), _figure(images[-1], "a real one")])
+                Captioned(caption, [*map(_figure, images[:-1]), _figure(images[-1], "the test bird")])
                 for caption, images in rows
             ],
         ),
