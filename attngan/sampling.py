@@ -301,7 +301,7 @@ def sample(
 
     Args:
         checkpoint: Checkpoint of `attngan train`, or file of `attngan export`. Left out, the generator that ships
-            draws, and the captions may come first. A string is told from a caption as by `attngan sample`.
+            draws, and the captions may come first; a string alone is told from a caption as by `attngan sample`.
         captions: One or more; for a generator that reads precomputed sentence embeddings those, one a row; None for one
             that reads no text.
         samples_per_caption: Images of each caption; of a generator that reads no text: images.
@@ -317,12 +317,17 @@ def sample(
         MissingFileError: There is no such checkpoint, or none was named and none ships with this installation.
         InputError: The checkpoint holds no generator, or one that reads something else than what is given.
     """
-    if isinstance(checkpoint, str):
-        checkpoint, alone = checkpoint_and_captions([checkpoint])
-        captions = captions if checkpoint is not None else alone
-    elif not isinstance(checkpoint, Path | None):
-        checkpoint, captions = None, checkpoint
-    sampler = Sampler.load(checkpoint or shipped_generator(), device)
+    named: str | Path | None = None
+    if not isinstance(checkpoint, str | Path | None):
+        if captions is not None:
+            raise InputError("captions were given twice: sample(captions), or sample(checkpoint, captions)")
+        captions = checkpoint
+    elif isinstance(checkpoint, str) and captions is None:
+        named, alone = checkpoint_and_captions([checkpoint])
+        captions = alone or None
+    else:
+        named = checkpoint
+    sampler = Sampler.load(named or shipped_generator(), device)
     texts: Iterable[str | Tensor | None] = [None] if captions is None else captions
     drawn = list(draw_all(sampler, texts, samples_per_caption, seed, batch_size, truncation))
     if not drawn:

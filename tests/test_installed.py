@@ -10,7 +10,7 @@ import torch
 import attngan
 from attngan import installed
 from attngan.cli import main
-from attngan.errors import MissingFileError
+from attngan.errors import InputError, MissingFileError
 from attngan.sampling import Sampler
 from tests.conftest import REPOSITORY
 from tests.tiny import CAPTIONS, SIDES, put_in_place_of_the_shipped
@@ -82,6 +82,10 @@ def test_python_needs_no_checkpoint(shipped):
     ):
         torch.testing.assert_close(drawn[0], with_it)
         assert len(drawn[1]) == len(attention) == 4
+    with pytest.raises(InputError, match="given twice"):
+        attngan.sample([CAPTIONS[0]], [CAPTIONS[1]])
+    with pytest.raises(MissingFileError, match="no checkpoint at"):
+        attngan.sample("a red bird", [CAPTIONS[1]])
     alone, _ = attngan.sample(CAPTIONS[0], device="cpu")  # one caption, not a name of a file
     torch.testing.assert_close(alone[0], with_it[0], atol=1e-3, rtol=0)
 

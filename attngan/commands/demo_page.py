@@ -150,7 +150,8 @@ class DemoPage:
 
     def stop(self, error: BaseException) -> None:
         """When the demo ends before its end."""
-        why = str(error) or type(error).__name__
+        interrupted = isinstance(error, KeyboardInterrupt | SystemExit)
+        why = "interrupted" if interrupted else str(error) or type(error).__name__
         ended = Section("The training", facts=[Fact("ended early", why, bad=True)])
         self._write("The training ended before its end.", [ended], Badge("stopped", good=False))
 
