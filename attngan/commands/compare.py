@@ -68,9 +68,9 @@ def compare(
             that were trained to please it.
         colour_probe: File of a colour probe, where the data are generated birds: scores the colours as well.
         count: Images that each generator draws to be scored.
+        precision_recall: Also score precision, recall, density and coverage.
         precision: Precision in which all of them train, e.g. bf16-mixed; by default as their recipes say. Scores are
             computed in float32.
-        precision_recall: Also score precision, recall, density and coverage.
         columns: Captions in the picture.
         device: cpu, cuda ...; by default cuda where there is one.
         progress: Show progress bars and the table.

@@ -203,8 +203,8 @@ class ScaleDiscriminator(nn.Module):
         if self.embed is None:
             return logits
         # scaled as attention is, so that a wide network does not begin with large logits (StyleGAN-T)
-        agreement = torch.einsum("bcp,bc->bp", features, self.embed(sentence)) * features.shape[1] ** -0.5
-        return logits + agreement
+        agreement: Tensor = torch.einsum("bcp,bc->bp", features, self.embed(sentence)) * features.shape[1] ** -0.5
+        return logits.add(agreement)
 
     def judge_image(self, features: Float[Tensor, "batch width places"]) -> Float[Tensor, "batch places"] | None:
         if self.image_head is None:

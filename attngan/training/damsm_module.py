@@ -183,8 +183,8 @@ class DAMSMModule(LightningModule):
         if self.kept_image_size == "data":
             size, source = data.image_size, f"{source} of {data.image_size} px"
         # not named after the split: where validation is the test split, its features are kept once
-        name = trunk_fingerprint(trunk, source)
-        return keep_features(trunk, data.full_images(split, size), len(images), folder / name)
+        name = trunk_fingerprint(trunk, source if images.augment else f"{source}, plain")
+        return keep_features(trunk, data.full_images(split, size), len(images), folder / name, images.augment)
 
     def on_train_epoch_start(self) -> None:
         if self.reset_adam:
@@ -195,6 +195,8 @@ class DAMSMModule(LightningModule):
         kept = self.kept.get(split)
         encoder = self.damsm.image_encoder
         trunk = encoder.trunk(batch.images[-1]) if kept is None else kept.rows(batch.indices, batch.mirrored)
+        if not self.words_weight:  # nothing looks at the regions: projecting all of them would be a third of the step
+            trunk = trunk._replace(regions=trunk.regions[..., :1, :1])
         return encoder.project(type(trunk)(*map(self.image_dropout, trunk)))
 
     def training_step(self, batch: TextImageBatch, batch_index: int) -> Tensor:

@@ -28,15 +28,15 @@ def trunk_fingerprint(trunk: ImageTrunk, source: str) -> str:
 
 
 class KeptFeatures:
-    """The features of each image of a split, plain and mirrored, as float16 in two memory-mapped files.
+    """The features of each image of a split, plain and where asked for mirrored, as float16 in memory-mapped files.
 
     Args:
         folder: Where `keep_features` wrote them.
     """
 
     def __init__(self, folder: Path) -> None:
-        self.regions = np.load(folder / "regions.npy", mmap_mode="r")  # (images, 2, channels, height, width)
-        self.pooled = np.load(folder / "pooled.npy", mmap_mode="r")  # (images, 2, channels)
+        self.regions = np.load(folder / "regions.npy", mmap_mode="r")  # (images, views, channels, height, width)
+        self.pooled = np.load(folder / "pooled.npy", mmap_mode="r")  # (images, views, channels)
 
     def rows(self, indices: Int[Tensor, " batch"], mirrored: Bool[Tensor, " batch"]) -> TrunkFeatures:
         """Features of the images at these positions of the split, each in the view asked for, in float32."""
@@ -49,7 +49,11 @@ class KeptFeatures:
 
 @torch.inference_mode()
 def keep_features(
-    trunk: ImageTrunk, batches: Iterable[UInt8[Tensor, "batch 3 size size"]], count: int, folder: Path
+    trunk: ImageTrunk,
+    batches: Iterable[UInt8[Tensor, "batch 3 size size"]],
+    count: int,
+    folder: Path,
+    mirrored: bool = True,
 ) -> KeptFeatures:
     """Computes what is not yet in ``folder``, and opens it.
 
@@ -60,6 +64,7 @@ def keep_features(
         batches: All images of the split in order, in batches of one size but for the last.
         count: How many images those are.
         folder: Named after `trunk_fingerprint`, so that other images or weights never meet these features.
+        mirrored: Keeps those of the mirror images too. Without, in half the time: for splits that are never mirrored.
     """
     folder.mkdir(parents=True, exist_ok=True)
     progress = folder / "done.json"
@@ -77,7 +82,7 @@ def keep_features(
                 continue
             images = from_uint8(pixels.to(device)).contiguous(memory_format=torch.channels_last)
             with torch.autocast(device.type, torch.bfloat16):
-                views = [trunk(images), trunk(images.flip(3))]
+                views = [trunk(images), trunk(images.flip(3))] if mirrored else [trunk(images)]
             for name in TrunkFeatures._fields:
                 rows = torch.stack([getattr(view, name).to(torch.float16) for view in views], 1).cpu().numpy()
                 if name not in files:

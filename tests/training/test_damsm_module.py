@@ -219,6 +219,16 @@ def test_an_interrupted_run_goes_on(tmp_path):
     assert FrozenTrunk.calls == 0
 
 
+def test_without_mirror_images_the_plain_ones_are_kept_at_half_the_work(tmp_path):
+    trunk, images = FrozenTrunk(), pixels()
+    both = keep_features(trunk, iter(images.split(4)), len(images), tmp_path / "both")
+    FrozenTrunk.calls = 0
+    plain = keep_features(trunk, iter(images.split(4)), len(images), tmp_path / "plain", mirrored=False)
+    assert FrozenTrunk.calls == 3
+    rows, unmirrored = torch.arange(10), torch.zeros(10, dtype=torch.bool)
+    assert torch.equal(plain.rows(rows, unmirrored).regions, both.rows(rows, unmirrored).regions)
+
+
 def test_missing_images_are_noticed(tmp_path):
     with pytest.raises(ValueError, match="12 images were announced"):
         keep_features(FrozenTrunk(), iter(pixels().split(4)), 12, tmp_path)
