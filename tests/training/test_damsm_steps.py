@@ -22,7 +22,7 @@ from attngan.networks.published import (
     text_encoder_state,
 )
 from attngan.networks.published_names import IMAGE_ENCODER, TEXT_ENCODER, published_names
-from attngan.records import CaptionBatch, TextImageBatch
+from attngan.records import CaptionBatch, ImageFeatures, TextFeatures, TextImageBatch
 from attngan.text.vocabulary import PADDING, Vocabulary
 from attngan.training.damsm_module import DAMSMModule
 from tests.golden_family import Colours, quiet_trainer
@@ -136,7 +136,12 @@ CASES: dict[str, dict[str, Any]] = {
     "gamma1": {"gamma1": 6.0},
     "gamma2": {"gamma2": 2.0},
     "gamma3": {"gamma3": 5.0},
+    "words_weight": {"words_weight": 0.3},
+    "sentence_weight": {"sentence_weight": 0.3},
+    "words_within": {"words_within": 4},
     "learning_rate": {"learning_rate": 1e-3},
+    "learning_rate_fall": {"learning_rate_fall": 0.7},
+    "weight_decay": {"weight_decay": 0.5},
     "betas: first": {"betas": (0.0, 0.98)},
     "betas: second": {"betas": (0.6, 0.9)},
     "learning_rate_decay": {"learning_rate_decay": 0.9},
@@ -162,15 +167,27 @@ def written_out(damsm: DAMSM, batches: list[TextImageBatch], given: dict[str, An
     for epoch in range(EPOCHS):
         if a["adam"] == "reset":
             adam = torch.optim.Adam(parameters, a["learning_rate"], betas=a["betas"])
-        for group in adam.param_groups:
-            group["lr"] = a["learning_rate"] * max(a["learning_rate_decay"] ** epoch, 0.1)
         for batch in batches:
+            rate = a["learning_rate"] * max(a["learning_rate_decay"] ** epoch, 0.1)
+            if a["learning_rate_fall"]:
+                rate *= min(1.0, max(0.02, (1 - step / (EPOCHS * len(batches))) / a["learning_rate_fall"]))
+            for group in adam.param_groups:
+                group["lr"] = rate
             torch.manual_seed(step)
             text = damsm.text_encoder(batch.captions)
             trunk = damsm.image_encoder.trunk(batch.images[-1])
             trunk = type(trunk)(*(F.dropout(part, a["image_dropout"]) for part in trunk))
-            gammas = (a[f"gamma{i}"] for i in (1, 2, 3))
-            loss = sum(matching_loss(damsm.image_encoder.project(trunk), text, batch.classes, *gammas))
+            image, gammas = damsm.image_encoder.project(trunk), [a[f"gamma{i}"] for i in (1, 2, 3)]
+            of_words = torch.zeros(())
+            size = a["words_within"] or BATCH
+            for first in range(0, BATCH, size):
+                group = slice(first, first + size)
+                mine = ImageFeatures(*(x[group] for x in image)), TextFeatures(*(x[group] for x in text))
+                classes = None if batch.classes is None else batch.classes[group]
+                terms = matching_loss(*mine, classes, *gammas)
+                of_words = of_words + sum(terms[:2]) * len(mine[0].pooled) / BATCH
+            of_sentences = sum(matching_loss(image, text, batch.classes, *gammas)[2:])
+            loss = a["words_weight"] * of_words + a["sentence_weight"] * of_sentences
             adam.zero_grad()
             loss.backward()
             gradients += [p.grad.clone() for p in parameters]
@@ -178,6 +195,10 @@ def written_out(damsm: DAMSM, batches: list[TextImageBatch], given: dict[str, An
             norm = torch.cat([g.flatten() for g in of_text]).norm()
             for gradient in of_text:
                 gradient.mul_(min(1.0, a["text_gradient_clip"] / (float(norm) + 1e-6)))
+            with torch.no_grad():
+                for parameter in parameters:
+                    if parameter.ndim > 1:
+                        parameter.mul_(1 - rate * a["weight_decay"])
             adam.step()
             step += 1
     return Outcome(gradients, [value.clone() for value in damsm.state_dict().values()])
@@ -231,5 +252,5 @@ def test_classes_count(batches):
 
 
 def test_every_argument_has_a_case():
-    elsewhere = {"image_trunk", "keep_features"}  # test_damsm_module.py
+    elsewhere = {"image_trunk", "keep_features", "kept_image_size"}  # test_damsm_module.py
     assert {case.partition(":")[0] for case in CASES} | elsewhere == set(signature(DAMSMModule).parameters)
