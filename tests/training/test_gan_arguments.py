@@ -21,7 +21,7 @@ from attngan.networks.discriminators import DiscriminatorPyramid
 from attngan.networks.multistage import StackGANPlusPlusGenerator
 from attngan.records import CaptionBatch, TextFeatures, TextImageBatch
 from attngan.text.vocabulary import Vocabulary
-from attngan.training.augmentation import Augmentation, binomial_blur
+from attngan.training.augmentation import POLICIES, binomial_blur
 from attngan.training.gan_module import GANModule
 from attngan.training.generator_ema import EMA
 from attngan.training.rates import Rates
@@ -143,7 +143,10 @@ class WrittenOut:
         self.earlier: list[tuple[Tensor, ...]] = []
 
     def seen(self, images: Tensor) -> Tensor:
-        return Augmentation(self.a["augment"])(images)
+        policies = self.a["augment"] if isinstance(self.a["augment"], dict) else {"shift": self.a["augment"]}
+        for name, strength in policies.items():
+            images = POLICIES[name](images, strength) if strength else images
+        return images
 
     def judge(self, stage: int, images: Tensor, sentence: Tensor) -> tuple[Logits, Tensor]:
         features = self.stages[stage](images)
