@@ -15,7 +15,7 @@ def test_bfloat16_is_chosen_where_it_is_clearly_faster(float32, bf16, chosen):
     measured = MeasuredPrecision(float32, bf16)
     assert measured.trainer == chosen
     assert measured.bf16 == (chosen == "bf16-mixed")
-    assert str(measured).startswith("bfloat16 (5.0 ms" if measured.bf16 else f"float32 ({float32} ms")
+    assert str(measured).startswith("bfloat16 (5.0 ms" if measured.bf16 else f"float32 ({float32:.1f} ms")
 
 
 def test_it_is_measured_in_a_moment_and_leaves_no_trace():
