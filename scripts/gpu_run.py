@@ -104,7 +104,9 @@ def _add(tar: tarfile.TarFile, name: str, content: bytes) -> None:
     tar.addfile(entry, io.BytesIO(content))
 
 
-def train(bundle: Path, out: Path, minutes: float, recipe: str, damsm_recipe: str, tiny: bool, work: Path) -> None:
+def train(
+    bundle: Path, out: Path, minutes: float, recipe: str, damsm_recipe: str, precision: str, tiny: bool, work: Path
+) -> None:
     """DAMSM, generator, scores and pictures within so many minutes; what is worth keeping goes to ``out``."""
     end = time.monotonic() + 60 * minutes
     out.mkdir(parents=True, exist_ok=True)
@@ -127,10 +129,11 @@ def train(bundle: Path, out: Path, minutes: float, recipe: str, damsm_recipe: st
         raise SystemExit(f"the DAMSM took all of the {minutes:g} minutes: give more with --minutes")
     run = work / "generator"
     arguments = ["--config", recipe, *data, "--model.damsm", str(chosen), "--run_dir", str(run), "--logger", "none"]
-    _attngan(log, "train", *arguments, "--budget.minutes", f"{left:.2f}", *short)
+    arguments += ["--trainer.precision", precision, "--budget.minutes", f"{left:.2f}"]
+    _attngan(log, "train", *arguments, *short)
     trained = run / "checkpoints" / "last.ckpt"
     generator = out / "generator.safetensors"
-    _attngan(log, "export", str(trained), str(generator))
+    _attngan(log, "export", str(trained), str(generator), "--dtype", "float16", "--trained_on", "CUB-200-2011")
     for file in sorted((run / "pictures").glob("*.png"))[-2:]:
         shutil.copy(file, out / file.name)
     _attngan(log, "sample", str(generator), *CAPTIONS, "--samples_per_caption", "6", "--out", str(work / "samples"))
@@ -176,6 +179,7 @@ def main() -> None:
     training.add_argument("--minutes", type=float, default=9.0, help="for everything")
     training.add_argument("--recipe", default="configs/projected_attngan_cub.yaml", help="of the generator")
     training.add_argument("--damsm_recipe", default="configs/damsm_cub_64.yaml", help="of the DAMSM")
+    training.add_argument("--precision", default="bf16-mixed", help="of the generator's training")
     training.add_argument("--work", type=Path, default=Path("gpu_work"), help="folder for what stays there")
     training.add_argument("--tiny", action="store_true", help="a few steps of each part: does it run?")
     given = vars(parser.parse_args())

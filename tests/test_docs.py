@@ -33,7 +33,9 @@ def test_a_recipe_says_first_what_it_is(path):
     assert yaml.safe_load(path.read_text())["data"]["root"].startswith("data/")
 
 
-DOCUMENTS = [REPOSITORY / name for name in ("README.md", "CONTRIBUTING.md", "docs/method.md", "docs/history.md")]
+DOCUMENTS = [
+    REPOSITORY / name for name in ("README.md", "CONTRIBUTING.md", "docs/method.md", "docs/history.md", "docs/birds.md")
+]
 
 
 @pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
