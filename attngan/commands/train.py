@@ -7,7 +7,7 @@ import sys
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, Union
 
 import torch
 from lightning_fabric.utilities.exceptions import MisconfigurationException
@@ -45,6 +45,7 @@ class RecipeCLI(LightningCLI):
         )
 
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
+        read_batches_as_whole_numbers(parser)
         parser.add_argument(
             "--run_dir",
             type=Path | None,
@@ -201,3 +202,15 @@ def _quieten() -> None:
         ".*The number of training batches.*is smaller than the logging interval.*",
     ):
         warnings.filterwarnings("ignore", message)
+
+
+def read_batches_as_whole_numbers(parser: LightningArgumentParser) -> None:
+    """A limit of 1 is one batch, not 1.0, which is all of them.
+
+    Lightning's annotation is int or float, and jsonargparse takes the first that fits. Which one is first depends on
+    what was imported before Lightning: typing keeps one union of both orders.
+    """
+    for action in parser._actions:
+        if action.dest == "trainer.overfit_batches" or action.dest.startswith("trainer.limit_"):
+            # not int | float, which is one object for both orders
+            action._typehint = Union[int, float, None]  # type: ignore[attr-defined]  # noqa: UP007
