@@ -3,6 +3,8 @@
 A kind that Python has an exception for is that as well: who calls attngan from Python can catch either.
 """
 
+import math
+
 
 class AttnganError(Exception):
     """A mistake that the user can mend; the message says what is wrong and what to do.
@@ -32,3 +34,24 @@ class NoRoomError(AttnganError, OSError):
 
 class MissingPackageError(AttnganError, ModuleNotFoundError):
     """A package of one of the extras is not installed."""
+
+
+def require_at_least(
+    least: int | float, most: int | float = math.inf, within: str = "", **values: int | float | None
+) -> None:
+    """Refuses numbers that are out of bounds, by the names of the options that they came from.
+
+    Args:
+        least: The smallest value that can be used.
+        most: The largest one.
+        within: What stands before the names, e.g. "model.rates.".
+        values: The numbers; None is one that was not given.
+
+    Raises:
+        InputError: One is out of bounds, or no number at all (NaN).
+    """
+    for name, value in values.items():
+        if value is not None and not least <= value <= most:
+            bounds = f"at least {least}" if most == math.inf else f"between {least} and {most}"
+            told = value if isinstance(value, int) else f"{value:g}"
+            raise InputError(f"{within}{name} is {told}: it must be {bounds}")

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from attngan.checkpoint import WORD_LIMIT, Checkpoint, open_checkpoint
 from attngan.device import usable_device
-from attngan.errors import InputError
+from attngan.errors import InputError, require_at_least
 from attngan.installed import checkpoint_and_captions, shipped_generator
 from attngan.networks.generator import Generator
 from attngan.networks.text_encoder import TextEncoder, encode_captions
@@ -38,7 +38,11 @@ def sample_noise(
         seed: Seed of the whole set of samples.
         truncation: The noise is drawn from a normal distribution cut off at plus or minus 2 (values beyond are drawn
             again) and multiplied by this, as DF-GAN's code does with 0.88; None for plain normal noise.
+
+    Raises:
+        InputError: The seed or the truncation is negative.
     """
+    require_at_least(0, seed=seed, truncation=truncation)
     length = noise_dim + condition_noise_dim
     rows = []
     for number in numbers:

@@ -15,6 +15,7 @@ from docstring_parser import parse
 
 import attngan
 from attngan.cli import COMMANDS, RECIPES, _call, main
+from attngan.errors import InputError, require_at_least
 
 
 def test_the_overview_tells_of_every_command(capsys):
@@ -242,3 +243,29 @@ def test_python_m_attngan():
 
 def test_the_package_is_typed():
     assert (Path(attngan.__file__).parent / "py.typed").is_file()
+
+
+OUT_OF_BOUNDS = [
+    (["sample", "--seed", "-1", "a red bird"], "seed is -1: it must be at least 0"),
+    (["sample", "--truncation", "-1", "a red bird"], "truncation is -1: it must be at least 0"),
+    (["sample", "--batch_size", "0", "a red bird"], "batch_size is 0: it must be at least 1"),
+    (["evaluate", "--images", ".", "--metrics", "is", "--seed", "-1"], "seed is -1: it must be at least 0"),
+    (["evaluate", "--images", ".", "--metrics", "is", "--splits", "0"], "splits is 0: it must be at least 1"),
+    (["demo", "--smoke", "--seed", "-1"], "seed is -1: it must be between 0 and"),
+    (["toy-birds", "birds", "--seed", "-1"], "seed is -1: it must be at least 0"),
+    (["compare", "--data", ".", "--damsm", "no.ckpt", "--seed", "-1"], "seed is -1: it must be between 0 and"),
+]
+
+
+@pytest.mark.parametrize(("arguments", "told"), OUT_OF_BOUNDS)
+def test_a_number_out_of_bounds_is_a_mistake_of_one_line(arguments, told, capsys, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert main(arguments) == 1
+    last = capsys.readouterr().err.strip().splitlines()[-1]
+    assert last.startswith(f"attngan {arguments[0]}: {told}")
+
+
+def test_none_is_no_number_and_nan_is_out_of_bounds():
+    require_at_least(0, given=None, seed=0, weight=1.5)
+    with pytest.raises(InputError, match=r"model\.weight is nan: it must be at least 0"):
+        require_at_least(0, within="model.", weight=float("nan"))

@@ -16,7 +16,7 @@ from attngan.checkpoint import file_sha256
 from attngan.commands.compare_runs import ComparedRecipe, Plan, Trained, compared_recipes, default_recipes, trained
 from attngan.commands.evaluate import evaluate
 from attngan.device import usable_device
-from attngan.errors import MissingFileError
+from attngan.errors import MissingFileError, require_at_least
 from attngan.evaluation.image_sets import HALVES, REAL, UNTRAINED
 from attngan.evaluation.measuring import ScoreEntry
 from attngan.evaluation.metric_table import in_order, kind_named, title_of
@@ -83,6 +83,8 @@ def compare(
         ValueError: Recipes of the same name, a second stage without a first, or OUT holds runs that were trained
             otherwise; says which.
     """
+    require_at_least(1, images=images, count=count, columns=columns)
+    require_at_least(0, 2**32 - 1, seed=seed)
     if not damsm.is_file():
         raise MissingFileError(f"no DAMSM checkpoint at {damsm.resolve()}")
     entries = compared_recipes(configs or default_recipes())

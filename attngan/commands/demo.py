@@ -13,7 +13,7 @@ from pathlib import Path
 from attngan.commands.demo_facts import ColourTruths, DemoFacts
 from attngan.commands.demo_page import DemoPage, Shipped, results
 from attngan.commands.demo_training import ShownTraining
-from attngan.errors import AttnganError, FileInTheWayError, InputError
+from attngan.errors import AttnganError, FileInTheWayError, InputError, require_at_least
 from attngan.evaluation.measuring import ScoreEntry
 from attngan.installed import recipe, shipped_generator
 from attngan.training.precision import MeasuredPrecision, fastest_precision
@@ -63,6 +63,8 @@ def demo(
     Returns:
         The exit code.
     """
+    require_at_least(0, 2**32 - 1, seed=seed)  # as far as numpy reads one
+    require_at_least(1, images=images)
     if minutes < 5 and not smoke:
         raise InputError(f"{minutes:g} minutes are too few to see anything: give 5 or more, or --smoke")
     if images is not None and images < 1:

@@ -11,7 +11,7 @@ from torch.nn import functional as F
 
 from attngan.checkpoint import file_sha256
 from attngan.device import usable_device
-from attngan.errors import InputError
+from attngan.errors import InputError, require_at_least
 from attngan.evaluation.scored_images import Split, read_split
 from attngan.extractors.classifier import ImageClassifier
 from attngan.extractors.extractor import resize_images
@@ -73,6 +73,8 @@ def finetune_classifier(
     Raises:
         InputError: The data set has no classes.
     """
+    require_at_least(0, seed=seed, head_epochs=head_epochs, epochs=epochs, learning_rate=learning_rate)
+    require_at_least(1, image_size=image_size, batch_size=batch_size)
     device = str(usable_device(device))
     if Path(out).suffix != ".safetensors":
         raise InputError(f"{out} should end in .safetensors: that is how `attngan evaluate --extractor` knows it")

@@ -10,7 +10,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from attngan.errors import InputError, MissingFileError
+from attngan.errors import InputError, MissingFileError, require_at_least
 from attngan.installed import checkpoint_and_captions, shipped_generator
 from attngan.pictures import attention_picture, caption_grid, to_pil
 from attngan.sampling import Drawn, Sampler, draw_all, interpolate
@@ -62,8 +62,8 @@ def sample(
     Returns:
         The exit code: 0, or 1 when a caption was refused.
     """
-    if samples_per_caption < 1 or batch_size < 1 or (count is not None and count < 1):
-        raise InputError("count, samples_per_caption and batch_size must be at least 1")
+    require_at_least(1, count=count, samples_per_caption=samples_per_caption, batch_size=batch_size)
+    require_at_least(0, seed=seed, truncation=truncation)
     named, captions = checkpoint_and_captions([word for word in (checkpoint, *(captions or [])) if word is not None])
     sampler = Sampler.load(named or shipped_generator(), device)
     if named is None:

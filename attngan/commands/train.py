@@ -12,12 +12,12 @@ from typing import Any, Literal, Union
 import torch
 from lightning_fabric.utilities.exceptions import MisconfigurationException
 from pytorch_lightning import Callback, LightningModule
-from pytorch_lightning.cli import LightningArgumentParser, LightningCLI
+from pytorch_lightning.cli import ArgsType, LightningArgumentParser, LightningCLI
 
 from attngan.checkpoint import open_checkpoint
 from attngan.commands.renamed_keys import refuse_renamed_keys
 from attngan.data.datamodule import TextImageDataModule
-from attngan.errors import FileInTheWayError, InputError, MissingFileError, MissingPackageError
+from attngan.errors import FileInTheWayError, InputError, MissingFileError, MissingPackageError, require_at_least
 from attngan.training.callbacks import Budget, KeepLast, ProgressLines, RandomState, RunCheckpoints, RunProgressBar
 from attngan.training.damsm_module import DAMSMModule
 from attngan.training.gan_module import GANModule
@@ -64,6 +64,11 @@ class RecipeCLI(LightningCLI):
         if self.command == "train":  # a generator has pictures and scores
             parser.add_lightning_class_args(TrainingPictures, "pictures")
             parser.add_lightning_class_args(QuickEvaluation, "quick")
+
+    def parse_arguments(self, parser: LightningArgumentParser, args: ArgsType) -> None:
+        super().parse_arguments(parser, args)
+        if not isinstance(self.config.seed_everything, bool):
+            require_at_least(0, 2**32 - 1, seed_everything=self.config.seed_everything)
 
     def before_instantiate_classes(self) -> None:
         config = self.config

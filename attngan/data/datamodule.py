@@ -31,7 +31,7 @@ from attngan.data.reading import ReadyData, make_ready
 from attngan.data.sentence_embeddings import ImageEmbeddings, places_in_file
 from attngan.data.splits import held_out_for_validation
 from attngan.data.streaming import StreamLoader, StreamOrder
-from attngan.errors import InputError
+from attngan.errors import InputError, require_at_least
 from attngan.pixels import centre_crop
 from attngan.records import CaptionBatch, ImageBatch, TextImageBatch
 from attngan.text.tokenizer import Tokenizer
@@ -162,8 +162,7 @@ class TextImageDataModule(LightningDataModule):
 
     def _check_arguments(self) -> None:
         for name in ("image_size", "stages", "batch_size", "train_words", "test_words"):
-            if getattr(self, name) < 1:
-                raise InputError(f"data.{name} is {getattr(self, name)}: it must be at least 1")
+            require_at_least(1, within="data.", **{name: getattr(self, name)})
         if self.captions_per_image < 0:
             raise InputError(f"data.captions_per_image is {self.captions_per_image}: 0 means none")
         if self.text_embeddings is not None and not self.captions_per_image:

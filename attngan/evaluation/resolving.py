@@ -6,7 +6,7 @@ from functools import cached_property
 from pathlib import Path
 
 from attngan.device import usable_device
-from attngan.errors import InputError
+from attngan.errors import InputError, require_at_least
 from attngan.evaluation.image_files import ImageFiles
 from attngan.evaluation.measuring import Naming
 from attngan.evaluation.metric_table import DECLARED, Metric, in_order
@@ -109,6 +109,8 @@ def resolve(request: Request) -> Evaluation:
         InputError: Arguments that do not fit together; says which.
     """
     _check(request)
+    require_at_least(1, image_size=request.image_size, splits=request.splits, batch_size=request.batch_size)
+    require_at_least(0, count=request.count, seed=request.seed, truncation=request.truncation)
     protocol = PROTOCOLS[request.protocol] if request.protocol else None
     settings = protocol or Protocol("none", "inception-tf", "tensorflow", metrics=("is", "r_precision"))
     device = str(usable_device(request.device))

@@ -7,6 +7,7 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.nn import functional as F
 
+from attngan.errors import require_at_least
 from attngan.losses.precision import at_least_float32
 
 
@@ -32,6 +33,10 @@ class R1:
 
     weight: float = 0.0
     every: int = 4
+
+    def __post_init__(self) -> None:
+        require_at_least(0, within="model.r1.", weight=self.weight)
+        require_at_least(1, within="model.r1.", every=self.every)
 
     def weight_at(self, step: int) -> float:
         """Gamma at this step, counted from 0."""

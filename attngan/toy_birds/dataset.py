@@ -15,7 +15,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from attngan.errors import InputError
+from attngan.errors import InputError, require_at_least
 from attngan.files import replacing, write_whole
 from attngan.progress import with_progress
 from attngan.toy_birds.anatomy import ToyBird, plan_bird
@@ -68,9 +68,9 @@ def draw_toy_birds(
         "train_classes": train_classes, "test_classes": test_classes, "images_per_class": images_per_class,
         "size": size, "seed": seed, "version": _VERSION,
     }  # fmt: skip
-    for name, least in {"images_per_class": 1, "size": 8, "seed": 0}.items():
-        if arguments[name] < least:
-            raise InputError(f"{name} is {arguments[name]}; it must be at least {least}")
+    require_at_least(1, images_per_class=images_per_class)
+    require_at_least(8, size=size)
+    require_at_least(0, seed=seed)
     classes = plan_classes(train_classes, test_classes, seed)
     if _is_complete(root, arguments):
         return root

@@ -8,7 +8,7 @@ from pytorch_lightning import LightningModule
 from torch import Tensor, nn
 
 from attngan.checkpoint import ENTRY, Entry
-from attngan.errors import InputError
+from attngan.errors import InputError, require_at_least
 from attngan.losses.matching import MatchingLoss, matching_loss
 from attngan.metrics.r_precision import CaptionPool, r_precision, text_ids
 from attngan.metrics.retrieval import recall_at
@@ -20,6 +20,7 @@ from attngan.records import CaptionBatch, ImageFeatures, TextFeatures, TextImage
 from attngan.training.callbacks import share_done
 from attngan.training.finite import check_finite
 from attngan.training.kept_features import KeptFeatures, keep_features, trunk_fingerprint
+from attngan.training.rates import require_decay_rates
 
 
 class DAMSMModule(LightningModule):
@@ -84,6 +85,10 @@ class DAMSMModule(LightningModule):
         kept_image_size: Literal["trunk", "data"] = "trunk",
     ) -> None:
         super().__init__()
+        require_at_least(0, 1, within="model.", dropout=dropout, image_dropout=image_dropout)
+        require_at_least(0, within="model.", learning_rate=learning_rate, weight_decay=weight_decay)
+        require_at_least(0, within="model.", words_weight=words_weight, sentence_weight=sentence_weight)
+        require_decay_rates(betas, "model.betas")
         self.image_encoder = ImageEncoder(image_trunk or ConvTrunk(), embed_dim)
         self.text_arguments: dict[str, Any] = {
             "embed_dim": embed_dim,

@@ -18,7 +18,7 @@ from torch.optim import Adam, Optimizer
 
 from attngan.checkpoint import ENTRY, WORD_LIMIT, Entry, load_damsm
 from attngan.data.datamodule import TextImageDataModule
-from attngan.errors import InputError
+from attngan.errors import InputError, require_at_least
 from attngan.losses.adversarial import ADVERSARIAL, WRONG_PAIRS, Adversarial, Verdict, WrongPairsRule
 from attngan.losses.matching import MatchingLoss, matching_loss
 from attngan.losses.precision import at_least_float32
@@ -107,6 +107,9 @@ class GANModule(LightningModule):
         compile: bool = False,
     ) -> None:
         super().__init__()
+        weights = {"matching": matching, "kl": kl, "color_consistency": color_consistency}
+        counts = {"gradient_penalty": gradient_penalty, "matching_captions": matching_captions}
+        require_at_least(0, within="model.", **weights, **counts)
         self.automatic_optimization = False
         self.generator, self.discriminators = generator, discriminators
         self.damsm = None if damsm is None else load_damsm(damsm)

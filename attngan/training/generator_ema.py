@@ -7,6 +7,8 @@ from typing import Generic, Literal, TypeVar
 import torch
 from torch import Tensor, nn
 
+from attngan.errors import require_at_least
+
 Network = TypeVar("Network", bound=nn.Module)
 
 
@@ -25,6 +27,9 @@ class EMA:
     decay: float = 0.999
     warmup: bool = False
     buffers: Literal["averaged", "published"] = "averaged"
+
+    def __post_init__(self) -> None:
+        require_at_least(0, 1, within="model.ema.", decay=self.decay)
 
     def decay_after(self, updates: int) -> float:
         """The decay of the next update."""

@@ -2,6 +2,8 @@
 
 from dataclasses import dataclass
 
+from attngan.errors import InputError, require_at_least
+
 #: What is left of the learning rates at the end of their fall.
 LEAST = 0.02
 
@@ -25,6 +27,13 @@ class Rates:
     fall: float = 0.0
     halved_every: int | None = None
 
+    def __post_init__(self) -> None:
+        within = "model.rates."
+        require_at_least(0, within=within, generator=self.generator, discriminator=self.discriminator)
+        require_at_least(0, 1, within=within, fall=self.fall)
+        require_at_least(1, within=within, halved_every=self.halved_every)
+        require_decay_rates(self.betas, "model.rates.betas")
+
     @property
     def constant(self) -> bool:
         """Whether they stay what they are for the whole run."""
@@ -42,3 +51,17 @@ class Rates:
         """
         halved = 1.0 if self.halved_every is None else 0.5 ** (epoch // self.halved_every)
         return halved * min(1.0, max(LEAST, (1 - done) / self.fall)) if self.fall else halved
+
+
+def require_decay_rates(betas: tuple[float, float], name: str) -> None:
+    """Refuses decay rates that Adam cannot use.
+
+    Args:
+        betas: Adam's two decay rates.
+        name: The option that they came from.
+
+    Raises:
+        InputError: One is not in [0, 1).
+    """
+    if not all(0 <= beta < 1 for beta in betas):
+        raise InputError(f"{name} is {list(betas)}: each must be at least 0 and less than 1")
