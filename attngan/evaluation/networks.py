@@ -13,7 +13,6 @@ from attngan.evaluation.protocols import CLASSIFIER, Protocol
 from attngan.evaluation.request import Request
 from attngan.evaluation.scored_images import ScoredImages
 from attngan.evaluation.scorers import (
-    CaptionScorer,
     ClipScorer,
     ColourScorer,
     DamsmScorer,
@@ -38,11 +37,6 @@ class Networks:
     def scorers(self) -> list[ImageScorer]:
         """Those that compare images with captions."""
         return [scorer for scorer in (self.damsm, self.clip, self.colours) if scorer is not None]
-
-    @property
-    def caption_scorers(self) -> list[CaptionScorer]:
-        """Those that place images and captions in one embedding."""
-        return [scorer for scorer in (self.damsm, self.clip) if scorer is not None]
 
     @property
     def output_functions(self) -> list[OutputFunction]:

@@ -41,15 +41,16 @@ def word_attention(
     return einsum("bew,brw->ber", words if values is None else values, weights), weights
 
 
-def region_attention(
+def region_weights(
     regions: Float[Tensor, "images embed regions"],
     words: Float[Tensor, "captions embed words"],
     padding: Bool[Tensor, "captions words"],
-    gamma1: float = 4.0,
-) -> tuple[Float[Tensor, "images embed captions words"], Float[Tensor, "images regions captions words"]]:
-    """Each word of every caption looks at the regions of every image (Xu et al. 2018, equations 7-9).
+    gamma1: float,
+) -> tuple[Float[Tensor, "images captions words regions"], Float[Tensor, "images captions words regions"]]:
+    """Each word of every caption looks at the regions of every image (Xu et al. 2018, equations 7-8).
 
-    All pairs at once: two matrix products instead of a loop over captions.
+    All pairs at once: matrix products instead of a loop over captions. Words are rows and regions last in memory, so
+    that the softmax over regions, of which there are most, runs over contiguous memory.
 
     Args:
         regions: Region features v of the images.
@@ -59,22 +60,7 @@ def region_attention(
         gamma1: How much a word attends to its best regions.
 
     Returns:
-        The region context c of each word, and the weights alpha, which sum to 1 over regions.
-    """
-    _, weights = region_weights(regions, words, padding, gamma1)
-    return region_contexts(regions, weights).permute(0, 3, 1, 2), weights.permute(0, 3, 1, 2)
-
-
-def region_weights(
-    regions: Float[Tensor, "images embed regions"],
-    words: Float[Tensor, "captions embed words"],
-    padding: Bool[Tensor, "captions words"],
-    gamma1: float,
-) -> tuple[Float[Tensor, "images captions words regions"], Float[Tensor, "images captions words regions"]]:
-    """Dot product of each word with each region, and the weights alpha of `region_attention`.
-
-    Words are rows and regions last in memory: both products of the attention are plain matrix products, and the softmax
-    over regions, of which there are most, runs over contiguous memory.
+        The dot product of each word with each region, and the weights alpha, which sum to 1 over regions.
     """
     captions, embed, length = words.shape
     scores = torch.matmul(words.mT.reshape(-1, embed), regions).view(len(regions), captions, length, -1)
@@ -85,6 +71,6 @@ def region_weights(
 def region_contexts(
     regions: Float[Tensor, "images embed regions"], weights: Float[Tensor, "images captions words regions"]
 ) -> Float[Tensor, "images captions words embed"]:
-    """The context c of each word: the regions, weighted."""
+    """The region context c of each word: the regions, weighted (equation 9)."""
     rows = torch.matmul(weights.flatten(1, 2), regions.mT)
     return rows.view(*weights.shape[:3], -1)

@@ -169,10 +169,5 @@ def plot(draw: Callable[[Sequence[Axes]], None], panels: int = 1, height: float 
     return Figure(_source("png", buffer), caption)
 
 
-def page_images(page: str) -> Sequence[str]:
-    """The sources of all images on a page, for checks that it needs no other file."""
-    return [part.partition('"')[0] for part in page.split('src="')[1:]]
-
-
 def _source(kind: str, buffer: io.BytesIO) -> str:
     return f"data:image/{kind};base64,{base64.b64encode(buffer.getvalue()).decode()}"

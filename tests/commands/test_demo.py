@@ -13,8 +13,8 @@ from attngan.commands import demo as command
 from attngan.commands.demo import GIVEN_CAPTIONS, demo
 from attngan.commands.demo_page import SAMPLES, STEPS, DemoPage, Shipped
 from attngan.commands.demo_training import ShownTraining, Trained
-from attngan.pages.page import page_images
 from attngan.sampling import Sampler
+from tests.pages.images import page_images
 from tests.tiny import CAPTIONS, put_in_place_of_the_shipped
 
 

@@ -8,9 +8,9 @@ import pytest
 from PIL import Image
 
 from attngan.evaluation.networks import Networks
-from attngan.pages.page import page_images
 from attngan.training.quick_evaluation import QuickEvaluation
 from tests.commands.test_evaluate import run, tiny_extractor
+from tests.pages.images import page_images
 
 METRICS = ["is", "fid", "precision_recall", "r_precision"]
 

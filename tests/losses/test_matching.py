@@ -5,9 +5,8 @@ import torch
 from torch import Tensor
 
 from attngan.losses.matching import mask_same_class, matching_loss, sentence_scores, word_scores
-from attngan.networks.attention import region_attention
 from attngan.records import ImageFeatures, TextFeatures
-from tests.networks.comparison import assert_close, tensors
+from tests.networks.comparison import assert_close, region_attention, tensors
 
 CLASSES = ["dup_class", "no_class", "uniq_class"]
 

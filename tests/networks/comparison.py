@@ -6,6 +6,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from attngan.networks.attention import region_contexts, region_weights
+
 
 def tensors(arrays: Mapping[str, np.ndarray], prefix: str = "") -> dict[str, Tensor]:
     """The arrays whose names begin with ``prefix``, without it."""
@@ -41,3 +43,9 @@ def assert_close(
     assert (difference <= relative * scale + 4 * rounding).all(), (
         f"differs by up to {difference.max():.3g} where magnitudes go up to {magnitude.max():.3g}"
     )
+
+
+def region_attention(regions: Tensor, words: Tensor, padding: Tensor, gamma1: float = 4.0) -> tuple[Tensor, Tensor]:
+    """Contexts (images, embed, captions, words) and weights (images, regions, captions, words), as published."""
+    _, weights = region_weights(regions, words, padding, gamma1)
+    return region_contexts(regions, weights).permute(0, 3, 1, 2), weights.permute(0, 3, 1, 2)

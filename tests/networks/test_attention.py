@@ -3,8 +3,8 @@ import math
 import pytest
 import torch
 
-from attngan.networks.attention import region_attention, word_attention
-from tests.networks.comparison import assert_close, tensors
+from attngan.networks.attention import word_attention
+from tests.networks.comparison import assert_close, region_attention, tensors
 
 
 def features(batch: int = 3, embed: int = 4, regions: int = 6, words: int = 5) -> tuple[torch.Tensor, ...]:

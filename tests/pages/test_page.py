@@ -15,11 +15,11 @@ from attngan.pages.page import (
     Row,
     Section,
     Table,
-    page_images,
     picture,
     pixels_figure,
     plot,
 )
+from tests.pages.images import page_images
 
 MARKUP = "<script>alert('&')</script>"
 
