@@ -241,7 +241,7 @@ def write_generator(
     Args:
         path: File to write, whole or not at all: .safetensors, or .ckpt.
         generator: With its averaged weights.
-        text: Its text encoder and vocabulary. A whole DAMSM goes in whole: the file then also judges R-precision, and
+        text: The text encoder and vocabulary. A whole DAMSM goes in whole: the file then also judges R-precision, and
             trains other generators. None for a generator that reads no captions.
         word_limit: Words of a caption that it reads; None: it is not known, or it reads none.
         steps: Steps that it was trained for; 0: not known.

@@ -48,3 +48,9 @@ def test_a_document_names_files_that_are_there_and_no_line_numbers(document):
         if "NAME" in name:  # of whoever follows the document
             continue
         assert any(path.endswith(f"/{name.lstrip('/')}") for path in there), f"{document.name}: no {name}"
+
+
+@pytest.mark.parametrize("path", sorted((REPOSITORY / "attngan").rglob("*.py")), ids=lambda path: path.stem)
+def test_what_a_docstring_says_of_an_argument_reads_without_its_name(path):
+    fragments = re.findall(r"^\s+\w+: (?:Of|Its|Their|Likewise)\b.*", path.read_text(), re.MULTILINE)
+    assert not fragments, fragments  # a YAML key's help is the docstring of its argument

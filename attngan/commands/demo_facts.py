@@ -10,10 +10,10 @@ class ColourTruths:
     """Shares of the colours that captions name which are seen, in percent.
 
     Args:
-        real: Of real test birds with their captions.
-        real_with_other_captions: Of real test birds with captions of other birds.
-        samples: Of samples with the captions that they were drawn for.
-        samples_with_other_captions: Of samples with captions of other birds.
+        real: Colour truth of real test birds with their captions.
+        real_with_other_captions: That of real test birds with captions of other birds.
+        samples: That of samples with the captions that they were drawn for.
+        samples_with_other_captions: That of samples with captions of other birds.
         samples_by_part: As ``samples``, for each part of the bird.
         named: How many colours the samples' captions name.
     """
@@ -38,7 +38,7 @@ class DemoFacts:
         precision: What is computed in, and why.
         damsm: What its training did.
         generator: What its training did.
-        colour_truth: Of real birds and of samples.
+        colour_truth: Colour truth of real birds and of samples.
         took_minutes: Minutes that the whole demo took.
     """
 

@@ -57,8 +57,8 @@ class Shipped:
     Args:
         title: Which generator that is, in words; "": there is none.
         captions: Those that were drawn.
-        images: Of each caption ``SAMPLES``, in [-1, 1].
-        unknown: Of each caption the words that the vocabulary lacks.
+        images: ``SAMPLES`` of each caption, in [-1, 1].
+        unknown: The words of each caption that the vocabulary lacks.
         refused: Captions of which it knows no word.
         problem: Why there are no pictures; "": there are.
     """

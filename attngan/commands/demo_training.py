@@ -25,7 +25,7 @@ class Trained:
         images: Images seen, counted over epochs.
         budget: Images that it was meant to see.
         steps: Steps of the generator; 0 for a DAMSM.
-        seconds: Of training.
+        seconds: Time spent in training.
     """
 
     images: int

@@ -161,7 +161,7 @@ def pretrain(arguments: list[str], callbacks: Sequence[Callback] = ()) -> None:
     """Trains the DAMSM, then scores it on the test split: the best checkpoint, or where none is chosen the last one.
 
     Args:
-        arguments: Of the command line.
+        arguments: What the command line says after the command.
         callbacks: What else is told of the training.
     """
     cli = _recipe("pretrain", DAMSMModule, arguments, callbacks)

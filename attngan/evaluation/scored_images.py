@@ -70,7 +70,7 @@ def read_split(
 
     Args:
         root: The data set.
-        source: Its layout.
+        source: Layout of the data set.
         split: "test", "validation" or "train".
         size: Side of the centre crops in pixels.
         skip_bad: Leave out images that cannot be used instead of stopping.
@@ -177,8 +177,8 @@ class DrawnImages:
 
     Args:
         sampler: Draws.
-        split: Its captions are used equally often, to within one, in an order that the seed decides; a generator that
-            reads no text uses none.
+        split: Split whose captions are used equally often, to within one, in an order that the seed decides; a
+            generator that reads no text uses none.
         count: How many are drawn.
         seed: Seed of noise and order.
         truncation: Factor of noise that is cut off at plus or minus 2; None for plain normal noise.

@@ -52,7 +52,7 @@ class DamsmScorer:
     """A DAMSM that tells which caption belongs to an image.
 
     Args:
-        checkpoint: Its checkpoint, or that of a generator that was trained with it.
+        checkpoint: Checkpoint of the DAMSM, or that of a generator that was trained with it.
         device: Where it runs.
         word_limit: Words of a caption that it reads, those that the generator reads; None: as its checkpoint says.
     """
@@ -162,7 +162,7 @@ class ColourScorer:
     """A colour probe: tells the colours of a generated bird's parts.
 
     Args:
-        path: Its file.
+        path: File of the colour probe.
         device: Where it runs.
     """
 

@@ -20,7 +20,7 @@ class DAMSM(nn.Module):
     Args:
         text_encoder: Captions to word and sentence features.
         image_encoder: Pixels to region and global features.
-        vocabulary: Its length is that of the text encoder's embedding.
+        vocabulary: Words and their ids; its length is that of the text encoder's embedding.
         gammas: gamma1, gamma2, gamma3 of the matching loss.
     """
 

@@ -29,7 +29,7 @@ class ImageTrunk(Described):
         pooled_channels: Length of the pooled vector.
         frozen: No weight is trained, and the network stays in eval mode.
         pyramid_channels: Channels of the feature maps that `pyramid` gives.
-        pyramid_sides: Their sides in pixels.
+        pyramid_sides: Sides of those feature maps in pixels.
         weights_source: Package or file that the weights came from; None for random ones, and for those of a checkpoint.
     """
 

@@ -45,7 +45,7 @@ class FrozenTrunk(nn.Module):
         trunk: The pretrained network; a copy of it is used, with its batch norms folded.
         width: Channels of the finest mixed map; doubled twice on the way to the coarser ones.
         mixing: See `Mixing`.
-        seed: Of the random convolutions.
+        seed: Seed of the random convolutions.
     """
 
     def __init__(self, trunk: ImageTrunk, width: int, mixing: Mixing = "scales", seed: int = 0) -> None:
@@ -135,7 +135,7 @@ def hold_constant(module: nn.Module, saved: bool) -> None:
     """Makes every parameter below ``module`` a buffer, so that no optimiser finds it and no gradient is kept for it.
 
     Args:
-        module: Its weights go on as they are.
+        module: The network; its weights go on as they are.
         saved: Whether the buffers, those that were there before too, go into state dicts.
     """
     for part in module.modules():
@@ -158,7 +158,7 @@ class ScaleDiscriminator(nn.Module):
 
     Args:
         side: Side of the feature map.
-        channels: Its channels.
+        channels: Channels of the feature map.
         width: Channels of what the heads read.
         embed_dim: Length of the sentence embedding; None: no head for pairs.
         text: See `Text`.
@@ -278,7 +278,7 @@ class ProjectedDiscriminators(Discriminators):
             classes and, in StyleGAN-T, for text), or "joint": the family's head, features and sentence side by side.
         unconditional: Whether each scale has a head that judges the image alone.
         mixing: What the fixed random convolutions mix: "scales" (published: channels, then scales), "channels", "none".
-        seed: Of the fixed random convolutions.
+        seed: Seed of the fixed random convolutions.
     """
 
     def __init__(

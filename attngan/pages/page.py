@@ -78,7 +78,7 @@ class Section:
     """A part of a page.
 
     Args:
-        title: Its heading.
+        title: Heading of the section.
         note: What there is to see, in a sentence or two.
         captioned: Captions, each with its images.
         figures: Small images in a grid.
@@ -103,9 +103,9 @@ class Page:
     """A whole page.
 
     Args:
-        title: Its heading, and that of the browser's window.
+        title: Heading of the page, and that of the browser's window.
         lead: What it is of, in a sentence.
-        sections: Its parts.
+        sections: Parts of the page.
         badge: Beside the lead.
         refresh: Seconds after which a browser reads the file again, of a page that is still being made; None: never.
     """

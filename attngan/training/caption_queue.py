@@ -42,8 +42,8 @@ class CaptionQueue(nn.Module):
         """A batch's text features and classes with the kept ones after them, for `matching_loss`.
 
         Args:
-            text: Of the batch's captions.
-            classes: Of its items; None for data without classes.
+            text: Features of the batch's captions.
+            classes: Classes of its items; None for data without classes.
         """
         count = min(int(self.seen), len(self.padding))
         if not count:
