@@ -45,6 +45,7 @@ COMMANDS = {
     ),
     "evaluate": Command("attngan.commands.evaluate", "evaluate", "scores of a generator or of a folder of images"),
     "sample": Command("attngan.commands.sample", "sample", "draw captions", ("checkpoint", "captions")),
+    "stylize": Command("attngan.commands.stylize", "stylize", "an image in the style of others", ("content", "styles")),
     "export": Command(
         "attngan.commands.export", "export", "a generator alone, as one small file", ("checkpoint", "out")
     ),
