@@ -56,9 +56,9 @@ class RunRecord:
 
     Args:
         folder: The folder.
-        config: Its config.yaml; empty without one.
+        config: What config.yaml says; empty without one.
         curves: What it logged; empty without event files.
-        history: Its quick scores; None without.
+        history: The quick scores; None without.
     """
 
     folder: Path
@@ -126,7 +126,7 @@ def report(
     Args:
         run: Folder of the run, of `attngan train` or `attngan pretrain`.
         out: The page; by default report.html in the run's folder.
-        smoothing: Of the curves, from 0 (none) to below 1; what was logged stays visible behind them.
+        smoothing: How smooth the curves are, from 0 (as logged) to below 1; what was logged stays visible behind them.
         refresh: Seconds after which a browser reads the page again; by default never, with --watch 30.
         watch: Write the page again every 30 seconds, until the run has not logged anything for three minutes.
 
@@ -163,7 +163,7 @@ def run_page(record: RunRecord, smoothing: float = 0.8, refresh: int | None = No
 
     Args:
         record: The run.
-        smoothing: Of the curves, from 0 (none) to below 1.
+        smoothing: How smooth the curves are, from 0 (as logged) to below 1.
         refresh: Seconds after which a browser reads it again; None: never.
     """
     running = is_running(record)

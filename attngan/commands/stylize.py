@@ -96,7 +96,7 @@ def stylize(
         style_layers: Layers that tell the style, each as NAME or NAME=WEIGHT; by default the paper's, all alike.
         content_blend: Share of the finer of the two content layers (relu4_2 of vgg19); the rest is the deeper one's
             (relu5_2): less of it keeps less of the shapes.
-        pooling: Of vgg19: max as it was trained, or avg, which smooths.
+        pooling: How vgg19 halves its maps: max as it was trained, or avg, which smooths.
         initial: Picture to begin with; by default the content image.
         start_noise: Share of noise in the beginning: 0 none, 1 noise alone.
         keep_colours: The result has the colours of the content image: the style gives its brightness alone.

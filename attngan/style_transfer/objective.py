@@ -68,7 +68,7 @@ class Objective:
     """Losses of a picture of the content's size.
 
     Args:
-        network: Its feature maps tell content and style.
+        network: Whose feature maps tell content and style.
         content: The content image, in [-1, 1].
         styles: The style images, each of its own size.
         weights: What counts how much.
