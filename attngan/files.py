@@ -1,9 +1,15 @@
 """Files that are whole or not there, and folders that one process at a time fills."""
 
 import os
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+
+from attngan.errors import NoRoomError
+
+#: With less than this free, a file that could not be written is taken to have lacked room.
+FULL = 1 << 20
 
 
 @contextmanager
@@ -16,16 +22,33 @@ def replacing(path: Path) -> Iterator[Path]:
 
     Args:
         path: The file. Its folder is made if it is missing.
+
+    Raises:
+        NoRoomError: The disk is full; whatever library wrote the file, and whatever it raises then.
+        OSError: The system refuses it; names ``path``.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_name(f"{path.name}.{os.getpid()}.part")
     try:
+        part.touch()  # by Python: torch says of a folder without rights that a file cannot be opened, without a number
         yield part
         part.replace(path)
-    except BaseException:  # Ctrl-C too
+    except BaseException as error:  # Ctrl-C too
+        full = isinstance(error, OSError | RuntimeError) and _full(path.parent)
         with suppress(OSError):
             part.unlink(missing_ok=True)
+        if full:
+            raise NoRoomError(f"{path}: no room on the disk: make some, or name a place on another one") from error
+        if isinstance(error, OSError) and error.filename == str(part):
+            error.filename = str(path)  # what the user named
         raise
+
+
+def _full(folder: Path) -> bool:
+    with suppress(OSError):
+        disk = shutil.disk_usage(folder)
+        return disk.total > 0 and disk.free < FULL  # /sys and its like have no room at all
+    return False
 
 
 def write_whole(path: Path, content: str | bytes) -> None:

@@ -343,6 +343,13 @@ class TextImageDataModule(LightningDataModule):
             )
         return self._loader(dataset, shuffle=True, drop_last=self.drop_last)
 
+    def batches_of_training(self) -> tuple[int, int, bool]:
+        """Training images of each device, those of a batch, and whether a last batch that is not full is dropped."""
+        dataset = self.split("train")
+        if dataset.stream is not None:  # whose batches are full, but for the very last
+            return self.batch_size, self.batch_size, True
+        return len(dataset) // self._device()[1], self.batch_size, self.drop_last
+
     def val_dataloader(self) -> EpochLoader:
         """Every image of the validation split once, in order."""
         return self._loader(self.split("validation"), shuffle=False, drop_last=False)
