@@ -69,5 +69,5 @@ def _not_readable(path: Path, error: Exception) -> InputError:
     if isinstance(error, InputError):
         return InputError(f"{path}: {error}")
     if kind.startswith("an array in numpy's format") or kind.startswith("arrays in numpy's format"):
-        return InputError(f"{path}: {kind}, not whole or of other things than numbers ({str(error)[:200]})")
-    return InputError(f"{path} is not in numpy's format: it is {kind}")
+        return InputError(f"{path}: not an array of numbers, or not whole ({str(error)[:200] or type(error).__name__})")
+    return InputError(f"{path}: not an array in numpy's format: it is {kind}")

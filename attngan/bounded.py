@@ -7,6 +7,7 @@ nothing to read and 2^60 items to look at. What is read through here is as large
 import json
 import pickle
 from collections.abc import Callable, Iterable
+from io import BufferedIOBase
 from itertools import chain
 from pathlib import Path
 from typing import IO, Any, ClassVar
@@ -158,8 +159,8 @@ _PythonUnpickler: Any = pickle._Unpickler
 class BoundedUnpickler(_PythonUnpickler):  # type: ignore[misc]
     """Reads a pickle in time and memory that its length bounds; a subclass says which names it may ask for.
 
-    By Python's implementation, not the one in C, whose memo takes 64 GB for five bytes. Keys are plain, since a tuple of
-    tuples named twice is hashed in exponential time; no name that the pickle asks for can be changed by it.
+    By Python's implementation, not the one in C, whose memo takes 64 GB for five bytes. Keys are plain, since a tuple
+    of tuples named twice is hashed in exponential time; no name that the pickle asks for can be changed by it.
     """
 
     dispatch: ClassVar[dict[int, Any]] = dict(_PythonUnpickler.dispatch)
@@ -209,7 +210,7 @@ class BoundedUnpickler(_PythonUnpickler):  # type: ignore[misc]
 class _Outline(BoundedUnpickler):
     """Every name that the pickle asks for is a stand-in that does nothing; tensors are counted, not read."""
 
-    def __init__(self, file: IO[bytes]) -> None:
+    def __init__(self, file: BufferedIOBase | IO[bytes]) -> None:
         super().__init__(file, encoding="latin1")
 
     def find_class(self, module: str, name: str) -> Any:
@@ -240,7 +241,7 @@ class _Nothing(dict[Any, Any]):
             self.append(item)
 
 
-def require_bounded_pickles(file: IO[bytes], count: int = 1) -> None:
+def require_bounded_pickles(file: BufferedIOBase | IO[bytes], count: int = 1) -> None:
     """Reads pickles in outline, to see that reading them is no more work than their length tells.
 
     Args:

@@ -7,13 +7,14 @@ its length tells. Every such file is read here.
 import pickle
 import re
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import torch
 from safetensors import safe_open
-from torch import Tensor
+from torch import Tensor, nn
 
 from attngan.bounded import require_bounded, require_bounded_pickles
 from attngan.errors import InputError, MissingFileError
@@ -73,17 +74,30 @@ def read_safetensors_header(path: str | Path, what: str = "a safetensors file") 
         raise _not_readable(path, what, error, "a safetensors file") from error
 
 
-def read_weights(path: str | Path, what: str = "a file of weights") -> dict[str, Tensor]:
-    """Tensors by name, of a file of either kind that holds nothing else; without the names that wrappers add.
+def is_safetensors(path: str | Path) -> bool:
+    """Whether the file is of that kind, by its content."""
+    return kind_of_file(path) == "a safetensors file"
+
+
+def read_weights(path: str | Path, what: str = "a file of weights", entries: tuple[str, ...] = ()) -> dict[str, Tensor]:
+    """Tensors by name, of a file of either kind; without what wrappers put into the names.
+
+    Args:
+        path: The file.
+        what: What it is read as, for messages.
+        entries: See `find_state_dict`.
 
     Raises:
         MissingFileError: There is no such file.
-        InputError: It holds something else.
+        InputError: It holds something else, or numbers that are not finite.
     """
-    path = Path(path)
-    if path.suffix == ".safetensors":
-        return without_wrappers(read_safetensors(path, what)[1])
-    return without_wrappers(find_state_dict(read_torch_file(path, what), str(path)))
+    if is_safetensors(path) or Path(path).suffix == ".safetensors":
+        found: Mapping[str, Tensor] = read_safetensors(path, what)[1]
+    else:
+        found = find_state_dict(read_torch_file(path, what), str(path), entries)
+    if bad := not_finite(found):
+        raise InputError(f"{path}: {some(bad, 3)} hold NaN or infinite numbers: the training that wrote them diverged")
+    return without_wrappers(found)
 
 
 # --- state dicts ------------------------------------------------------------------------------------------------------
@@ -140,11 +154,60 @@ def without_wrappers(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
     return bare
 
 
+def not_finite(weights: Mapping[str, Tensor]) -> list[str]:
+    """Names of the weights that hold NaN or infinite numbers."""
+    return [name for name, value in weights.items() if value.is_floating_point() and not value.isfinite().all()]
+
+
 def some(names: Any, most: int = 5) -> str:
     """The first few of some names, and how many more there are."""
     names = list(names)
     more = f" and {len(names) - most:,} more" if len(names) > most else ""
     return ", ".join(repr(name)[1:-1][:80] for name in names[:most]) + more
+
+
+@contextmanager
+def in_file(path: Path | str) -> Iterator[None]:
+    """Puts the file's name before the message of an InputError."""
+    try:
+        yield
+    except InputError as error:
+        raise InputError(f"{path}: {error}") from error
+
+
+def load_weights(network: nn.Module, weights: Mapping[str, Tensor], source: str) -> None:
+    """Puts weights into a network; every one must be there and fit.
+
+    Args:
+        network: Gets them.
+        weights: By the names of its state dict.
+        source: Where they come from, for the message.
+
+    Raises:
+        InputError: Some are missing, have no place in the network, another shape, or are not finite; names the first
+            few of each.
+    """
+    own = network.state_dict()
+    # not in files of PyTorch 0.3
+    counts = {name: torch.zeros_like(value) for name, value in own.items() if name.endswith("num_batches_tracked")}
+    weights = counts | dict(weights)
+    shapes = {name: (tuple(weights[name].shape), tuple(own[name].shape)) for name in own if name in weights}
+    problems = {
+        "missing": [name for name in own if name not in weights],
+        "unexpected": [name for name in weights if name not in own],
+        "of another shape": [
+            f"{name} {of_file} instead of {of_own}" for name, (of_file, of_own) in shapes.items() if of_file != of_own
+        ],
+    }
+    told = [f"{some(names, 3)} {problem}" for problem, names in problems.items() if names]
+    if told:
+        raise InputError(f"{source}: the weights do not fit {type(network).__name__}: {'; '.join(told)}")
+    if bad := not_finite(weights):
+        raise InputError(
+            f"{source}: {some(bad, 3)} hold NaN or infinite numbers: the training that wrote them diverged; take an "
+            "earlier checkpoint of the run"
+        )
+    network.load_state_dict(weights)
 
 
 # --- bounds -----------------------------------------------------------------------------------------------------------
