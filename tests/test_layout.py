@@ -12,6 +12,10 @@ PACKAGE = REPOSITORY / "attngan"
 ROOMS = [
     "allocator.py",
     "errors.py",
+    "bounded.py",
+    "file_kinds.py",
+    "weight_files.py",
+    "array_files.py",
     "files.py",
     "installed.py",
     "progress.py",

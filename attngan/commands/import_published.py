@@ -10,12 +10,12 @@ from attngan.networks.damsm import DAMSM
 from attngan.networks.generator import Generator
 from attngan.networks.published import (
     PublishedNetwork,
-    in_file,
     load_published_image_encoder,
     load_published_text_encoder,
     published_generator,
     read_published,
 )
+from attngan.weight_files import in_file
 
 
 def import_published(

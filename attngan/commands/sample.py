@@ -10,6 +10,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from attngan.array_files import read_array
 from attngan.errors import InputError, MissingFileError, require_at_least
 from attngan.installed import checkpoint_and_captions, shipped_generator
 from attngan.pictures import attention_picture, caption_grid, to_pil
@@ -219,19 +220,9 @@ def read_embeddings(path: Path) -> Float[Tensor, "rows text"]:
         MissingFileError: There is no such file.
         InputError: It holds something else than rows of finite numbers.
     """
-    if not path.is_file():
-        raise MissingFileError(f"no embeddings at {path.resolve()}")
-    try:
-        rows = np.load(path, allow_pickle=False)
-    except (ValueError, OSError) as error:
-        raise InputError(f"{path} is not an .npy file of numbers ({error})") from error
-    if (
-        not isinstance(rows, np.ndarray)
-        or rows.ndim != 2
-        or not np.issubdtype(rows.dtype, np.floating)
-        or not len(rows)
-    ):
-        told = f"{rows.dtype} of shape {rows.shape}" if isinstance(rows, np.ndarray) else "several arrays"
+    rows = read_array(path)
+    if rows.ndim != 2 or not np.issubdtype(rows.dtype, np.floating) or not len(rows):
+        told = f"{rows.dtype} of shape {rows.shape}"
         raise InputError(f"{path} holds {told}: embeddings are floating-point numbers, one embedding a row")
     if not np.isfinite(rows).all():
         raise InputError(f"{path} holds numbers that are not finite")

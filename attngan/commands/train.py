@@ -16,6 +16,7 @@ from pytorch_lightning.cli import ArgsType, LightningArgumentParser, LightningCL
 
 from attngan.checkpoint import open_checkpoint
 from attngan.commands.renamed_keys import refuse_renamed_keys
+from attngan.commands.trust import TRUST, admit, refuse_untrusted, take_trusted
 from attngan.data.datamodule import TextImageDataModule
 from attngan.errors import FileInTheWayError, InputError, MissingFileError, MissingPackageError, require_at_least
 from attngan.training.callbacks import Budget, KeepLast, ProgressLines, RandomState, RunCheckpoints, RunProgressBar
@@ -58,6 +59,13 @@ class RecipeCLI(LightningCLI):
             help="Where losses and pictures are logged (wandb: pip install 'attngan[wandb]').",
         )
         parser.add_argument(RESUME, type=str | None, help="Folder of a run (or one of its checkpoints) to go on with.")
+        parser.add_argument(
+            TRUST,
+            type=str | None,
+            help="Module whose classes a recipe may name beside those of attngan, torch.optim, torchvision and "
+            "Lightning's callbacks and loggers: naming one runs its code (SECURITY.md). Given on the command line "
+            "alone, also with --resume, once for each module.",
+        )
         parser.add_lightning_class_args(RunCheckpoints, "checkpoints")
         parser.add_lightning_class_args(KeepLast, "last")
         parser.add_lightning_class_args(Budget, "budget")
@@ -67,6 +75,8 @@ class RecipeCLI(LightningCLI):
 
     def parse_arguments(self, parser: LightningArgumentParser, args: ArgsType) -> None:
         super().parse_arguments(parser, args)
+        if self.config.trust is not None:  # the command line's own were taken out
+            raise InputError(f"the recipe says trust: {self.config.trust}: only the command line can ({TRUST} MODULE)")
         if not isinstance(self.config.seed_everything, bool):
             require_at_least(0, 2**32 - 1, seed_everything=self.config.seed_everything)
 
@@ -186,7 +196,10 @@ def _recipe(
     _quieten()
     if "--config" not in arguments and RESUME not in " ".join(arguments) and not {"-h", "--help"} & set(arguments):
         raise InputError(f"name a recipe: attngan {command} --config configs/NAME.yaml (see configs/ for them)")
+    arguments, trusted = take_trusted(arguments)
     arguments = _with_resume(command, arguments)
+    refuse_untrusted(arguments, trusted)
+    admit(trusted)
     if model_class is GANModule:
         refuse_renamed_keys(arguments)
     cli = RecipeCLI(command, model_class, arguments)
