@@ -17,7 +17,7 @@ from torch import Tensor
 
 from attngan import described_weights
 from attngan.errors import InputError, MissingFileError
-from attngan.files import replacing
+from attngan.integrity import DamagedFileError, check_whole, write_checkpoint
 from attngan.networks.damsm import DAMSM
 from attngan.networks.description import Description, build, describe
 from attngan.networks.generator import Generator
@@ -179,10 +179,11 @@ def open_checkpoint(path: str | Path) -> Checkpoint:
 def read_checkpoint(path: str | Path) -> dict[str, Any]:
     """All that a checkpoint holds, as ``{"attngan": entry, "state_dict": weights, ...}`` with Lightning's own entries.
 
-    Every checkpoint is read here.
+    Every checkpoint is read here, and checked to the bit.
 
     Raises:
         MissingFileError: There is no such file.
+        DamagedFileError: It is not what was written.
         InputError: The file is no checkpoint of attngan.
     """
     path = Path(path)
@@ -193,7 +194,10 @@ def read_checkpoint(path: str | Path) -> dict[str, Any]:
             entry = described_weights.read_description(path, ENTRY)
             contents = {} if entry is None else {ENTRY: entry, "state_dict": described_weights.read_weights(path)}
         else:
+            check_whole(path)
             contents = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
+    except DamagedFileError:
+        raise
     except Exception as error:
         raise InputError(f"{path} cannot be read as a checkpoint: {error}") from error
     if not isinstance(contents, dict) or ENTRY not in contents:
@@ -265,8 +269,7 @@ def write_generator(
     if path.suffix == ".safetensors":
         described_weights.write(path, ENTRY, entry, weights)
     else:
-        with replacing(path) as part:
-            torch.save({ENTRY: entry, "state_dict": weights}, part)
+        write_checkpoint({ENTRY: entry, "state_dict": weights}, path)
 
 
 def _stored(name: str, value: Tensor, dtype: WeightType) -> Tensor:

@@ -9,7 +9,7 @@ import typing
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from attngan import __version__
+from attngan import __version__, stopping
 from attngan.allocator import tune_allocator
 from attngan.errors import AttnganError
 
@@ -57,6 +57,8 @@ COMMANDS = {
 }
 #: Commands that read their own arguments: recipes with a YAML file.
 RECIPES = ("pretrain", "train")
+#: Commands that, stopped and called again, go on where they were.
+GOES_ON = ("toy-birds", "prepare", "evaluate", "compare")
 #: What the system refuses for reasons of the user's: rights, room, and a file where a folder is meant or the reverse.
 REFUSALS = (
     *(errno.EACCES, errno.EPERM, errno.EROFS),
@@ -84,7 +86,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     command = COMMANDS[name]
     function = getattr(importlib.import_module(command.module), command.function)
     try:
-        result = function(rest) if name in RECIPES else _call(function, rest, name, command.positional)
+        with stopping.listening():
+            result = function(rest) if name in RECIPES else _call(function, rest, name, command.positional)
+    except stopping.Stopped as stopped:
+        goes_on = ". The same command goes on where this one was" if name in GOES_ON else ""
+        print(f"attngan {name}: stopped by {stopped}{goes_on}", file=sys.stderr)
+        return stopped.exit_code
     except AttnganError as error:  # its message says what to do; a traceback would hide it
         print(f"attngan {name}: {error}", file=sys.stderr)
         return error.exit_code

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from attngan.errors import InputError
 from attngan.files import write_whole
+from attngan.integrity import check_notes, check_whole, with_checksum
 
 #: So many names of weights that do not fit are told.
 TOLD = 3
@@ -29,7 +30,7 @@ def to_bytes(entry: str, description: Mapping[str, Any], state: Mapping[str, Ten
     """
     tensors = {name: value.detach().cpu().contiguous().clone() for name, value in state.items()}
     # one entry alone: safetensors writes several in an order that changes from run to run, and with it the SHA-256
-    return save(tensors, {entry: json.dumps(description)})
+    return with_checksum(save(tensors, {entry: json.dumps(description)}))
 
 
 def write(path: str | Path, entry: str, description: Mapping[str, Any], state: Mapping[str, Tensor]) -> None:
@@ -42,11 +43,13 @@ def read_description(path: str | Path, entry: str) -> dict[str, Any] | None:
 
     Raises:
         FileNotFoundError: There is no such file.
-        InputError: It is no whole safetensors file.
+        InputError: It is no whole safetensors file, or damaged: the whole of it is read.
     """
+    check_whole(Path(path))
     try:
         with safe_open(str(path), framework="pt") as file:
             header = file.metadata() or {}
+        check_notes(Path(path), header, entry)
         description = json.loads(header[entry]) if entry in header else None
     except (SafetensorError, json.JSONDecodeError) as error:
         raise InputError(f"{path} is not a whole safetensors file ({error})") from error

@@ -12,7 +12,9 @@ PACKAGE = REPOSITORY / "attngan"
 ROOMS = [
     "allocator.py",
     "errors.py",
+    "stopping.py",
     "files.py",
+    "integrity.py",
     "installed.py",
     "progress.py",
     "pixels.py",
