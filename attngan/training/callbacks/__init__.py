@@ -2,6 +2,7 @@
 
 from attngan.training.callbacks.after_step import AfterStep
 from attngan.training.callbacks.budget import Budget, share_done
+from attngan.training.callbacks.fastest_threads import FastestThreads
 from attngan.training.callbacks.keep_last import KeepLast
 from attngan.training.callbacks.random_state import RandomState
 from attngan.training.callbacks.run_checkpoints import RunCheckpoints
@@ -11,6 +12,7 @@ from attngan.training.callbacks.whole_files import WholeFiles
 __all__ = [
     "AfterStep",
     "Budget",
+    "FastestThreads",
     "KeepLast",
     "ProgressLines",
     "RandomState",
