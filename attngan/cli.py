@@ -8,7 +8,7 @@ import typing
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from attngan import __version__
+from attngan import __version__, stopping
 from attngan.allocator import tune_allocator
 from attngan.errors import AttnganError, UsageError, told_in_one_line
 from attngan.option_errors import meant, refusal_of, with_underscores
@@ -57,6 +57,8 @@ COMMANDS = {
 }
 #: Commands that read their own arguments: recipes with a YAML file.
 RECIPES = ("pretrain", "train")
+#: Commands that, stopped and called again, go on where they were.
+GOES_ON = ("toy-birds", "prepare", "evaluate", "compare")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -99,7 +101,13 @@ def _run(name: str, arguments: list[str]) -> int:
     os.environ.setdefault("JSONARGPARSE_DEPRECATION_WARNINGS", "off")
     command = COMMANDS[name]
     function = getattr(importlib.import_module(command.module), command.function)
-    result = function(arguments) if name in RECIPES else _call(function, arguments, name, command.positional)
+    try:
+        with stopping.listening():
+            result = function(arguments) if name in RECIPES else _call(function, arguments, name, command.positional)
+    except stopping.Stopped as stopped:
+        goes_on = ". The same command goes on where this one was" if name in GOES_ON else ""
+        say(f"attngan {name}: stopped by {stopped}{goes_on}", error=True)
+        return stopped.exit_code
     return result if isinstance(result, int) and not isinstance(result, bool) else 0
 
 

@@ -13,6 +13,7 @@ import yaml
 
 from attngan.checkpoint import Entry, file_sha256, open_checkpoint
 from attngan.errors import InputError, MissingFileError
+from attngan.files import write_whole
 from attngan.installed import recipe as recipe_file
 from attngan.networks.description import build
 
@@ -136,14 +137,13 @@ def trained(run: Run, plan: Plan) -> Trained:
     seen = _images_seen(run.checkpoint)
     if seen < run.images:
         arguments = _arguments(run, plan, resume=run.checkpoint.is_file())
-        run.folder.mkdir(parents=True, exist_ok=True)
-        note.write_text(json.dumps(kept, indent=1))
+        write_whole(note, json.dumps(kept, indent=1))
         begun = time.monotonic()
         try:
             train(arguments)
         finally:  # also of a training that was stopped: the time of its rest is added to this
             kept["seconds"] += time.monotonic() - begun
-            note.write_text(json.dumps(kept, indent=1))
+            write_whole(note, json.dumps(kept, indent=1))
     entry = open_checkpoint(run.checkpoint).entry
     return Trained(entry.steps, entry.images_seen, kept["seconds"], _parameters(entry))
 

@@ -17,6 +17,7 @@ from attngan.commands.demo_page import DemoPage, Shipped, results
 from attngan.commands.demo_training import ShownTraining
 from attngan.errors import AttnganError, FileInTheWayError, InputError, require_at_least
 from attngan.evaluation.measuring import ScoreEntry
+from attngan.files import write_whole
 from attngan.installed import recipe, shipped_generator
 from attngan.training.callbacks import FastestThreads
 from attngan.training.precision import MeasuredPrecision, fastest_precision
@@ -87,7 +88,7 @@ def demo(
         scores = _train_and_score(out, page, facts, begun)
         facts.took_minutes = (time.monotonic() - begun) / 60
         content = asdict(facts) | {"scores": scores, "shipped": shipped.title}
-        (out / "demo.json").write_text(json.dumps(content, indent=1))
+        write_whole(out / "demo.json", json.dumps(content, indent=1))
         page.finish(*results(out, out / "toy_birds", facts, scores))
     except BaseException as error:  # the pictures stay, without waiting for more
         page.stop(error)

@@ -46,6 +46,7 @@ def prepare(
     seed: int = 0,
     shards: str | None = None,
     shard_images: int = 1000,
+    verify: bool = False,
 ) -> int:
     """Checks a data set and builds the cache of decoded images that training reads.
 
@@ -71,6 +72,8 @@ def prepare(
         seed: Seed of the choice of the sixteen images.
         shards: Folder to write WebDataset shards into, which training reads with source shards, also over a network.
         shard_images: Images in a shard; there should be several shards for every device and worker.
+        verify: Compare every image of caches that are there with its checksum, which reads them whole; damaged ones are
+            decoded again. Otherwise 64 of each are compared, as training does.
 
     Returns:
         The exit code: 0, or 1 when something is wrong that training would trip over; 130 when interrupted.
@@ -83,7 +86,7 @@ def prepare(
     splits = read_source(source, root, findings, captions=captions_per_image > 0)
     paths = {split: cache_path(root, source, split, image_size, cache_dir) for split in splits}
     try:
-        caches, speed = _build_caches(splits, paths, shorter_side(image_size), processes, findings)
+        caches, speed = _build_caches(splits, paths, shorter_side(image_size), processes, findings, verify)
     except KeyboardInterrupt:
         console.print("interrupted: the next run goes on where this one was")
         return 130
@@ -119,13 +122,13 @@ def prepare(
 
 
 def _build_caches(
-    splits: Splits, paths: dict[str, Path], short: int, processes: int | None, findings: Findings
+    splits: Splits, paths: dict[str, Path], short: int, processes: int | None, findings: Findings, verify: bool
 ) -> tuple[dict[str, ImageCache], dict[str, int | float]]:
     """Each split's cache, and how fast images were decoded; those that cannot be go to the findings."""
     caches: dict[str, ImageCache] = {}
     decoded, began = 0, time.monotonic()
     for split, images in splits.items():
-        caches[split], newly = _build_cache(split, images, paths[split], short, processes)
+        caches[split], newly = _build_cache(split, images, paths[split], short, processes, verify)
         decoded += newly
         for row, reason in caches[split].bad.items():
             findings.add_bad("unusable image", f"{images[row].path}: {reason}")
@@ -134,7 +137,7 @@ def _build_caches(
 
 
 def _build_cache(
-    split: str, images: list[CaptionedImage], path: Path, short: int, processes: int | None
+    split: str, images: list[CaptionedImage], path: Path, short: int, processes: int | None, verify: bool
 ) -> tuple[ImageCache, int]:
     """The cache of one split, and how many images had to be decoded for it."""
     told: list[int] = []
@@ -144,7 +147,7 @@ def _build_cache(
             told.append(done)
             show(done)
 
-        cache = open_or_build(path, images, short, processes, count)
+        cache = open_or_build(path, images, short, processes, count, verify, show)
     return cache, len(images) - told[0] if told else 0
 
 

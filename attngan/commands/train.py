@@ -1,38 +1,70 @@
 """``attngan pretrain`` and ``attngan train``: a YAML recipe to a finished run. A YAML key is a constructor argument."""
 
 import importlib.util
-import json
 import logging
 import sys
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any, Literal, Union
 
 import torch
 from lightning_fabric.utilities.exceptions import MisconfigurationException
+from lightning_utilities.core.rank_zero import rank_zero_only
 from pytorch_lightning import Callback, LightningModule
 from pytorch_lightning.cli import ArgsType, LightningArgumentParser, LightningCLI
 
-from attngan.checkpoint import open_checkpoint
 from attngan.commands.renamed_keys import refuse_renamed_keys
+from attngan.commands.run_folder import (
+    CHECKPOINTS,
+    CONFIG,
+    LAST,
+    RESUME,
+    claimed_run,
+    default_run_dir,
+    put_into,
+    refuse_other_run,
+    spelled_out,
+    to_store,
+    with_resume,
+)
 from attngan.commands.trust import TRUST, admit, refuse_untrusted, take_trusted
 from attngan.data.datamodule import TextImageDataModule
-from attngan.errors import FileInTheWayError, InputError, MissingFileError, MissingPackageError, require_at_least
-from attngan.training.callbacks import Budget, KeepLast, ProgressLines, RandomState, RunCheckpoints, RunProgressBar
+from attngan.errors import InputError, MissingPackageError, require_at_least
+from attngan.files import write_whole
+from attngan.stopping import Stopped
+from attngan.training.callbacks import (
+    AfterStep,
+    Budget,
+    KeepLast,
+    ProgressLines,
+    RandomState,
+    RunCheckpoints,
+    RunProgressBar,
+    WholeFiles,
+)
 from attngan.training.damsm_module import DAMSMModule
 from attngan.training.gan_module import GANModule
 from attngan.training.pictures import TrainingPictures
 from attngan.training.quick_evaluation import QuickEvaluation
 
-RESUME = "--resume"
-
 
 class RecipeCLI(LightningCLI):
-    """Lightning's command line, with a folder for the run and an orderly way to go on with one."""
+    """Lightning's command line, with a folder for the run and an orderly way to go on with one.
 
-    def __init__(self, command: str, model_class: type[LightningModule], arguments: list[str]) -> None:
+    Args:
+        command: "train" or "pretrain".
+        model_class: What is trained.
+        arguments: What the command line says after the command.
+        claims: Holds the run's folder until it is closed.
+    """
+
+    def __init__(
+        self, command: str, model_class: type[LightningModule], arguments: list[str], claims: ExitStack
+    ) -> None:
         self.command = command
+        self.claims = claims
         super().__init__(
             model_class,
             TextImageDataModule,
@@ -82,21 +114,12 @@ class RecipeCLI(LightningCLI):
 
     def before_instantiate_classes(self) -> None:
         config = self.config
-        if config.run_dir is None:
-            given = [Path(str(c)).stem for c in (config.config or [])]
-            config.run_dir = Path("runs") / (given[-1] if given else self.command)
-        self.run_dir = Path(config.run_dir)
-        last = self.run_dir / "checkpoints" / "last.ckpt"
-        if last.is_file() and config.resume is None:
-            raise FileInTheWayError(
-                f"{self.run_dir} holds a run already. Go on with it: attngan {self.command} --resume {self.run_dir}; "
-                "or start another one: --run_dir FOLDER"
-            )
-        folders = {"checkpoints": "checkpoints", "last": "checkpoints", "pictures": "pictures", "quick": "quick"}
-        for part, folder in folders.items():
-            if part in config and config[part].folder is None:
-                config[part].folder = self.run_dir / folder
-        config.trainer.default_root_dir = str(self.run_dir)
+        given = [Path(str(recipe)) for recipe in config.config or []]
+        self.run_dir = Path(config.run_dir or default_run_dir(given, self.command))
+        if getattr(rank_zero_only, "rank", 0) == 0:  # of several processes that train together
+            self.claims.enter_context(claimed_run(self.run_dir))
+        refuse_other_run(self.run_dir, config.resume and Path(config.resume), self.command)
+        put_into(self.run_dir, config)
         # a bar where somebody looks at it, lines in a log file
         wanted = config.trainer.enable_progress_bar is not False
         config.trainer.enable_progress_bar = wanted and sys.stdout.isatty()
@@ -104,7 +127,9 @@ class RecipeCLI(LightningCLI):
     def instantiate_trainer(self, **kwargs: Any) -> Any:
         kwargs["logger"] = self._logger()
         bar = RunProgressBar() if self.config.trainer.enable_progress_bar else ProgressLines()
-        self.trainer_defaults["callbacks"] = [bar, RandomState()]
+        self.trainer_defaults["callbacks"] = [bar, RandomState(), AfterStep()]
+        given = self.config_init.trainer.plugins or []
+        kwargs["plugins"] = [*(given if isinstance(given, list) else [given]), WholeFiles()]
         try:
             return super().instantiate_trainer(**kwargs)
         except (MisconfigurationException, ValueError) as error:  # nothing but what `trainer:` says is at work here
@@ -126,45 +151,19 @@ class RecipeCLI(LightningCLI):
 
     def fit(self) -> None:
         """Trains, and says where things are."""
-        self.run_dir.mkdir(parents=True, exist_ok=True)
         # null is a value: a generator without text is one by embed_dim: null
-        self.parser.save(self.config, self.run_dir / "config.yaml", overwrite=True, skip_none=False)
-        # weights_only: a checkpoint holds plain values and tensors, and is read as such
-        self.trainer.fit(self.model, self.datamodule, ckpt_path=self.config.resume, weights_only=True)
-        keeper = next(c for c in self.trainer.callbacks if isinstance(c, KeepLast))  # type: ignore[attr-defined]
-        if keeper.stopped_by is not None:
-            print(f"stopped by {keeper.stopped_by}. Go on with: attngan {self.command} --resume {self.run_dir}")
-            raise SystemExit(130 if keeper.stopped_by == "SIGINT" else 143)
-        print(f"finished: {keeper.path}")
-
-
-def _with_resume(command: str, arguments: list[str]) -> list[str]:
-    """``--resume FOLDER`` alone suffices: the run's own config.yaml and its last checkpoint are added."""
-    given = [i for i, a in enumerate(arguments) if a == RESUME or a.startswith(RESUME + "=")]
-    if not given:
-        return arguments
-    at = given[-1]
-    inline = arguments[at].partition("=")[2]
-    if not inline and at + 1 >= len(arguments):
-        raise InputError(f"--resume needs the folder of a run: attngan {command} --resume runs/NAME")
-    place = Path(inline or arguments[at + 1])
-    rest = arguments[:at] + arguments[at + (1 if inline else 2) :]
-    checkpoint = place if place.is_file() else place / "checkpoints" / "last.ckpt"
-    run = checkpoint.parent.parent
-    if not checkpoint.is_file():
-        raise MissingFileError(f"there is nothing to go on with: no {checkpoint}")
-    start = [RESUME, str(checkpoint)]
-    if "--config" not in rest:
-        if not (run / "config.yaml").is_file():
-            raise MissingFileError(f"{run} has no config.yaml: name the recipe with --config")
-        start = ["--config", str(run / "config.yaml"), *start, "--run_dir", str(run)]
-    entry = open_checkpoint(checkpoint).entry
-    if entry.generator and entry.damsm:
-        start += ["--model.damsm", str(checkpoint)]  # the checkpoint holds its DAMSM: the file it came from may be gone
-    stage1 = entry.generator and entry.generator["init_args"].get("stage1")
-    if stage1:  # likewise StackGAN's first stage
-        start += ["--model.generator.init_args.stage1", json.dumps(stage1)]
-    return start + rest
+        recipe = self.parser.dump(to_store(self.config, self.run_dir), skip_none=False)
+        if self.trainer.is_global_zero:
+            write_whole(self.run_dir / "config.yaml", recipe)
+        last = self.run_dir / CHECKPOINTS / LAST
+        try:
+            # weights_only: a checkpoint holds plain values and tensors, and is read as such
+            self.trainer.fit(self.model, self.datamodule, ckpt_path=self.config.resume, weights_only=True)
+        except Stopped as stopped:
+            goes_on = f"--resume {self.run_dir}" if last.is_file() else f"--config {self.run_dir}/config.yaml"
+            print(f"stopped by {stopped}. Go on with: attngan {self.command} {goes_on}")
+            raise SystemExit(stopped.exit_code) from None
+        print(f"finished: {last}")
 
 
 def pretrain(arguments: list[str], callbacks: Sequence[Callback] = ()) -> None:
@@ -174,37 +173,42 @@ def pretrain(arguments: list[str], callbacks: Sequence[Callback] = ()) -> None:
         arguments: What the command line says after the command.
         callbacks: What else is told of the training.
     """
-    cli = _recipe("pretrain", DAMSMModule, arguments, callbacks)
-    cli.fit()
-    folder = cli.run_dir / "checkpoints"
-    name, chosen = "best", folder / "best.ckpt"
-    if not chosen.is_file():
-        name, chosen = "last", folder / "last.ckpt"
-    print(f"the test split, by the {name} checkpoint ({chosen}):")
-    cli.trainer.test(cli.model, cli.datamodule, ckpt_path=str(chosen), weights_only=True)
+    with _recipe("pretrain", DAMSMModule, arguments, callbacks) as cli:
+        cli.fit()
+        folder = cli.run_dir / CHECKPOINTS
+        name, chosen = "best", folder / "best.ckpt"
+        if not chosen.is_file():
+            name, chosen = "last", folder / LAST
+        print(f"the test split, by the {name} checkpoint ({chosen}):")
+        cli.trainer.test(cli.model, cli.datamodule, ckpt_path=str(chosen), weights_only=True)
 
 
 def train(arguments: list[str], callbacks: Sequence[Callback] = ()) -> None:
     """Trains a generator. Arguments as of `pretrain`."""
-    _recipe("train", GANModule, arguments, callbacks).fit()
+    with _recipe("train", GANModule, arguments, callbacks) as cli:
+        cli.fit()
 
 
+@contextmanager
 def _recipe(
     command: str, model_class: type[LightningModule], arguments: list[str], callbacks: Sequence[Callback]
-) -> RecipeCLI:
+) -> Iterator[RecipeCLI]:
+    """The recipe, ready to be trained; until the block ends its run is ours."""
     torch.set_float32_matmul_precision("high")
     _quieten()
-    if "--config" not in arguments and RESUME not in " ".join(arguments) and not {"-h", "--help"} & set(arguments):
+    arguments = spelled_out(arguments)
+    if not {CONFIG, RESUME, "-h", "--help"} & {*arguments}:
         raise InputError(f"name a recipe: attngan {command} --config configs/NAME.yaml (see configs/ for them)")
     arguments, trusted = take_trusted(arguments)
-    arguments = _with_resume(command, arguments)
+    arguments = with_resume(command, arguments)
     refuse_untrusted(arguments, trusted)
     admit(trusted)
     if model_class is GANModule:
         refuse_renamed_keys(arguments)
-    cli = RecipeCLI(command, model_class, arguments)
-    cli.trainer.callbacks.extend(callbacks)  # type: ignore[attr-defined]
-    return cli
+    with ExitStack() as claims:
+        cli = RecipeCLI(command, model_class, arguments, claims)
+        cli.trainer.callbacks.extend(callbacks)  # type: ignore[attr-defined]
+        yield cli
 
 
 def _quieten() -> None:
@@ -213,6 +217,7 @@ def _quieten() -> None:
     for message in (
         ".*have no `validation_step`.*",  # a GAN's validation is its scores
         ".*in eval mode at the start of training.*",  # the frozen DAMSM and the moving average
+        ".*Checkpoint directory.*exists and is not empty.*",  # a run that is gone on with
         ".*does not have many workers.*",  # from the image cache, one process suffices
         ".*LeafSpec.*",
         ".*LightningCLI's args parameter.*",  # the command line is ours, its rest is Lightning's

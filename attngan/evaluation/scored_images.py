@@ -17,6 +17,7 @@ from torch import Tensor
 from attngan.checkpoint import file_sha256
 from attngan.errors import InputError
 from attngan.evaluation.image_files import ImageFiles, caption_in_name, drawn_name, write_images
+from attngan.files import write_whole
 from attngan.pixels import centre_crop, to_uint8
 from attngan.records import CaptionedImage
 from attngan.sampling import Sampler
@@ -278,7 +279,7 @@ def _claim(folder: Path, description: dict[str, Any]) -> None:
     note, told = folder / "drawn.json", json.dumps(description, indent=1)
     if note.is_file() and note.read_text(encoding="utf-8") != told:
         raise InputError(f"{folder} holds images of another drawing (see {note}): name another --out, or remove them")
-    note.write_text(told, encoding="utf-8")
+    write_whole(note, told)
 
 
 class GivenImages:

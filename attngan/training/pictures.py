@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from pytorch_lightning import Callback, LightningModule, Trainer
 
+from attngan.files import replacing
 from attngan.pictures import attention_picture, caption_grid, stack
 from attngan.records import GeneratedImages, TextFeatures
 from attngan.sampling import Sampler
@@ -70,9 +71,9 @@ class TrainingPictures(Callback):
                     for i, c in enumerate(titles[:4])
                 ]
             )
-        self.folder.mkdir(parents=True, exist_ok=True)
         for kind, picture in pictures.items():
-            picture.save(self.folder / f"{kind}_{steps:07d}.png")
+            with replacing(self.folder / f"{kind}_{steps:07d}.png") as part:
+                picture.save(part, "PNG")
             loggers: list[Any] = trainer.loggers
             for logger in loggers:
                 if hasattr(logger.experiment, "add_image"):  # TensorBoard

@@ -27,6 +27,7 @@ class Budget(Callback):
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         self._start = time.monotonic()
+        self._stop_if_done(trainer, pl_module)  # stopped after its last step, before its end
 
     def share_done(self, module: LightningModule) -> float | None:
         """Between 0 and 1; None without a limit."""
@@ -38,7 +39,10 @@ class Budget(Callback):
         return max(shares, default=None)
 
     def on_train_batch_end(self, trainer: Trainer, pl_module: LightningModule, *_: Any) -> None:
-        done = self.share_done(pl_module)
+        self._stop_if_done(trainer, pl_module)
+
+    def _stop_if_done(self, trainer: Trainer, module: LightningModule) -> None:
+        done = self.share_done(module)
         if done is not None and done >= 1:
             trainer.should_stop = True
 
