@@ -63,7 +63,7 @@ REFUSALS = {
 }
 #: Errors by the name of their class (torch is not imported) whose cause is no fault of ours, and what helps.
 SHORTAGES = {
-    "OutOfMemoryError": "the GPU has too little memory: lower data.batch_size, or compute it in parts (model.accumulate)",
+    "OutOfMemoryError": "the GPU has too little memory: lower data.batch_size, or try model.accumulate",
     "MemoryError": "there is too little memory: a smaller batch, fewer processes, or smaller images",
     "URLError": "what is to be downloaded cannot be reached: give a file of it by its option",
     "HTTPError": "what is to be downloaded cannot be had: give a file of it by its option",

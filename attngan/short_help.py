@@ -21,6 +21,8 @@ EXAMPLES = {
     "compare": "attngan compare --data data/toy_birds --damsm runs/damsm/checkpoints/best.ckpt",
     "import-published": "attngan import-published --generator netG.pth --out generator.ckpt",
 }
+#: What `--logger` can be.
+LOGGERS = ("tensorboard", "csv", "wandb", "none")
 #: Options of a recipe that are of no class: name to how its value is written and what it is.
 RUN = {
     "config": ("FILE", "The recipe, a YAML file; a later one overrides an earlier one. Also -c FILE."),
@@ -30,9 +32,15 @@ RUN = {
     ),
     "resume": ("PATH", "Folder of a run (or one of its checkpoints) to go on with."),
     "logger": (
-        "tensorboard|csv|wandb|none",
+        "|".join(LOGGERS),
         "Where losses, rates and scores are logged: event files for TensorBoard, metrics.csv, or Weights & Biases (pip "
         "install 'attngan[wandb]').",
+    ),
+    "trust": (
+        "MODULE",
+        "Module whose classes a recipe may name beside those of attngan, torch.optim, torchvision and Lightning's "
+        "callbacks and loggers: naming one runs its code (SECURITY.md). Given on the command line alone, also with "
+        "--resume, once for each module.",
     ),
     "seed_everything": ("N", "Seed of weights, noise and dropout. Default: 0."),
 }

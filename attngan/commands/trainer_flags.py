@@ -67,6 +67,29 @@ def settle_trainer(config: Any, command: str) -> None:
             trainer.max_epochs = -1
 
 
+def take_trial(config: Any, command: str) -> int:
+    """``trainer.fast_dev_run``: so many batches of everything, of which nothing is kept.
+
+    Lightning's own counts the steps of each optimiser, and leaves a run without the checkpoint that is tested.
+
+    Args:
+        config: The parsed recipe; changed in place.
+        command: "train" or "pretrain".
+
+    Returns:
+        How many batches; 0 where no trial is asked for.
+    """
+    trainer = config.trainer
+    batches = int(trainer.fast_dev_run)
+    if batches:
+        trainer.fast_dev_run = False
+        trainer.max_epochs, trainer.limit_train_batches = 1, batches
+        if command == "pretrain":
+            trainer.limit_val_batches = trainer.limit_test_batches = batches
+        config.logger = "none"
+    return batches
+
+
 def told_of_trainer(error: Exception, config: Any) -> str:
     """What Lightning refuses, in a line that names the key of the recipe.
 

@@ -17,6 +17,7 @@ from attngan.networks.image_encoder import ImageEncoder
 from attngan.networks.image_trunks import ConvTrunk, ImageTrunk
 from attngan.networks.text_encoder import TextEncoder
 from attngan.records import CaptionBatch, ImageFeatures, TextFeatures, TextImageBatch
+from attngan.terminal import say
 from attngan.training.callbacks import share_done
 from attngan.training.descent import Part, clipped_norm, in_parts
 from attngan.training.finite import check_finite
@@ -121,7 +122,7 @@ class DAMSMModule(LightningModule):
         self.features_folder = keep_features
         self.kept_image_size = kept_image_size
         self.kept = {}
-        self.images_seen = 0
+        self.images_seen = self.steps = 0
         self._validation: list[Tensor] = []
         if keep_features is not None and not self.image_encoder.trunk.frozen:
             raise InputError(
@@ -139,7 +140,7 @@ class DAMSMModule(LightningModule):
             del self.image_encoder  # one owner, one name in the checkpoint
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        entry = Entry("damsm", damsm=self.damsm.describe(), images_seen=self.images_seen)
+        entry = Entry("damsm", damsm=self.damsm.describe(), steps=self.steps, images_seen=self.images_seen)
         checkpoint[ENTRY] = entry.as_dict()
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
@@ -148,7 +149,7 @@ class DAMSMModule(LightningModule):
             raise InputError(
                 f"the checkpoint's vocabulary is not the data's: {self.damsm.vocabulary.difference(entry.vocabulary)}"
             )
-        self.images_seen = entry.images_seen
+        self.images_seen, self.steps = entry.images_seen, entry.steps
 
     def configure_optimizers(self) -> Any:
         trained = [p for p in self.damsm.parameters() if p.requires_grad]
@@ -220,6 +221,7 @@ class DAMSMModule(LightningModule):
     def training_step(self, batch: TextImageBatch, batch_index: int) -> Tensor:
         first, *self._waiting = in_parts(batch, self.accumulate)
         self.images_seen += len(batch.indices) * self.trainer.world_size
+        self.steps += 1
         return self._part_of_loss(first)
 
     def backward(self, loss: Tensor, *args: Any, **kwargs: Any) -> None:
@@ -292,7 +294,7 @@ class DAMSMModule(LightningModule):
         classes = None if dataset.class_ids is None else torch.as_tensor(dataset.class_ids)[owner]
         rivals = len(owner) - int(torch.bincount(owner if classes is None else classes).max())
         if rivals < 99:  # a finished training must not fail over a small test split
-            print(f"no R-precision: it needs 99 captions of other classes, the test split has {rivals}")
+            say(f"no R-precision: it needs 99 captions of other classes, the test split has {rivals}")
             return {}
         score = r_precision(images[owner], torch.arange(len(owner)), CaptionPool(sentences, owner, texts, classes))
         return {"r_precision_100": score.mean, "r_precision_100_std": score.std}
