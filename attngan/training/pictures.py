@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from pytorch_lightning import Callback, LightningModule, Trainer
 
-from attngan.pictures import attention_picture, caption_grid, stack
+from attngan.pictures import attention_picture, caption_grid, save_overview, stack
 from attngan.records import GeneratedImages, TextFeatures
 from attngan.sampling import Sampler
 
@@ -72,7 +72,7 @@ class TrainingPictures(Callback):
             )
         self.folder.mkdir(parents=True, exist_ok=True)
         for kind, picture in pictures.items():
-            picture.save(self.folder / f"{kind}_{steps:07d}.png")
+            save_overview(picture, self.folder / f"{kind}_{steps:07d}.png")
             loggers: list[Any] = trainer.loggers
             for logger in loggers:
                 if hasattr(logger.experiment, "add_image"):  # TensorBoard
