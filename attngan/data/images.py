@@ -132,6 +132,7 @@ def load_image(file: PictureFile) -> Image.Image:
     """
     with open_image(file) as image:
         try:
+            _scale_transparent_colour(image)
             image.load()
             if _orientation(image) != 1:
                 image = ImageOps.exif_transpose(image)
@@ -247,13 +248,21 @@ def _rgb(image: Image.Image) -> Image.Image:
     if image.mode.startswith("I"):
         image = _eight_bits(image)
     if image.mode in ("RGBA", "LA", "PA", "RGBa") or "transparency" in image.info:
-        key = image.info.get("transparency")
-        if image.mode == "RGB" and isinstance(key, tuple) and max(key) > 255:  # 16 bits; Pillow keeps the upper 8
-            image.info["transparency"] = tuple(value >> 8 for value in key)
         image = image.convert("RGBA")
         white = Image.new("RGBA", image.size, "white")
         return Image.alpha_composite(white, image).convert("RGB")
     return image.convert("RGB")
+
+
+def _scale_transparent_colour(image: Image.Image) -> None:
+    """Brings the colour that a PNG calls transparent to 8 bits, as Pillow brings its pixels but not that."""
+    colour = image.info.get("transparency")
+    if image.format == "PNG" and image.tile and colour is not None:
+        packing = image.tile[0][3]
+        if packing in ("L;2", "L;4"):
+            image.info["transparency"] = colour * (85 if packing == "L;2" else 17)
+        elif packing == "RGB;16B":
+            image.info["transparency"] = tuple(value >> 8 for value in colour)
 
 
 def _eight_bits(image: Image.Image) -> Image.Image:
