@@ -15,6 +15,7 @@ from PIL import Image
 from attngan.checkpoint import file_sha256
 from attngan.commands.compare_runs import ComparedRecipe, Plan, Trained, compared_recipes, default_recipes, trained
 from attngan.commands.evaluate import evaluate
+from attngan.data.sources.tables import Columns
 from attngan.device import usable_device
 from attngan.errors import MissingFileError, require_at_least
 from attngan.evaluation.image_sets import HALVES, REAL, UNTRAINED
@@ -156,6 +157,8 @@ def _scores(entry: ComparedRecipe, plan: Plan, scoring: Scoring, untrained: bool
         data=plan.data,
         source=plan.source or data.get("source", "cub"),
         skip_bad=bool(data.get("skip_bad", False)),
+        image_column=data.get("image_column"),
+        caption_column=data.get("caption_column"),
         text_embeddings=data.get("text_embeddings"),
         metrics=metrics,
         count=scoring.count,
@@ -263,7 +266,8 @@ def _picture(entries: Sequence[ComparedRecipe], plan: Plan, columns: int) -> Ima
     data = (yaml.safe_load(entries[0].recipes[-1].read_text(encoding="utf-8")).get("data")) or {}
     source = plan.source or data.get("source", "cub")
     largest = max(sampler.resolution for sampler in samplers.values())
-    split = read_split(plan.data, source, "test", largest, bool(data.get("skip_bad", False)))
+    named = Columns(data.get("image_column"), data.get("caption_column"))
+    split = read_split(plan.data, source, "test", largest, bool(data.get("skip_bad", False)), columns=named)
     chosen = [i * len(split.images) // columns for i in range(min(columns, len(split.images)))]
     captions = [split.images[i].captions[0] for i in chosen]
     real = [from_uint8(next(split.crops(i))[0]) for i in chosen]

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from attngan.checkpoint import file_sha256
+from attngan.data.sources.tables import Columns
 from attngan.device import usable_device
 from attngan.errors import InputError, require_at_least
 from attngan.evaluation.scored_images import Split, read_split
@@ -31,6 +32,8 @@ def finetune_classifier(
     weights: Path | None = None,
     image_size: int = 256,
     skip_bad: bool = False,
+    image_column: str | None = None,
+    caption_column: str | None = None,
     held_out: float = 0.2,
     head_epochs: int = 60,
     epochs: int = 5,
@@ -57,6 +60,8 @@ def finetune_classifier(
         weights: File with the trunk's weights, where it has such; by default the library's own.
         image_size: Side of the crops in pixels: the size of the images that will be scored.
         skip_bad: Leave out images of the data set that cannot be used (missing, damaged) instead of stopping.
+        image_column: For a folder with a table: the column with the images' names, as in training.
+        caption_column: Likewise the column with the captions.
         held_out: Share of each class's images that is kept for measuring accuracy.
         head_epochs: Passes of the last layer alone.
         epochs: Passes of all of the network; 0 leaves the trunk as it is.
@@ -78,7 +83,8 @@ def finetune_classifier(
     device = str(usable_device(device))
     if Path(out).suffix != ".safetensors":
         raise InputError(f"{out} should end in .safetensors: that is how `attngan evaluate --extractor` knows it")
-    real = read_split(data, source, split, image_size, skip_bad)
+    columns = Columns(image_column, caption_column)
+    real = read_split(data, source, split, image_size, skip_bad, columns=columns)
     classes, class_names = _classes(real, data)
     network = _trunk(trunk, weights)
     label = name or f"{Path(data).resolve().name}-{split}{len(class_names)}-{trunk}"

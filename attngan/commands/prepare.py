@@ -1,6 +1,7 @@
 """``attngan prepare``: checks a data set before anyone trains on it, and builds what training reads."""
 
 import json
+import os
 import time
 from collections import Counter
 from dataclasses import dataclass
@@ -20,6 +21,7 @@ from attngan.data.preview import preview
 from attngan.data.sentence_embeddings import open_embeddings_of, places_in_file
 from attngan.data.sources.registry import Splits, read_source
 from attngan.data.sources.shards import write_shards
+from attngan.data.sources.tables import Columns
 from attngan.data.splits import held_out_for_validation
 from attngan.errors import InputError
 from attngan.files import replacing, write_whole
@@ -47,6 +49,8 @@ def prepare(
     shards: str | None = None,
     shard_images: int = 1000,
     verify: bool = False,
+    image_column: str | None = None,
+    caption_column: str | None = None,
 ) -> int:
     """Checks a data set and builds the cache of decoded images that training reads.
 
@@ -55,7 +59,8 @@ def prepare(
 
     Args:
         root: The data set's folder.
-        source: What kind of data set it is: cub, coco (coco2014, coco2017), flowers (flowers_official) or folder.
+        source: What kind of data set it is: cub, coco (coco2014, coco2017), karpathy, flowers (flowers_official),
+            flickr or folder.
         image_size: Side of the largest images that training will use, in pixels.
         captions_per_image: How many captions of an image training will use. 0: none; images alone are checked and
             cached, and a folder is any folder of images.
@@ -74,16 +79,22 @@ def prepare(
         shard_images: Images in a shard; there should be several shards for every device and worker.
         verify: Compare every image of caches that are there with its checksum, which reads them whole; damaged ones are
             decoded again. Otherwise 64 of each are compared, as training does.
+        image_column: For a folder with a table (metadata.jsonl, a CSV file): the column with the images' names; null:
+            file_name, or another usual name.
+        caption_column: Likewise the column with the captions; null: text, texts, or another usual name (caption,
+            prompt ...).
 
     Returns:
         The exit code: 0, or 1 when something is wrong that training would trip over; 130 when interrupted.
     """
     if source == "shards":
         raise InputError("shards were checked when attngan prepare wrote them; training reads them as they are")
-    folder, console = Path(out), Console()
+    root = root if "://" in root else os.path.expanduser(root)
+    folder, console = Path(out).expanduser(), Console()
     folder.mkdir(parents=True, exist_ok=True)
     findings = Findings()
-    splits = read_source(source, root, findings, captions=captions_per_image > 0)
+    columns = Columns(image_column, caption_column)
+    splits = read_source(source, root, findings, captions=captions_per_image > 0, columns=columns)
     paths = {split: cache_path(root, source, split, image_size, cache_dir) for split in splits}
     try:
         caches, speed = _build_caches(splits, paths, shorter_side(image_size), processes, findings, verify)
@@ -101,6 +112,7 @@ def prepare(
         "root": str(Path(root).resolve()),
         "source": source,
         "image_size": image_size,
+        "captions_per_image": captions_per_image,
         "splits": {split: _describe(images, words.lengths[split], limits[split]) for split, images in usable.items()},
         "held_out_for_validation": _held_out(usable),
         "vocabulary": words.describe(),
@@ -247,7 +259,7 @@ def _held_out(usable: Splits) -> dict[str, int]:
 def _reasons_to_fail(usable: Splits, findings: Findings, skip_bad: bool) -> list[str]:
     reasons = []
     if not usable.get("train"):
-        reasons.append("there is no image to train on")
+        reasons.append("; ".join(["there is no image to train on", *findings.advice]))
     if findings.bad and not skip_bad:
         reasons.append(
             f"{findings.bad_count:,} image(s) cannot be used: repair them, or leave them out with --skip-bad (and "

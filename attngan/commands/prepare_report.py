@@ -19,7 +19,7 @@ def print_report(report: dict[str, Any], folder: Path, console: Console) -> None
         folder: Where that file and the preview are.
         console: Where to print.
     """
-    with_captions = any(own["captions"] for own in report["splits"].values())
+    with_captions = report["captions_per_image"] > 0
     console.print(_table(report, with_captions))
     for line in (*_held_out(report), *_texts(report, with_captions), _decoding(report)):
         console.print(line)

@@ -13,7 +13,7 @@ from torch import Tensor
 from attngan.array_files import read_array
 from attngan.errors import InputError, MissingFileError, require_at_least
 from attngan.installed import checkpoint_and_captions, shipped_generator
-from attngan.pictures import attention_picture, caption_grid, to_pil
+from attngan.pictures import ATTENTION, GRID, INTERPOLATION, attention_picture, caption_grid, save_overview, to_pil
 from attngan.sampling import Drawn, Sampler, draw_all, interpolate
 
 GRID_ROWS, GRID_COLUMNS = 32, 8
@@ -94,15 +94,15 @@ def _write_pictures(drawn: Iterable[Drawn], source: "_Source", sampler: Sampler,
         to_pil(one.image).save(out / f"{name}.png")
         if attention and one.attention:
             words = sampler.words(one.caption or "")
-            attention_picture(one.image, words, one.attention[-1]).save(out / f"{name}_attention.png")
+            save_overview(attention_picture(one.image, words, one.attention[-1]), out / f"{name}{ATTENTION}")
         if row < GRID_ROWS and column < GRID_COLUMNS:
             if row == len(shown):
                 shown.append((title, []))
             shown[row][1].append(one.image)
         written += 1
     if shown:
-        caption_grid(shown, side=_side_in_grid(sampler)).save(out / "grid.png")
-    print(f"{written} pictures in {out}" + (f", the first ones together in {out / 'grid.png'}" if shown else ""))
+        save_overview(caption_grid(shown, side=_side_in_grid(sampler)), out / GRID)
+    print(f"{written} pictures in {out}" + (f", the first ones together in {out / GRID}" if shown else ""))
     return written
 
 
@@ -261,6 +261,6 @@ def _interpolation(
         for step, image in enumerate(images):
             to_pil(image).save(out / f"interpolation_{number:03d}_{step:03d}.png")
         rows.append((f"{captions[0]} -> {captions[1]}", list(images)))
-    caption_grid(rows, side=_side_in_grid(sampler)).save(out / "interpolation.png")
-    print(f"{samples * steps} pictures in {out}, together in {out / 'interpolation.png'}")
+    save_overview(caption_grid(rows, side=_side_in_grid(sampler)), out / INTERPOLATION)
+    print(f"{samples * steps} pictures in {out}, together in {out / INTERPOLATION}")
     return 0

@@ -18,6 +18,8 @@ class Request:
     split: str | None = None
     image_size: int | None = None
     skip_bad: bool = False
+    image_column: str | None = None
+    caption_column: str | None = None
     reference: Path | None = None
     metrics: Sequence[str] | None = None
     protocol: str | None = None

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
+from attngan.data.sources.tables import Columns
 from attngan.device import usable_device
 from attngan.errors import InputError, require_at_least
 from attngan.evaluation.image_files import ImageFiles
@@ -197,7 +198,8 @@ def _read_split(request: Request, split_name: str, sampler: Sampler | None) -> S
         raise InputError("real images are compared at the size of the scored ones: give it with --image_size")
     embeddings = request.text_embeddings if sampler is not None and sampler.reads == "embeddings" else None
     text = _reads_text(sampler)
-    return read_split(request.data, request.source, split_name, side, request.skip_bad, text, embeddings)
+    columns = Columns(request.image_column, request.caption_column)
+    return read_split(request.data, request.source, split_name, side, request.skip_bad, text, embeddings, columns)
 
 
 def _choose_images(

@@ -15,6 +15,7 @@ from jaxtyping import Float, UInt8
 from torch import Tensor
 
 from attngan.checkpoint import file_sha256
+from attngan.data.sources.tables import USUAL, Columns
 from attngan.errors import InputError
 from attngan.evaluation.image_files import ImageFiles, caption_in_name, drawn_name, write_images
 from attngan.files import write_whole
@@ -66,6 +67,7 @@ def read_split(
     skip_bad: bool = False,
     text: bool = True,
     text_embeddings: str | None = None,
+    columns: Columns = USUAL,
 ) -> Split:
     """A split of a data set on disk.
 
@@ -77,6 +79,7 @@ def read_split(
         skip_bad: Leave out images that cannot be used instead of stopping.
         text: Read the captions too; without, images suffice.
         text_embeddings: File of precomputed sentence embeddings of the captions.
+        columns: Which columns of a folder's table hold names and captions.
     """
     from attngan.data.datamodule import TextImageDataModule
 
@@ -88,6 +91,8 @@ def read_split(
         captions_per_image=10 if text else 0,
         skip_bad=skip_bad,
         text_embeddings=text_embeddings,
+        image_column=columns.image,
+        caption_column=columns.caption,
     )
     data.setup("test" if split == "test" else "fit")
     return split_of(data, split)
@@ -301,6 +306,7 @@ class GivenImages:
             "images": len(files),
             "fingerprint": files.fingerprint,
             "order_by_seed": files.shuffle,
+            "passed_over": files.passed_over,
         }
 
     def __len__(self) -> int:

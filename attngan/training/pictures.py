@@ -8,8 +8,7 @@ import numpy as np
 import torch
 from pytorch_lightning import Callback, LightningModule, Trainer
 
-from attngan.files import replacing
-from attngan.pictures import attention_picture, caption_grid, stack
+from attngan.pictures import attention_picture, caption_grid, save_overview, stack
 from attngan.records import GeneratedImages, TextFeatures
 from attngan.sampling import Sampler
 
@@ -72,8 +71,7 @@ class TrainingPictures(Callback):
                 ]
             )
         for kind, picture in pictures.items():
-            with replacing(self.folder / f"{kind}_{steps:07d}.png") as part:
-                picture.save(part, "PNG")
+            save_overview(picture, self.folder / f"{kind}_{steps:07d}.png")
             loggers: list[Any] = trainer.loggers
             for logger in loggers:
                 if hasattr(logger.experiment, "add_image"):  # TensorBoard
