@@ -176,6 +176,11 @@ class Checkpoint:
             )
         return CaptionReader(text_encoder.eval(), vocabulary)
 
+    @property
+    def holds_damsm(self) -> bool:
+        """Whether it has a whole DAMSM; a generator's own file has at most the text encoder."""
+        return self.entry.damsm is not None and "image_encoder" in self.entry.damsm
+
     def damsm(self) -> DAMSM:
         """The whole DAMSM, frozen.
 

@@ -4,7 +4,6 @@ import json
 import os
 import shutil
 import socket
-import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -13,6 +12,7 @@ from pathlib import Path
 from typing import IO
 
 from attngan.errors import AttnganError, NoRoomError
+from attngan.terminal import say
 
 #: Seconds between two looks at a lock that another process holds, and between two words about the wait.
 _LOOK_AGAIN, _SAY_AGAIN = 0.2, 60.0
@@ -98,7 +98,7 @@ class Holder:
 
 
 def _say(line: str) -> None:
-    print(line, file=sys.stderr, flush=True)
+    say(line, error=True)
 
 
 @contextmanager

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
-from rich.console import Console
 
 from attngan.commands.prepare_report import print_report
 from attngan.data.encoding import captions_in, split_into_words, usable_images, vocabulary_of
@@ -27,6 +26,7 @@ from attngan.errors import InputError
 from attngan.files import replacing, write_whole
 from attngan.progress import progress_bar
 from attngan.records import CaptionedImage
+from attngan.terminal import say
 from attngan.text.tokenizer import Tokenizer
 from attngan.text.vocabulary import Vocabulary
 
@@ -90,7 +90,7 @@ def prepare(
     if source == "shards":
         raise InputError("shards were checked when attngan prepare wrote them; training reads them as they are")
     root = root if "://" in root else os.path.expanduser(root)
-    folder, console = Path(out).expanduser(), Console()
+    folder = Path(out).expanduser()
     folder.mkdir(parents=True, exist_ok=True)
     findings = Findings()
     columns = Columns(image_column, caption_column)
@@ -99,7 +99,7 @@ def prepare(
     try:
         caches, speed = _build_caches(splits, paths, shorter_side(image_size), processes, findings, verify)
     except KeyboardInterrupt:
-        console.print("interrupted: the next run goes on where this one was")
+        say("interrupted: the next run goes on where this one was")
         return 130
     usable = _usable(splits, caches, findings, processes)
     embeddings = None
@@ -127,9 +127,9 @@ def prepare(
     }
     write_whole(folder / "prepare_report.json", json.dumps(report, indent=2, ensure_ascii=False))
     _write_preview(usable, folder / "prepare_preview.png", seed)
-    print_report(report, folder, console)
+    print_report(report, folder)
     if shards is not None and not reasons:
-        _write_shards(usable, shards, shard_images, console)
+        _write_shards(usable, shards, shard_images)
     return 1 if reasons else 0
 
 
@@ -276,7 +276,7 @@ def _write_preview(usable: Splits, path: Path, seed: int) -> None:
             preview([images[position] for position in chosen]).save(part, "PNG")
 
 
-def _write_shards(usable: Splits, folder: str, shard_images: int, console: Console) -> None:
+def _write_shards(usable: Splits, folder: str, shard_images: int) -> None:
     """The usable images as shards. What training would hold out to validate on gets shards of its own."""
     splits = dict(usable)
     held_out = "validation" not in splits
@@ -287,6 +287,4 @@ def _write_shards(usable: Splits, folder: str, shard_images: int, console: Conso
     splits = {split: images for split, images in splits.items() if images}
     write_shards(splits, folder, shard_images, held_out)
     count = len(list(Path(folder).glob("*.tar")))
-    console.print(
-        f"{count:,} shards in {folder}: train with data.source: shards and data.root: {folder}", soft_wrap=True
-    )
+    say(f"{count:,} shards in {folder}: train with data.source: shards and data.root: {folder}")

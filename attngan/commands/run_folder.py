@@ -1,7 +1,6 @@
 """The folder of a run: where it lies is where it is written to, by one process at a time."""
 
 import json
-import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,6 +13,7 @@ from attngan.checkpoint import open_checkpoint
 from attngan.errors import FileInTheWayError, InputError, MissingFileError
 from attngan.files import claimed
 from attngan.integrity import DamagedFileError, check_whole
+from attngan.terminal import say
 
 RESUME, CONFIG, RUN_DIR = "--resume", "--config", "--run_dir"
 CHECKPOINTS, LAST = "checkpoints", "last.ckpt"
@@ -111,7 +111,7 @@ def _whole_checkpoint(place: Path, command: str) -> Path:
         problem = error
     for path in _newest_first(last.parent):
         if path != last and _is_whole(path):
-            print(f"{problem}. Going on with the newest whole one, {path} ({_steps(path)} steps)", file=sys.stderr)
+            say(f"{problem}. Going on with the newest whole one, {path} ({_steps(path)} steps)", error=True)
             return path
     raise problem
 

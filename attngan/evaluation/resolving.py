@@ -14,6 +14,7 @@ from attngan.evaluation.metric_table import DECLARED, Metric, in_order
 from attngan.evaluation.networks import Networks, choose_extractor, choose_networks
 from attngan.evaluation.protocols import PROTOCOLS, Protocol, departures
 from attngan.evaluation.request import Request
+from attngan.evaluation.run_data import USUAL_SOURCE, with_data_of_run
 from attngan.evaluation.scored_images import DrawnImages, GivenImages, ScoredImages, Split, read_split
 from attngan.sampling import Sampler
 
@@ -109,6 +110,7 @@ def resolve(request: Request) -> Evaluation:
         FileNotFoundError: No checkpoint, images or weights at the place named.
         InputError: Arguments that do not fit together; says which.
     """
+    request = with_data_of_run(request)
     _check(request)
     require_at_least(1, image_size=request.image_size, splits=request.splits, batch_size=request.batch_size)
     require_at_least(0, count=request.count, seed=request.seed, truncation=request.truncation)
@@ -155,7 +157,10 @@ def _check(request: Request) -> None:
     if (request.checkpoint is None) == (request.images is None):
         raise InputError("give either --checkpoint or --images: what is to be scored")
     if request.checkpoint is not None and request.data is None:
-        raise InputError("give the data set's root with --data: its captions are drawn, its images compared with")
+        raise InputError(
+            "give the data set's root with --data: its captions are drawn, its images compared with (no config.yaml of "
+            "a run beside the checkpoint tells it)"
+        )
     if request.untrained and request.checkpoint is None:
         raise InputError("--untrained needs --checkpoint: a folder of images has no untrained generator")
     in_order(request.metrics)
@@ -199,7 +204,9 @@ def _read_split(request: Request, split_name: str, sampler: Sampler | None) -> S
     embeddings = request.text_embeddings if sampler is not None and sampler.reads == "embeddings" else None
     text = _reads_text(sampler)
     columns = Columns(request.image_column, request.caption_column)
-    return read_split(request.data, request.source, split_name, side, request.skip_bad, text, embeddings, columns)
+    return read_split(
+        request.data, request.source or USUAL_SOURCE, split_name, side, request.skip_bad, text, embeddings, columns
+    )
 
 
 def _choose_images(

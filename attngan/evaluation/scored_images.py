@@ -252,8 +252,12 @@ class DrawnImages:
                 texts = [self.split.captions[position] for position in positions]
         images = to_uint8(self.sampler.draw(texts, list(numbers), self.seed, self.truncation).images[-1])
         if self.folder is not None:
-            write_images(images, [self._path(i) for i in numbers])
+            write_images(images, [self._path(i) for i in numbers], [self._origin(i) for i in numbers])
         return images
+
+    def _origin(self, number: int) -> dict[str, object]:
+        caption = None if self.captions is None else self.split.captions[self.captions[number]]
+        return {"caption": caption, "seed": self.seed, "number": number, "checkpoint": self.sampler.sha256}
 
     def _path(self, number: int) -> Path:
         assert self.folder is not None
