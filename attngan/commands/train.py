@@ -23,6 +23,7 @@ from attngan.commands.run_folder import (
     RESUME,
     claimed_run,
     default_run_dir,
+    is_whole,
     put_into,
     refuse_other_run,
     spelled_out,
@@ -153,6 +154,8 @@ class RecipeCLI(LightningCLI):
             goes_on = f"--resume {self.run_dir}" if last.is_file() else f"--config {self.run_dir}/config.yaml"
             print(f"stopped by {stopped}. Go on with: attngan {self.command} {goes_on}")
             raise SystemExit(stopped.exit_code) from None
+        if self.config.resume is not None and not is_whole(last):  # another checkpoint was at the run's end already
+            self.trainer.save_checkpoint(last)
         print(f"finished: {last}")
 
 
