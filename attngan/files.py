@@ -1,5 +1,6 @@
 """Files that are whole or not there, and folders that one process at a time fills."""
 
+import errno
 import json
 import os
 import shutil
@@ -57,8 +58,8 @@ def replacing(path: Path, durable: bool = False) -> Iterator[Path]:
             part.unlink(missing_ok=True)
         if full:
             raise NoRoomError(f"{path}: no room on the disk: make some, or name a place on another one") from error
-        if isinstance(error, OSError) and error.filename == str(part):
-            error.filename = str(path)  # what the user named
+        if isinstance(error, OSError) and error.errno is not None and error.filename in (None, str(part)):
+            error.filename = str(path)  # what the user named; a write that the system refuses says nothing
         raise
 
 
@@ -73,6 +74,29 @@ def write_whole(path: Path, content: str | bytes) -> None:
     """Writes a file whole or not at all, text as UTF-8. Its folder is made if it is missing."""
     with replacing(path) as part:
         part.write_bytes(content if isinstance(content, bytes) else content.encode("utf-8"))
+
+
+def reserve(path: Path, size: int) -> None:
+    """Makes a file so long, and gets the room for it: zeros, or what was there.
+
+    A file that is written to through memory must have its room beforehand: where the disk is full then, the system does
+    not say so but kills the program. Where a file system cannot reserve, it is only made so long.
+
+    Args:
+        path: The file.
+        size: Its length in bytes.
+
+    Raises:
+        OSError: There is no room; names the file.
+    """
+    with os.fdopen(os.open(path, os.O_RDWR | os.O_CREAT, 0o666), "r+b") as file:
+        try:
+            if size and hasattr(os, "posix_fallocate"):
+                os.posix_fallocate(file.fileno(), 0, size)
+        except OSError as error:
+            if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+                raise OSError(error.errno, error.strerror, str(path)) from None
+        file.truncate(size)
 
 
 # --- locks ------------------------------------------------------------------------------------------------------------

@@ -96,7 +96,7 @@ def _whole_checkpoint(place: Path, command: str) -> Path:
         try:
             check_whole(place)
         except DamagedFileError as error:
-            others = [str(path) for path in _newest_first(place.parent) if path != place and _is_whole(path)]
+            others = [str(path) for path in _newest_first(place.parent) if path != place and is_whole(path)]
             told = f" ({others[0]} is whole)" if others else ""
             raise DamagedFileError(f"{error}{told}") from error
         return place
@@ -110,7 +110,7 @@ def _whole_checkpoint(place: Path, command: str) -> Path:
     except DamagedFileError as error:
         problem = error
     for path in _newest_first(last.parent):
-        if path != last and _is_whole(path):
+        if path != last and is_whole(path):
             say(f"{problem}. Going on with the newest whole one, {path} ({_steps(path)} steps)", error=True)
             return path
     raise problem
@@ -135,10 +135,11 @@ def _steps(path: Path) -> int:
         return -1
 
 
-def _is_whole(path: Path) -> bool:
+def is_whole(path: Path) -> bool:
+    """Whether there is a checkpoint that can be gone on with."""
     try:
         check_whole(path)
-    except DamagedFileError:
+    except (DamagedFileError, FileNotFoundError):
         return False
     return _steps(path) >= 0
 

@@ -29,6 +29,7 @@ from attngan.commands.run_folder import (
     RESUME,
     claimed_run,
     default_run_dir,
+    is_whole,
     put_into,
     refuse_other_run,
     spelled_out,
@@ -178,6 +179,8 @@ class RecipeCLI(LightningCLI):
             raise SystemExit(stopped.exit_code) from None
         except MisconfigurationException as error:
             raise InputError(told_of_trainer(error, self.config)) from error
+        if self.config.resume is not None and not is_whole(last):  # another checkpoint was at the run's end already
+            self.trainer.save_checkpoint(last)
         if self.trial_batches:
             say(f"the trial of {self.trial_batches} batches ran through; nothing of it is kept (fast_dev_run)")
         else:

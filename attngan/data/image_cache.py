@@ -25,7 +25,7 @@ from lightning_utilities.core.rank_zero import rank_zero_warn
 from attngan.data.images import UnusableImageError, kept_shape, load_pixels, shorter_side
 from attngan.data.processes import worker_processes
 from attngan.errors import InputError, NoRoomError
-from attngan.files import locked
+from attngan.files import locked, reserve
 from attngan.records import CaptionedImage
 
 VERSION = 1
@@ -315,7 +315,7 @@ def _can_go_on(partial: Path, expected: str) -> bool:
 
 
 def _lay_out(partial: Path, shapes: list[tuple[int, int]], short: int, expected: str) -> None:
-    """Writes header and table and reserves the pixels' places (a sparse file, so this is instant)."""
+    """Writes header and table and reserves the pixels' places."""
     table = np.zeros(len(shapes), _RECORD)
     table["width"], table["height"] = np.array(shapes, dtype=np.uint32).reshape(-1, 2).T
     sizes = table["width"].astype(np.uint64) * table["height"].astype(np.uint64) * np.uint64(3)
@@ -334,7 +334,7 @@ def _lay_out(partial: Path, shapes: list[tuple[int, int]], short: int, expected:
     with partial.open("wb") as file:
         file.write(line.ljust(_PAGE, b" "))
         file.write(table.tobytes())
-        file.truncate(end)
+    reserve(partial, end)
 
 
 def _map_partial(partial: Path) -> tuple[np.ndarray, np.ndarray]:

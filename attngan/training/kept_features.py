@@ -11,7 +11,7 @@ from jaxtyping import Bool, Int, UInt8
 from numpy.lib.format import open_memmap
 from torch import Tensor
 
-from attngan.files import locked, write_whole
+from attngan.files import locked, reserve, write_whole
 from attngan.networks.description import describe
 from attngan.networks.image_trunks import ImageTrunk
 from attngan.pixels import from_uint8
@@ -107,9 +107,10 @@ def _compute(
                 if name not in files:
                     path = folder / f"{name}.npy"
                     shape = (count, *rows.shape[1:])
-                    files[name] = (
-                        open_memmap(path, mode="r+") if done else open_memmap(path, "w+", np.dtype(np.float16), shape)
-                    )
+                    if not done:
+                        open_memmap(path, "w+", np.dtype(np.float16), shape)
+                        reserve(path, path.stat().st_size)
+                    files[name] = open_memmap(path, mode="r+")
                 files[name][seen - len(rows) : seen] = rows
                 files[name].flush()
             write_whole(folder / _DONE, json.dumps({"images": seen}))
