@@ -22,6 +22,7 @@ from attngan.errors import FileInTheWayError, InputError, MissingFileError, Miss
 from attngan.training.callbacks import Budget, KeepLast, ProgressLines, RandomState, RunCheckpoints, RunProgressBar
 from attngan.training.damsm_module import DAMSMModule
 from attngan.training.gan_module import GANModule
+from attngan.training.initial_weights import start_generator
 from attngan.training.pictures import TrainingPictures
 from attngan.training.quick_evaluation import QuickEvaluation
 
@@ -59,6 +60,13 @@ class RecipeCLI(LightningCLI):
             help="Where losses and pictures are logged (wandb: pip install 'attngan[wandb]').",
         )
         parser.add_argument(RESUME, type=str | None, help="Folder of a run (or one of its checkpoints) to go on with.")
+        parser.add_argument(
+            "--init_from",
+            type=Path | None,
+            help="Checkpoint whose weights to start from, on these or other captions: for pretrain the encoders, for "
+            "train the generator and discriminators. Known words keep their embeddings; new ones start fresh in "
+            "pretrain and become <unk> in train. Unlike --resume it starts a new run.",
+        )
         parser.add_argument(
             TRUST,
             type=str | None,
@@ -124,8 +132,20 @@ class RecipeCLI(LightningCLI):
 
         return TensorBoardLogger(str(self.run_dir), name="", version="", default_hp_metric=False)
 
+    def _start_from(self, path: Path) -> None:
+        """Lets the module start from the weights of another run; a run that is gone on with has its own."""
+        fresh = self.config.resume is None
+        if isinstance(self.model, GANModule):
+            self.model.reads_other_captions = True
+            if fresh:
+                print(start_generator(self.model, open_checkpoint(path)))
+        elif fresh:
+            self.model.initial = open_checkpoint(path)
+
     def fit(self) -> None:
         """Trains, and says where things are."""
+        if self.config.init_from is not None:
+            self._start_from(Path(self.config.init_from))
         self.run_dir.mkdir(parents=True, exist_ok=True)
         # null is a value: a generator without text is one by embed_dim: null
         self.parser.save(self.config, self.run_dir / "config.yaml", overwrite=True, skip_none=False)

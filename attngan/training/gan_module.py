@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, Literal, cast
 
 import torch
+from lightning_utilities.core.rank_zero import rank_zero_warn
 from pytorch_lightning import LightningModule
 from pytorch_lightning.core.optimizer import LightningOptimizer
 from torch import Tensor
@@ -18,7 +19,7 @@ from torch.optim import Adam, Optimizer
 
 from attngan.checkpoint import ENTRY, WORD_LIMIT, Entry, load_damsm
 from attngan.data.datamodule import TextImageDataModule
-from attngan.errors import InputError, require_at_least
+from attngan.errors import InputError, require_at_least, tell_without_effect
 from attngan.losses.adversarial import ADVERSARIAL, WRONG_PAIRS, Adversarial, Verdict, WrongPairsRule
 from attngan.losses.matching import MatchingLoss, matching_loss
 from attngan.losses.precision import at_least_float32
@@ -37,9 +38,10 @@ from attngan.sampling import Sampler
 from attngan.training.augmentation import Augmentation, binomial_blur
 from attngan.training.callbacks import share_done
 from attngan.training.caption_queue import CaptionQueue
-from attngan.training.finite import check_finite
+from attngan.training.finite import check_finite, check_gradients
 from attngan.training.generator_ema import EMA, GeneratorEMA
 from attngan.training.rates import Rates
+from attngan.training.rivals import Rivals, require_rivals
 
 #: What a player minimises, and the terms that are logged of it by name.
 Objective = tuple[Tensor, dict[str, Tensor]]
@@ -110,6 +112,14 @@ class GANModule(LightningModule):
         weights = {"matching": matching, "kl": kl, "color_consistency": color_consistency}
         counts = {"gradient_penalty": gradient_penalty, "matching_captions": matching_captions}
         require_at_least(0, within="model.", **weights, **counts)
+        if not matching:
+            of_matching = {"matching_blur": (matching_blur, False), "matching_captions": (matching_captions, 0)}
+            tell_without_effect("model.matching is 0", "model.", **of_matching, matching_pass=(matching_pass, "shared"))
+        if generator.embed_dim is None:
+            tell_without_effect("this generator reads no text", "model.", wrong_pairs=(wrong_pairs, "other class"))
+        if not generator.condition_dim:
+            why = "this generator has no conditioning augmentation"
+            tell_without_effect(why, "model.", kl=(kl, 1.0 if kl else 0.0))
         self.automatic_optimization = False
         self.generator, self.discriminators = generator, discriminators
         self.damsm = None if damsm is None else load_damsm(damsm)
@@ -123,6 +133,9 @@ class GANModule(LightningModule):
         self.rates = rates
         self.ema = GeneratorEMA(generator, ema)
         # Lightning's global_step counts every optimiser's steps, so we keep our own counts
+        self.rivals = Rivals()
+        #: Whether the captions may be others than the DAMSM was trained on.
+        self.reads_other_captions = False
         self.steps = 0
         self.images_seen = 0
         self.word_limit: int | None = None
@@ -219,7 +232,13 @@ class GANModule(LightningModule):
     def setup(self, stage: str) -> None:
         data = cast(TextImageDataModule, self.trainer.datamodule)  # type: ignore[attr-defined]  # set at the start
         if self.damsm is not None and data.vocabulary != self.damsm.vocabulary:
-            data.use_vocabulary(self.damsm.vocabulary)  # a published one fits, one of other captions is an error
+            # a published one fits; one of other captions is an error, unless that is what was asked for
+            data.use_vocabulary(self.damsm.vocabulary, self.reads_other_captions)
+        if self.generator.embed_dim is not None:  # wrong captions are those of other images
+            require_rivals(data.batch_size)
+        if self.damsm is not None:
+            why = "model.damsm reads the captions"
+            tell_without_effect(why, "data.", text_embeddings=(data.text_embeddings, None))
         self.word_limit = getattr(data, "test_words", None)
         given = tuple(data.image_size // 2**stage for stage in reversed(range(data.stages)))
         if given != tuple(self.generator.image_sizes):
@@ -369,7 +388,9 @@ class GANModule(LightningModule):
         else:
             seen = self.damsm.image_encoder(binomial_blur(images) if self.matching_blur else images)
         captions, classes = text, batch.classes
-        if self.caption_queue is not None:
+        if self.caption_queue is None:
+            self.rivals.add(classes, len(images))
+        else:
             captions, classes = self.caption_queue.beside(text, batch.classes)
             self.caption_queue.add(text, batch.classes)
         return matching_loss(seen, captions, classes, *self.damsm.gammas)
@@ -386,6 +407,17 @@ class GANModule(LightningModule):
             rate = self.rates.discriminator if number else self.rates.generator
             for group in optimizer.param_groups:
                 group["lr"] = rate * factor
+
+    def on_before_optimizer_step(self, optimizer: Optimizer) -> None:
+        if getattr(self.trainer.precision_plugin, "scaler", None) is None:  # which leaves such a step out by itself
+            players = ["generator", *(f"{side} px discriminator" for side in self.discriminators.resolutions)]
+            optimizers = [getattr(own, "optimizer", own) for own in self._optimizers()]
+            player = players[optimizers.index(optimizer)]
+            check_gradients((p for group in optimizer.param_groups for p in group["params"]), self, player)
+
+    def on_train_epoch_end(self) -> None:
+        if told := self.rivals.tell():
+            rank_zero_warn(f"epoch {self.current_epoch}: {told}")
 
     def _descend(self, loss: Tensor, optimizer: Optimizer | LightningOptimizer) -> None:
         optimizer.zero_grad()
