@@ -137,7 +137,7 @@ class DAMSMModule(LightningModule):
 
     def setup(self, stage: str) -> None:
         if stage == "fit":
-            require_rivals(self.trainer.datamodule.batch_size)  # type: ignore[attr-defined]
+            require_rivals(getattr(self.trainer.datamodule, "batch_size", 2))  # type: ignore[attr-defined]
 
     def configure_model(self) -> None:
         if not hasattr(self, "damsm"):

@@ -235,7 +235,7 @@ class GANModule(LightningModule):
             # a published one fits; one of other captions is an error, unless that is what was asked for
             data.use_vocabulary(self.damsm.vocabulary, self.reads_other_captions)
         if self.generator.embed_dim is not None:  # wrong captions are those of other images
-            require_rivals(data.batch_size)
+            require_rivals(getattr(data, "batch_size", 2))
         if self.damsm is not None:
             why = "model.damsm reads the captions"
             tell_without_effect(why, "data.", text_embeddings=(data.text_embeddings, None))

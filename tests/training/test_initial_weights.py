@@ -67,9 +67,7 @@ def fish(tmp_path):
     root.mkdir()
     for i in range(40):
         Image.new("RGB", (24, 24), (6 * i, 90, 255 - 6 * i)).save(root / f"{i:02d}.png")
-        (root / f"{i:02d}.txt").write_text(
-            f"a {['red', 'green'][i % 2]} fish with {['wings', 'fins'][i // 2 % 2]}"
-        )
+        (root / f"{i:02d}.txt").write_text(f"a {['red', 'green'][i % 2]} fish with {['wings', 'fins'][i // 2 % 2]}")
     return root
 
 
