@@ -151,7 +151,7 @@ class Checkpoint:
             raise InputError(
                 f"{self.path} holds no generator, it is a {self.entry.kind} checkpoint: name one of `attngan train`"
             )
-        weights = without_wrappers(self._part(GENERATOR))
+        weights = without_wrappers(self.part(GENERATOR))
         return described_weights.build_with(lambda: build(description, Generator), weights, str(self.path)).eval()
 
     def caption_reader(self) -> CaptionReader | None:
@@ -165,7 +165,7 @@ class Checkpoint:
             return None
         with described_weights.following_the_description(str(self.path)):
             vocabulary = Vocabulary.from_dict(described["vocabulary"])
-        weights = without_wrappers(self._part(f"{TEXT}.text_encoder"))
+        weights = without_wrappers(self.part(f"{TEXT}.text_encoder"))
         text_encoder = described_weights.build_with(
             lambda: build(described["text_encoder"], TextEncoder), weights, str(self.path)
         )
@@ -192,15 +192,15 @@ class Checkpoint:
             raise InputError(
                 f"{self.path} holds no DAMSM, it is a {self.entry.kind} checkpoint: give one of `attngan pretrain`"
             )
-        if "image_encoder" not in described or not self._part(f"{TEXT}.image_encoder"):
+        if "image_encoder" not in described or not self.part(f"{TEXT}.image_encoder"):
             raise InputError(
                 f"{self.path} holds a text encoder without its image encoder, as a generator's own file does: give the "
                 "checkpoint of `attngan pretrain` or `attngan train` that it came from"
             )
-        weights = without_wrappers(self._part(TEXT))
+        weights = without_wrappers(self.part(TEXT))
         return described_weights.build_with(lambda: DAMSM.build(described), weights, str(self.path)).freeze()
 
-    def _part(self, prefix: str) -> dict[str, Tensor]:
+    def part(self, prefix: str) -> dict[str, Tensor]:
         """The weights whose names begin with ``prefix.``, without it."""
         start = f"{prefix}."
         return {name[len(start) :]: value for name, value in self.weights.items() if name.startswith(start)}

@@ -6,6 +6,8 @@ A kind that Python has an exception for is that as well: who calls attngan from 
 import errno
 import math
 import re
+import warnings
+from typing import Any
 
 
 class AttnganError(Exception):
@@ -119,3 +121,18 @@ def require_at_least(
             bounds = f"at least {least}" if most == math.inf else f"between {least} and {most}"
             told = value if isinstance(value, int) else f"{value:g}"
             raise InputError(f"{within}{name} is {told}: it must be {bounds}")
+
+
+def tell_without_effect(because: str, within: str = "", **settings: tuple[Any, Any]) -> None:
+    """Warns of settings that change nothing, by the names of the options that they came from.
+
+    No error, since whoever switches a part off keeps the settings that a recipe has for it.
+
+    Args:
+        because: Why they do not, as the end of a sentence: "model.matching is 0".
+        within: What stands before the names, e.g. "model.".
+        settings: Each setting's value, and the one that it has where nobody gave it.
+    """
+    given = [f"{within}{name} = {value}" for name, (value, usual) in settings.items() if value != usual]
+    if given:
+        warnings.warn(f"without effect, since {because}: {', '.join(given)}", stacklevel=3)

@@ -31,6 +31,12 @@ RUN = {
         "Folder of the run: config.yaml, checkpoints, pictures, logs. Default: runs/ and the recipe's name.",
     ),
     "resume": ("PATH", "Folder of a run (or one of its checkpoints) to go on with."),
+    "init_from": (
+        "PATH",
+        "Checkpoint whose weights to start from, on these or other captions: for pretrain the encoders, for train the "
+        "generator and discriminators. Known words keep their embeddings; new ones start fresh in pretrain and become "
+        "<unk> in train. Unlike --resume it starts a new run.",
+    ),
     "logger": (
         "|".join(LOGGERS),
         "Where losses, rates and scores are logged: event files for TensorBoard, metrics.csv, or Weights & Biases (pip "

@@ -11,7 +11,7 @@ from typing import Any, Literal
 import numpy as np
 
 from attngan.commands.prepare_report import print_report
-from attngan.data.encoding import captions_in, split_into_words, usable_images, vocabulary_of
+from attngan.data.encoding import captions_in, note_one_class, split_into_words, usable_images, vocabulary_of
 from attngan.data.findings import Findings
 from attngan.data.image_cache import ImageCache, cache_folder, cache_path, open_or_build
 from attngan.data.images import shorter_side
@@ -102,6 +102,7 @@ def prepare(
         say("interrupted: the next run goes on where this one was")
         return 130
     usable = _usable(splits, caches, findings, processes)
+    note_one_class(usable, findings)
     embeddings = None
     if text_embeddings is not None:
         embeddings = _check_embeddings(splits, root, text_embeddings, captions_per_image, cache_dir, findings)

@@ -3,7 +3,7 @@
 import sys
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -11,7 +11,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from attngan.array_files import read_array
-from attngan.errors import InputError, MissingFileError, require_at_least
+from attngan.errors import InputError, MissingFileError, require_at_least, tell_without_effect
 from attngan.installed import checkpoint_and_captions, shipped_generator
 from attngan.pictures import (
     ATTENTION,
@@ -87,7 +87,14 @@ def sample(
     _check_kind(sampler, given, embeddings, count)
     if attention and not sampler.attends:
         say("this generator does not attend to words: there are no attention maps", error=True)
+    if sampler.reads == "nothing":
+        more = {"samples_per_caption": (samples_per_caption, 1)}
+        tell_without_effect("this generator reads no text (--count N draws N pictures)", "--", **more)
+    if not interpolate:
+        tell_without_effect("--interpolate is not given", "--", steps=(steps, 8))
     if interpolate:
+        others: dict[str, Any] = {"captions": (captions, []), "file": (file, None), "attention": (attention, False)}
+        tell_without_effect("--interpolate draws its own two captions alone", "--", **others)
         return _interpolation(sampler, interpolate, steps, samples_per_caption, seed, truncation, out)
     source = _source(sampler, captions, file, embeddings)
     each = (count or COUNT) if sampler.reads == "nothing" else samples_per_caption
@@ -163,7 +170,7 @@ class _Captions:
     """Captions that the vocabulary can read, one after another; tells of words and captions that it cannot."""
 
     def __init__(self, sampler: Sampler, lines: Iterable[tuple[int, str]]) -> None:
-        self.vocabulary = sampler.vocabulary
+        self.sampler, self.vocabulary = sampler, sampler.vocabulary
         self.lines = lines
         self.refused = 0
         self._numbers: list[int] = []  # of the captions handed out
@@ -175,6 +182,8 @@ class _Captions:
                 self.refused += 1
                 say(f"caption {number}: the vocabulary knows no word of {caption!r}; not drawn", error=True)
                 continue
+            if unread := self.sampler.unread(caption):
+                say(f"caption {number}: {unread}", error=True)
             if unknown := self.vocabulary.unknown_words(caption):
                 say(f"caption {number}: unknown words: {', '.join(unknown)}", error=True)
             self._numbers.append(number)
@@ -272,6 +281,9 @@ def _interpolation(
     if len(captions) != 2:
         raise InputError(f'--interpolate takes two captions ("caption A" "caption B"), not {len(captions)}')
     out.mkdir(parents=True, exist_ok=True)
+    for caption in captions:
+        if unread := sampler.unread(caption):
+            say(f"{caption[:40]!r}: {unread}", error=True)
     rows = []
     for number in range(samples):
         images = interpolate(sampler, captions[0], captions[1], steps, number, seed, truncation)

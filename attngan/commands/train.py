@@ -19,6 +19,7 @@ from lightning_utilities.core.rank_zero import rank_zero_only
 from pytorch_lightning import Callback, LightningModule
 from pytorch_lightning.cli import ArgsType, LightningArgumentParser, LightningCLI
 
+from attngan.checkpoint import open_checkpoint
 from attngan.commands.damsm_scores import print_scores
 from attngan.commands.recipe_errors import told_of_recipe
 from attngan.commands.renamed_keys import refuse_renamed_keys
@@ -58,6 +59,7 @@ from attngan.training.callbacks import (
 from attngan.training.csv_log import CSVLog
 from attngan.training.damsm_module import DAMSMModule
 from attngan.training.gan_module import GANModule
+from attngan.training.initial_weights import start_generator
 from attngan.training.pictures import TrainingPictures
 from attngan.training.quick_evaluation import QuickEvaluation
 
@@ -95,11 +97,16 @@ class RecipeCLI(LightningCLI):
 
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
         read_batches_as_whole_numbers(parser)
-        types: dict[str, Any] = {"run_dir": Path | None, "logger": Literal[tuple(LOGGERS)], "resume": str | None}
+        types: dict[str, Any] = {
+            "run_dir": Path | None,
+            "logger": Literal[tuple(LOGGERS)],
+            "resume": str | None,
+            "init_from": Path | None,
+            "trust": str | None,
+        }
         for name, of_type in types.items():
             default = LOGGERS[0] if name == "logger" else None
             parser.add_argument(f"--{name}", type=of_type, default=default, help=RUN[name][1])
-        parser.add_argument(TRUST, type=str | None, help=RUN["trust"][1])
         parser.add_lightning_class_args(RunCheckpoints, "checkpoints")
         parser.add_lightning_class_args(KeepLast, "last")
         parser.add_lightning_class_args(Budget, "budget")
@@ -161,8 +168,20 @@ class RecipeCLI(LightningCLI):
 
         return TensorBoardLogger(str(self.run_dir), name="", version="", default_hp_metric=False)
 
+    def _start_from(self, path: Path) -> None:
+        """Lets the module start from the weights of another run; a run that is gone on with has its own."""
+        fresh = self.config.resume is None
+        if isinstance(self.model, GANModule):
+            self.model.reads_other_captions = True
+            if fresh:
+                say(start_generator(self.model, open_checkpoint(path)))
+        elif fresh:
+            self.model.initial = open_checkpoint(path)
+
     def fit(self) -> None:
         """Trains, and says where things are."""
+        if self.config.init_from is not None:
+            self._start_from(Path(self.config.init_from))
         # null is a value: a generator without text is one by embed_dim: null
         recipe = self.parser.dump(to_store(self.config, self.run_dir), skip_none=False)
         if self.trainer.is_global_zero:

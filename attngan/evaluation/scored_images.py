@@ -16,6 +16,7 @@ from torch import Tensor
 
 from attngan.checkpoint import file_sha256
 from attngan.data.sources.tables import USUAL, Columns
+from attngan.data.splits import class_ids
 from attngan.errors import InputError
 from attngan.evaluation.image_files import ImageFiles, caption_in_name, drawn_name, write_images
 from attngan.files import write_whole
@@ -55,8 +56,8 @@ class Split:
         flat = [(text, owner) for owner, image in enumerate(self.images) for text in image.captions]
         self.captions = [text for text, _ in flat]
         self.owners = torch.tensor([owner for _, owner in flat], dtype=torch.int64)
-        known = all(image.class_id is not None for image in self.images)
-        self.classes = torch.tensor([image.class_id for image in self.images]) if known else None
+        numbers = class_ids(self.images)
+        self.classes = None if numbers is None else torch.tensor(numbers)
 
 
 def read_split(

@@ -4,11 +4,12 @@ from pathlib import Path
 from typing import Any, Literal
 
 import torch
+from lightning_utilities.core.rank_zero import rank_zero_only, rank_zero_warn
 from pytorch_lightning import LightningModule
 from torch import Tensor, nn
 
-from attngan.checkpoint import ENTRY, Entry
-from attngan.errors import InputError, require_at_least
+from attngan.checkpoint import ENTRY, Checkpoint, Entry
+from attngan.errors import InputError, require_at_least, tell_without_effect
 from attngan.losses.matching import MatchingLoss, matching_loss
 from attngan.metrics.r_precision import CaptionPool, r_precision, text_ids
 from attngan.metrics.retrieval import recall_at
@@ -20,9 +21,11 @@ from attngan.records import CaptionBatch, ImageFeatures, TextFeatures, TextImage
 from attngan.terminal import say
 from attngan.training.callbacks import share_done
 from attngan.training.descent import Part, clipped_norm, in_parts
-from attngan.training.finite import check_finite
+from attngan.training.finite import check_finite, check_gradients
+from attngan.training.initial_weights import start_damsm
 from attngan.training.kept_features import KeptFeatures, keep_features, trunk_fingerprint
 from attngan.training.rates import require_decay_rates
+from attngan.training.rivals import Rivals, require_rivals
 
 
 class DAMSMModule(LightningModule):
@@ -97,8 +100,15 @@ class DAMSMModule(LightningModule):
         require_at_least(0, within="model.", learning_rate=learning_rate, weight_decay=weight_decay)
         require_at_least(0, within="model.", words_weight=words_weight, sentence_weight=sentence_weight)
         require_decay_rates(betas, "model.betas")
-        require_at_least(0, within="model.", text_gradient_clip=text_gradient_clip, clip=clip)
-        require_at_least(1, within="model.", accumulate=accumulate)
+        require_at_least(1e-9, within="model.", text_gradient_clip=text_gradient_clip, clip=clip)
+        require_at_least(1, within="model.", words_within=words_within, accumulate=accumulate)
+        if not words_weight + sentence_weight:
+            raise InputError("model.words_weight and model.sentence_weight are both 0: there is nothing to learn from")
+        if not words_weight:
+            of_words = {"words_within": (words_within, None), "gamma1": (gamma1, 4.0), "gamma2": (gamma2, 5.0)}
+            tell_without_effect("model.words_weight is 0", "model.", **of_words)
+        if keep_features is None:
+            tell_without_effect("model.keep_features is null", "model.", kept_image_size=(kept_image_size, "trunk"))
         self.image_encoder = ImageEncoder(image_trunk or ConvTrunk(), embed_dim)
         self.text_arguments: dict[str, Any] = {
             "embed_dim": embed_dim,
@@ -123,6 +133,9 @@ class DAMSMModule(LightningModule):
         self.kept_image_size = kept_image_size
         self.kept = {}
         self.images_seen = self.steps = 0
+        #: Checkpoint whose weights it starts from, of other captions perhaps.
+        self.initial: Checkpoint | None = None
+        self.rivals = Rivals()
         self._validation: list[Tensor] = []
         if keep_features is not None and not self.image_encoder.trunk.frozen:
             raise InputError(
@@ -132,12 +145,18 @@ class DAMSMModule(LightningModule):
 
     # --- the model, once the vocabulary is known --------------------------------------------------------------
 
+    def setup(self, stage: str) -> None:
+        if stage == "fit":
+            require_rivals(getattr(self.trainer.datamodule, "batch_size", 2))  # type: ignore[attr-defined]
+
     def configure_model(self) -> None:
         if not hasattr(self, "damsm"):
             vocabulary = self.trainer.datamodule.vocabulary  # type: ignore[attr-defined]
             text_encoder = TextEncoder(len(vocabulary), **self.text_arguments)
             self.damsm = DAMSM(text_encoder, self.image_encoder, vocabulary, self.gammas)
             del self.image_encoder  # one owner, one name in the checkpoint
+            if self.initial is not None:
+                rank_zero_only(say)(start_damsm(self.damsm, self.initial))
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         entry = Entry("damsm", damsm=self.damsm.describe(), steps=self.steps, images_seen=self.images_seen)
@@ -238,9 +257,18 @@ class DAMSMModule(LightningModule):
         batch = part.batch
         loss = self._loss(self.encode_images(batch, "train"), self.damsm.text_encoder(batch.captions), batch)
         check_finite(loss._asdict(), self)
+        self.rivals.add(batch.classes, len(batch.indices))
         self._log_loss("train", loss, batch)
         weighted = loss.weighted(self.words_weight, self.sentence_weight)
         return weighted * part.share if self.accumulate > 1 else weighted
+
+    def on_before_optimizer_step(self, optimizer: torch.optim.Optimizer) -> None:
+        if getattr(self.trainer.precision_plugin, "scaler", None) is None:  # which leaves such a step out by itself
+            check_gradients(self.damsm.parameters(), self, "DAMSM")
+
+    def on_train_epoch_end(self) -> None:
+        if told := self.rivals.tell():
+            rank_zero_warn(f"epoch {self.current_epoch}: {told}")
 
     def _loss(self, image: ImageFeatures, text: TextFeatures, batch: TextImageBatch) -> MatchingLoss:
         if not self.words_weight:

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, Literal, NamedTuple, cast
 
 import torch
+from lightning_utilities.core.rank_zero import rank_zero_warn
 from pytorch_lightning import LightningModule
 from pytorch_lightning.core.optimizer import LightningOptimizer
 from torch import Tensor, nn
@@ -18,7 +19,7 @@ from torch.optim import Adam, Optimizer
 
 from attngan.checkpoint import ENTRY, WORD_LIMIT, Entry, load_damsm
 from attngan.data.datamodule import TextImageDataModule
-from attngan.errors import InputError, require_at_least
+from attngan.errors import InputError, require_at_least, tell_without_effect
 from attngan.losses.adversarial import ADVERSARIAL, WRONG_PAIRS, Adversarial, Verdict, WrongPairsRule
 from attngan.losses.matching import MatchingLoss, matching_loss
 from attngan.losses.precision import at_least_float32
@@ -38,9 +39,10 @@ from attngan.training.augmentation import Augmentation, binomial_blur
 from attngan.training.callbacks import share_done
 from attngan.training.caption_queue import CaptionQueue
 from attngan.training.descent import Part, clipped_norm, in_parts, mean_terms, refuse_lonely_items, statistics_kept
-from attngan.training.finite import check_finite
+from attngan.training.finite import check_finite, check_gradients
 from attngan.training.generator_ema import EMA, GeneratorEMA
 from attngan.training.rates import Rates
+from attngan.training.rivals import Rivals, require_rivals
 
 #: What a player minimises, and the terms that are logged of it by name.
 Objective = tuple[Tensor, dict[str, Tensor]]
@@ -137,7 +139,15 @@ class GANModule(LightningModule):
         counts = {"gradient_penalty": gradient_penalty, "matching_captions": matching_captions}
         require_at_least(0, within="model.", **weights, **counts)
         require_at_least(1, within="model.", accumulate=accumulate)
-        require_at_least(0, within="model.", clip=clip)
+        require_at_least(1e-9, within="model.", clip=clip)
+        if not matching:
+            of_matching = {"matching_blur": (matching_blur, False), "matching_captions": (matching_captions, 0)}
+            tell_without_effect("model.matching is 0", "model.", **of_matching, matching_pass=(matching_pass, "shared"))
+        if generator.embed_dim is None:
+            tell_without_effect("this generator reads no text", "model.", wrong_pairs=(wrong_pairs, "other class"))
+        if not generator.condition_dim:
+            why = "this generator has no conditioning augmentation"
+            tell_without_effect(why, "model.", kl=(kl, 1.0 if kl else 0.0))
         self.automatic_optimization = False
         self.generator, self.discriminators = generator, discriminators
         self.damsm = None if damsm is None else load_damsm(damsm)
@@ -152,6 +162,9 @@ class GANModule(LightningModule):
         self.accumulate, self.clip = accumulate, clip
         self.ema = GeneratorEMA(generator, ema)
         # Lightning's global_step counts every optimiser's steps, so we keep our own counts
+        self.rivals = Rivals()
+        #: Whether the captions may be others than the DAMSM was trained on.
+        self.reads_other_captions = False
         self.steps = 0
         self.images_seen = 0
         self.word_limit: int | None = None
@@ -248,7 +261,13 @@ class GANModule(LightningModule):
     def setup(self, stage: str) -> None:
         data = cast(TextImageDataModule, self.trainer.datamodule)  # type: ignore[attr-defined]  # set at the start
         if self.damsm is not None and data.vocabulary != self.damsm.vocabulary:
-            data.use_vocabulary(self.damsm.vocabulary)  # a published one fits, one of other captions is an error
+            # a published one fits; one of other captions is an error, unless that is what was asked for
+            data.use_vocabulary(self.damsm.vocabulary, self.reads_other_captions)
+        if self.generator.embed_dim is not None:  # wrong captions are those of other images
+            require_rivals(getattr(data, "batch_size", 2) // self.accumulate)
+        if self.damsm is not None:
+            why = "model.damsm reads the captions"
+            tell_without_effect(why, "data.", text_embeddings=(data.text_embeddings, None))
         self.word_limit = getattr(data, "test_words", None)
         if stage == "fit":
             networks = nn.ModuleList([self.generator, self.discriminators])
@@ -427,7 +446,9 @@ class GANModule(LightningModule):
         else:
             seen = self.damsm.image_encoder(binomial_blur(images) if self.matching_blur else images)
         captions, classes = text, batch.classes
-        if self.caption_queue is not None:
+        if self.caption_queue is None:
+            self.rivals.add(classes, len(images))
+        else:
             captions, classes = self.caption_queue.beside(text, batch.classes)
             self.caption_queue.add(text, batch.classes)
         return matching_loss(seen, captions, classes, *self.damsm.gammas)
@@ -445,21 +466,27 @@ class GANModule(LightningModule):
             for group in optimizer.param_groups:
                 group["lr"] = rate * factor
 
+    def on_before_optimizer_step(self, optimizer: Optimizer) -> None:
+        """Once a gradient is whole, and no longer scaled for 16 bits: finite, `clip`, and its norm into the log."""
+        optimizers = [getattr(own, "optimizer", own) for own in self._optimizers()]
+        number = optimizers.index(optimizer)
+        side = self.discriminators.resolutions[number - 1]
+        parameters = [p for group in optimizer.param_groups for p in group["params"]]
+        if getattr(self.trainer.precision_plugin, "scaler", None) is None:  # which leaves such a step out by itself
+            check_gradients(parameters, self, f"{side} px discriminator" if number else "generator")
+        if self.clip is not None or (self.steps + 1) % self.trainer.log_every_n_steps == 0:  # type: ignore[attr-defined]
+            norm = clipped_norm(parameters, self.clip)
+            self.log(f"discriminator_{side}/gradient_norm" if number else "generator/gradient_norm", norm)
+
+    def on_train_epoch_end(self) -> None:
+        if told := self.rivals.tell():
+            rank_zero_warn(f"epoch {self.current_epoch}: {told}")
+
     def _step(self, optimizers: list[Optimizer | LightningOptimizer]) -> None:
         for optimizer in optimizers:
             optimizer.step()
         # autocast keeps low-precision copies of the weights for the whole training step: after an update they are old
         torch.clear_autocast_cache()
-
-    def on_before_optimizer_step(self, optimizer: Optimizer) -> None:
-        """Once the gradient is whole, and no longer scaled for 16 bits: `clip`, and its norm into the log."""
-        if self.clip is None and (self.steps + 1) % self.trainer.log_every_n_steps:  # type: ignore[attr-defined]
-            return
-        norm = clipped_norm((p for group in optimizer.param_groups for p in group["params"]), self.clip)
-        number = next(i for i, own in enumerate(self._optimizers()) if getattr(own, "optimizer", own) is optimizer)
-        side = self.discriminators.resolutions[number - 1]
-        player = "generator" if number == 0 else f"discriminator_{side}"
-        self.log(f"{player}/gradient_norm", norm)
 
     # --- what is shown ----------------------------------------------------------------------------------------
 

@@ -12,7 +12,7 @@ from pytorch_lightning import Callback, LightningModule, Trainer
 
 from attngan.checkpoint import CaptionReader, open_checkpoint, write_generator
 from attngan.data.datamodule import TextImageDataModule
-from attngan.errors import InputError
+from attngan.errors import InputError, require_at_least, tell_without_effect
 from attngan.evaluation.feature_pass import collect_outputs
 from attngan.evaluation.image_sets import ImageSet, reference_sets
 from attngan.evaluation.measuring import Naming, measure
@@ -27,6 +27,7 @@ from attngan.terminal import say
 from attngan.training.gan_module import GANModule
 
 HISTORY = "history.json"
+QUICK_METRICS = ("is", "fid", "kid")
 
 
 class _Prepared(NamedTuple):
@@ -57,11 +58,16 @@ class QuickEvaluation(Callback):
         self,
         folder: Path | None = None,
         every_epochs: int = 0,
-        metrics: Sequence[str] = ("is", "fid", "kid"),
+        metrics: Sequence[str] = QUICK_METRICS,
         extractor: str | None = None,
         count: int | None = None,
         batch_size: int = 32,
     ) -> None:
+        require_at_least(0, within="quick.", every_epochs=every_epochs)
+        require_at_least(1, within="quick.", count=count, batch_size=batch_size)
+        if not every_epochs:
+            given = {"extractor": (extractor, None), "count": (count, None), "metrics": (tuple(metrics), QUICK_METRICS)}
+            tell_without_effect("quick.every_epochs is 0", "quick.", **given)
         self.folder = folder or Path("quick")
         self.every_epochs = every_epochs
         self.metrics = tuple(metrics)
