@@ -17,6 +17,8 @@ EXAMPLES = {
     "finetune-classifier": "attngan finetune-classifier --data data/birds --out classifier.safetensors",
     "evaluate": "attngan evaluate --checkpoint runs/attngan/checkpoints/last.ckpt --metrics is fid",
     "sample": 'attngan sample "a small red bird with black wings" --samples_per_caption 4',
+    "report": "attngan report runs/attngan",
+    "stylize": "attngan stylize photo.jpg painting.jpg --iterations 300",
     "export": "attngan export runs/attngan/checkpoints/last.ckpt generator.safetensors --dtype float16",
     "compare": "attngan compare --data data/toy_birds --damsm runs/damsm/checkpoints/best.ckpt",
     "import-published": "attngan import-published --generator netG.pth --out generator.ckpt",

@@ -207,6 +207,11 @@ class RecipeCLI(LightningCLI):
 
     def test(self) -> None:
         """Scores the best checkpoint on the test split, or where none is chosen the last one; a table, and a file."""
+        try:
+            self.datamodule.split("test")
+        except InputError as error:  # the training is finished, and its checkpoints are there
+            say(f"the test split is not scored: {error}")
+            return
         folder = self.run_dir / CHECKPOINTS
         chosen = folder / "best.ckpt" if (folder / "best.ckpt").is_file() else folder / LAST
         say(f"the test split, by the {chosen.stem} checkpoint ({chosen}):")
