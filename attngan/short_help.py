@@ -116,9 +116,7 @@ def short_help_of_recipe(command: str, summary: str) -> str:
         lines += ["", *_wrapped(f"{group}: {found.summary}".replace("``", ""))]
         lines += [line for argument in found.arguments for line in _entries(f"  --{group}.", argument)]
     lines += ["", "trainer: Lightning's Trainer, in short.", *_table("  --trainer.", TRAINER)]
-    return "\n".join(
-        [*lines, "", f"`attngan {command} --help-all` lists every option, Lightning's too, and tells more."]
-    )
+    return "\n".join([*lines, "", f"`attngan {command} --help-all` tells more, and of Lightning's options too."])
 
 
 def _table(before: str, told: dict[str, tuple[str, str]]) -> Iterator[str]:

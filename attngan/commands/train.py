@@ -291,4 +291,4 @@ def read_batches_as_whole_numbers(parser: LightningArgumentParser) -> None:
         if action.dest.startswith("trainer.") and {int, float} <= {kind for kind in kinds if isinstance(kind, type)}:
             # by its members one by one: int | float is one object for both orders
             others = tuple(kind for kind in kinds if kind is not int)
-            action._typehint = Union[(int, *others)]  # type: ignore[attr-defined]  # noqa: UP007
+            action._typehint = Union[(int, *others)]  # type: ignore[attr-defined]
