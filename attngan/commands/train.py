@@ -155,7 +155,7 @@ class RecipeCLI(LightningCLI):
             print(f"stopped by {stopped}. Go on with: attngan {self.command} {goes_on}")
             raise SystemExit(stopped.exit_code) from None
         if self.config.resume is not None and not is_whole(last):  # another checkpoint was at the run's end already
-            self.trainer.save_checkpoint(last)
+            self.trainer.save_checkpoint(last, weights_only=False)
         print(f"finished: {last}")
 
 
