@@ -36,6 +36,7 @@ COMMANDS = {
     "prepare": Command(
         "attngan.commands.prepare", "prepare", "check a data set and build its cache, before training", ("root",)
     ),
+    "recipes": Command("attngan.commands.recipes", "recipes", "list the recipes for pretrain and train", ("name",)),
     "pretrain": Command("attngan.commands.train", "pretrain", "train the DAMSM: text and image encoder"),
     "train": Command("attngan.commands.train", "train", "train a generator"),
     "finetune-classifier": Command(
@@ -44,7 +45,9 @@ COMMANDS = {
         "a classifier of a data set's classes, to score with",
     ),
     "evaluate": Command("attngan.commands.evaluate", "evaluate", "scores of a generator or of a folder of images"),
+    "report": Command("attngan.commands.report", "report", "one page of a run, while it runs or after", ("run",)),
     "sample": Command("attngan.commands.sample", "sample", "draw captions", ("checkpoint", "captions")),
+    "stylize": Command("attngan.commands.stylize", "stylize", "an image in the style of others", ("content", "styles")),
     "export": Command(
         "attngan.commands.export", "export", "a generator alone, as one small file", ("checkpoint", "out")
     ),
