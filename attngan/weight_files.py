@@ -257,8 +257,8 @@ def _not_readable(path: Path, what: str, error: Exception, *right_kinds: str) ->
     kind = kind_of_file(path)
     if kind not in right_kinds and not (kind == "a pickle" and "a PyTorch file" in right_kinds):
         return InputError(f"{path} cannot be read as {what}: it is {kind}")
-    if asked := re.search(r"GLOBAL (\S+)|it asks for (\S+)|Unsupported (?:class|global):? (\S+)", str(error)):
-        name = next(filter(None, asked.groups()))
+    if asked := re.search(r"(?:GLOBAL|Unsupported class|it asks for) (\S+)", str(error)):
+        name = asked[1].rstrip(",:")
         return InputError(
             f"{path} cannot be read as {what}: it holds an object of {name}, which only its own code can make; nothing "
             "of it was run. Weights alone are read: torch.save(network.state_dict(), FILE)"

@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Any
 
 import torch
-import yaml
 from PIL import Image
 
+from attngan.bounded import read_recipe
 from attngan.checkpoint import file_sha256
 from attngan.commands.compare_runs import ComparedRecipe, Plan, Trained, compared_recipes, default_recipes, trained
 from attngan.commands.evaluate import evaluate
@@ -150,7 +150,7 @@ def _scores(entry: ComparedRecipe, plan: Plan, scoring: Scoring, untrained: bool
     metrics = ["is", "fid", "kid"]
     metrics += ["precision_recall"] if scoring.precision_recall else []
     metrics += ["r_precision"] if judged else []
-    data = (yaml.safe_load(entry.recipes[-1].read_text(encoding="utf-8")).get("data")) or {}
+    data = (read_recipe(entry.recipes[-1]).get("data")) or {}
     result = evaluate(
         checkpoint=checkpoint,
         data=plan.data,
@@ -260,7 +260,7 @@ def best_rows(rows: Sequence[dict[str, Any]], name: str) -> list[str]:
 def _picture(entries: Sequence[ComparedRecipe], plan: Plan, columns: int) -> Image.Image:
     """Captions in columns, beneath them a real image of each, then a row a recipe; a column shares its noise."""
     samplers = {entry.name: Sampler.load(entry.checkpoint(plan), plan.device) for entry in entries}
-    data = (yaml.safe_load(entries[0].recipes[-1].read_text(encoding="utf-8")).get("data")) or {}
+    data = (read_recipe(entries[0].recipes[-1]).get("data")) or {}
     source = plan.source or data.get("source", "cub")
     largest = max(sampler.resolution for sampler in samplers.values())
     split = read_split(plan.data, source, "test", largest, bool(data.get("skip_bad", False)))

@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 import torch
-import yaml
 
+from attngan.bounded import read_recipe
 from attngan.checkpoint import Entry, file_sha256, open_checkpoint
 from attngan.errors import InputError, MissingFileError
 from attngan.installed import recipe as recipe_file
@@ -150,7 +150,7 @@ def trained(run: Run, plan: Plan) -> Trained:
 
 def _note(run: Run, plan: Plan) -> dict[str, Any]:
     """What decides the run, beside it; refused where the folder's run was decided by something else."""
-    recipe = yaml.safe_load(run.recipe.read_text(encoding="utf-8"))
+    recipe = read_recipe(run.recipe)
     decides = {
         "recipe": hashlib.sha256(run.recipe.read_bytes()).hexdigest(),
         "data": str(plan.data.resolve()),
@@ -185,7 +185,7 @@ def _arguments(run: Run, plan: Plan, resume: bool) -> list[str]:
     budget = [f"--budget.images={run.images}", "--trainer.max_epochs=-1"]
     if resume:
         return ["--resume", str(run.folder), *budget]
-    recipe = yaml.safe_load(run.recipe.read_text(encoding="utf-8"))
+    recipe = read_recipe(run.recipe)
     given = ["--config", str(run.recipe), f"--run_dir={run.folder}", f"--data.root={plan.data}"]
     given += [f"--seed_everything={plan.seed}", f"--data.seed={plan.seed}", *budget]
     given += [f"--data.source={plan.source}"] if plan.source else []

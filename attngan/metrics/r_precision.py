@@ -106,7 +106,8 @@ class _Rivals:
             if len(everything) < count:
                 raise InputError(
                     f"R-precision needs {count} distractors of another {self.group_name} and another text for caption "
-                    f"{true}, but there are only {len(everything)}; use fewer candidates or more captions"
+                    f"{true}, but there are only {len(everything)}: score a split "
+                    "of more captions (--split), or name --metrics without r_precision"
                 )
             chosen = rng.choice(everything, count, replace=False)
         return torch.from_numpy(chosen)

@@ -140,6 +140,7 @@ class GANModule(LightningModule):
         self.images_seen = 0
         self.word_limit: int | None = None
         self._clock = (0.0, 0)
+        self._terms: dict[str, Tensor] = {}  # of the step in progress
         self._check_fit()
         self.caption_queue = None
         if self.damsm is not None and matching_captions > 0:
@@ -257,19 +258,19 @@ class GANModule(LightningModule):
         sentence = self._read_by_discriminators(fake, text)
 
         drawn = [self._extract(stage, images) for stage, images in enumerate(fake.images)]
-        terms: dict[str, Tensor] = {}
+        terms = self._terms = {}
         for stage, optimizer in enumerate(for_discriminators):
             loss, of_stage = self._discriminator_objective(stage, batch, drawn[stage].detach(), sentence)
-            self._descend(loss, optimizer)
             terms |= of_stage
+            self._descend(loss, optimizer)
 
         # the generator meets the discriminators as they are after their step, and gives their weights no gradient
         self.discriminators.requires_grad_(False)
         loss, of_generator = self._generator_objective(batch, fake, drawn, text, sentence)
+        terms |= of_generator
         self._descend(loss, for_generator)
         self.discriminators.requires_grad_(True)
 
-        terms |= of_generator
         check_finite(terms, self)
         self.ema.update(self.generator)
         self.steps += 1
@@ -413,7 +414,8 @@ class GANModule(LightningModule):
             players = ["generator", *(f"{side} px discriminator" for side in self.discriminators.resolutions)]
             optimizers = [getattr(own, "optimizer", own) for own in self._optimizers()]
             player = players[optimizers.index(optimizer)]
-            check_gradients((p for group in optimizer.param_groups for p in group["params"]), self, player)
+            learning = (p for group in optimizer.param_groups for p in group["params"])
+            check_gradients(learning, self, player, self._terms)
 
     def on_train_epoch_end(self) -> None:
         if told := self.rivals.tell():
