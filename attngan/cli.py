@@ -44,7 +44,9 @@ COMMANDS = {
         "a classifier of a data set's classes, to score with",
     ),
     "evaluate": Command("attngan.commands.evaluate", "evaluate", "scores of a generator or of a folder of images"),
+    "report": Command("attngan.commands.report", "report", "one page of a run, while it runs or after", ("run",)),
     "sample": Command("attngan.commands.sample", "sample", "draw captions", ("checkpoint", "captions")),
+    "stylize": Command("attngan.commands.stylize", "stylize", "an image in the style of others", ("content", "styles")),
     "export": Command(
         "attngan.commands.export", "export", "a generator alone, as one small file", ("checkpoint", "out")
     ),

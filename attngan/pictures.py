@@ -12,7 +12,7 @@ from PIL import Image, ImageDraw, ImageFont
 from PIL.PngImagePlugin import PngInfo
 from torch import Tensor
 
-from attngan.pixels import to_uint8
+from attngan.pixels import from_uint8, to_uint8
 
 MARGIN = 8
 INK, PAPER, MARK = (40, 40, 40), (255, 255, 255), (200, 60, 20)
@@ -54,6 +54,11 @@ def is_overview(picture: PurePath, beside: Collection[PurePath], marked: Callabl
 def to_pil(image: Float[Tensor, "3 height width"]) -> Image.Image:
     """One image in [-1, 1] for PIL."""
     return Image.fromarray(to_uint8(image).permute(1, 2, 0).cpu().numpy())
+
+
+def from_pil(image: Image.Image) -> Float[Tensor, "3 height width"]:
+    """An RGB image of PIL in [-1, 1]."""
+    return from_uint8(torch.from_numpy(np.array(image, np.uint8)).permute(2, 0, 1))
 
 
 def _font(size: int) -> ImageFont.ImageFont | ImageFont.FreeTypeFont:

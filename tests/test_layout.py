@@ -28,6 +28,7 @@ ROOMS = [
     "described_weights.py",
     "checkpoint.py",
     "sampling.py",
+    "style_transfer",
     "toy_birds",
     "extractors",
     "evaluation",

@@ -10,13 +10,17 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 
+import torch
+
 from attngan.commands.demo_facts import ColourTruths, DemoFacts
 from attngan.commands.demo_page import DemoPage, Shipped, results
 from attngan.commands.demo_training import ShownTraining
 from attngan.errors import AttnganError, FileInTheWayError, InputError, require_at_least
 from attngan.evaluation.measuring import ScoreEntry
 from attngan.installed import recipe, shipped_generator
+from attngan.training.callbacks import FastestThreads
 from attngan.training.precision import MeasuredPrecision, fastest_precision
+from attngan.training.threads import use_fastest_threads
 
 #: Recipes of ``configs/toy``: of the DAMSM and of the generator.
 DAMSM, GENERATOR = "damsm", "attngan"
@@ -153,10 +157,13 @@ def _train_and_score(out: Path, page: DemoPage, facts: DemoFacts, begun: float) 
     """Generated birds, DAMSM, generator and scores; what they gave goes into ``facts``."""
     from attngan.commands.train import pretrain, train
 
+    most_threads = torch.get_num_threads()
     precision = fastest_precision()
     facts.precision = str(precision)
     _say(2, "generated birds with captions, and a probe that tells their colours")
-    print(f"computing in {precision}")
+    print(
+        f"computing in {precision}, with {use_fastest_threads(most_threads, precision.bf16)} of {most_threads} threads"
+    )
     page.under_way(2)
     data = _draw_birds(out, facts)
     probe = _train_probe(out, data, facts, precision)
@@ -168,7 +175,7 @@ def _train_and_score(out: Path, page: DemoPage, facts: DemoFacts, begun: float) 
     shown = ShownTraining(lambda told, picture: page.under_way(3, told, picture), pairs)
     pretrain(
         [*_run(out, DAMSM), *common, *_limits(facts, pairs, facts.minutes * PRETRAINING_SHARE)],
-        callbacks=[shown],
+        callbacks=[shown, FastestThreads(most_threads)],
     )
     facts.damsm = shown.trained
 
@@ -186,12 +193,13 @@ def _train_and_score(out: Path, page: DemoPage, facts: DemoFacts, begun: float) 
             *common,
             *_limits(facts, facts.images, left),
         ],
-        callbacks=[shown],
+        callbacks=[shown, FastestThreads(most_threads)],
     )
     facts.generator = shown.trained
 
     _say(5, "scores and pictures")
     page.under_way(5)
+    use_fastest_threads(most_threads, precision.bf16)
     return _score(out, data, probe, facts)
 
 
@@ -255,8 +263,6 @@ def _score(out: Path, data: Path, probe: Path, facts: DemoFacts) -> dict[str, Sc
 
 def _colour_truth(truth: ColourTruths, checkpoint: Path, data: Path, probe: Path, count: int, seed: int) -> None:
     """Of samples of test captions: with their own captions, by part, and with those of other birds."""
-    import torch
-
     from attngan.sampling import Sampler
     from attngan.toy_birds.colour_probe import ColourProbe
     from attngan.toy_birds.colour_truth import captions_of_other_classes, colour_truth

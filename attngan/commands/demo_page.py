@@ -26,6 +26,7 @@ from attngan.pictures import attention_picture, caption_grid, stack, to_pil
 from attngan.pixels import centre_crop, from_uint8
 from attngan.records import CaptionedImage, GeneratedImages
 from attngan.sampling import Sampler
+from attngan.training.curves import read_curves
 
 SAMPLES = 6  # pictures of each caption
 REFRESH_SECONDS = 20
@@ -327,18 +328,13 @@ def _scores(scores: Mapping[str, ScoreEntry]) -> Section:
 
 def _curves(run: Path, plots: Curves) -> Figure:
     """Logged values against steps, one panel a group."""
-    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
-
-    events = EventAccumulator(str(run), size_guidance={"scalars": 0})
-    events.Reload()
-    known = events.Tags()["scalars"]
+    known = read_curves(run)
 
     def draw(panels: Sequence[Axes]) -> None:
         for panel, (title, names) in zip(panels, plots.items(), strict=True):
             for name, label in names.items():
                 if name in known:
-                    points = events.Scalars(name)
-                    panel.plot([p.step for p in points], [p.value for p in points], label=label, linewidth=1)
+                    panel.plot(known[name].steps, known[name].values, label=label, linewidth=1)
             panel.set_title(title, fontsize=10)
             panel.set_xlabel("steps", fontsize=8)
             if panel.lines:

@@ -12,6 +12,8 @@ from torch import Tensor
 
 from attngan.metrics.declaration import Measurement, ScoreKind, TooFewImagesError, Value, metric
 
+_CHUNK = 1024  # rows of a matrix of distances held at once
+
 
 class ManifoldScores(NamedTuple):
     """Shares between 0 and 1 (density may exceed 1), and what the report shows of single images.
@@ -36,7 +38,7 @@ def manifold_scores(
     k: int = 3,
     k_density: int = 5,
     neighbours: int = 5,
-    chunk: int = 1024,
+    chunk: int = _CHUNK,
 ) -> ManifoldScores:
     """All four scores, and nearest neighbours, from one pass over the distances; never all distances in memory.
 
@@ -123,3 +125,37 @@ def precision_recall(
     found = manifold_scores(features, reference)
     kinds = ("precision", "recall", "density", "coverage")
     return Measurement([Value(kind, getattr(found, kind)) for kind in kinds], found)
+
+
+@metric(
+    "authenticity",
+    label="Authenticity",
+    better="larger",
+    unit="%",
+    needs={"reference"},
+    beside=("halves",),
+    help="share of images that copy no real one; with --split train, and beside that of the real halves",
+)
+def authenticity(features: Float[Tensor, "images features"], reference: Float[Tensor, "real features"]) -> float:
+    """Percent of images that are farther from the real image nearest to them than that one is from all other real ones.
+
+    AuthPct (Alaa et al. 2022; compared with other copy checks by Stein et al. 2023). Of new images of the same
+    distribution half and somewhat more (the halves of the real images tell), of copies 0 %. A generator whose images
+    are far from all real ones has 100 %: it says that nothing was copied, not that anything is good. The images that
+    the generator was trained on must be the reference.
+
+    Args:
+        features: Features of the drawn images.
+        reference: Features of the real images.
+
+    Raises:
+        TooFewImagesError: Fewer than two real images.
+    """
+    if len(reference) < 2:
+        raise TooFewImagesError(f"authenticity needs two real images and more, got {len(reference)}")
+    x, y = features.double(), reference.double()
+    x, y = x - y.mean(0), y - y.mean(0)
+    own = _radii(y, (1,), _CHUNK)[0]
+    nearest = [_distances(rows, y).min(1) for rows in x.split(_CHUNK)]
+    authentic = torch.cat([found.values > own[found.indices] for found in nearest])
+    return 100 * authentic.double().mean().item()

@@ -84,8 +84,10 @@ class Section:
         figures: Small images in a grid.
         strips: Rows of small images, the first of each set apart.
         pictures: Large ones, one beneath the other.
+        slides: Large pictures, one after the other beneath a slider; the last is shown first.
         table: A table.
         facts: A list of facts.
+        text: Lines as they are, folded away; their first line is the title that unfolds them.
     """
 
     title: str
@@ -94,8 +96,10 @@ class Section:
     figures: Sequence[Figure] = ()
     strips: Sequence[Sequence[Figure]] = ()
     pictures: Sequence[Figure] = ()
+    slides: Sequence[Figure] = ()
     table: Table | None = None
     facts: Sequence[Fact] = ()
+    text: str = ""
 
 
 @dataclass(frozen=True)
@@ -144,6 +148,13 @@ def picture(image: Image.Image, caption: str = "") -> Figure:
     buffer = io.BytesIO()
     image.save(buffer, "PNG")
     return Figure(_source("png", buffer), caption)
+
+
+def photo(image: Image.Image, caption: str = "") -> Figure:
+    """A large picture with a little loss, for pages of many."""
+    buffer = io.BytesIO()
+    image.convert("RGB").save(buffer, "JPEG", quality=88)
+    return Figure(_source("jpeg", buffer), caption)
 
 
 def plot(draw: Callable[[Sequence[Axes]], None], panels: int = 1, height: float = 3.2, caption: str = "") -> Figure:

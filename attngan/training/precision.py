@@ -33,6 +33,36 @@ class MeasuredPrecision(NamedTuple):
         return f"{chosen} ({measured[chosen]:.1f} ms for a trial of its work, {other} {measured[other]:.1f} ms)"
 
 
+class TrialStep:
+    """A convolution and a matrix product, forward and backward: a little of what a training's step does.
+
+    Args:
+        device: Where it is computed.
+    """
+
+    def __init__(self, device: str | torch.device = "cpu") -> None:
+        self.device = torch.device(device)
+        # the numbers do not matter, and the global random stream is not to be drawn from
+        self.images = torch.full((16, 32, 32, 32), 0.1, device=device, requires_grad=True)
+        self.filters = torch.full((32, 32, 3, 3), 0.1, device=device, requires_grad=True)
+        self.weights = torch.full((32 * 16, 256), 0.1, device=device, requires_grad=True)
+
+    def __call__(self, bf16: bool = False) -> float:
+        """Seconds that it takes.
+
+        Args:
+            bf16: Whether to compute under bfloat16 autocast.
+        """
+        begun = time.perf_counter()
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=bf16):
+            hidden = F.conv2d(self.images, self.filters, padding=1).relu()
+            loss = (F.avg_pool2d(hidden, 8).flatten(1) @ self.weights).square().mean()
+        torch.autograd.grad(loss, (self.images, self.filters, self.weights))
+        if self.device.type == "cuda":
+            torch.cuda.synchronize(self.device)
+        return time.perf_counter() - begun
+
+
 def fastest_precision(device: str | torch.device = "cpu", seconds: float = 0.25) -> MeasuredPrecision:
     """Times a convolution and a matrix product, forward and backward, in either precision by turns.
 
@@ -43,27 +73,12 @@ def fastest_precision(device: str | torch.device = "cpu", seconds: float = 0.25)
         device: Where the training will run.
         seconds: How long to go on measuring; each precision gets two turns at least, after one that does not count.
     """
-    device = torch.device(device)
-    # the numbers do not matter, and the global random stream is not to be drawn from
-    images = torch.full((16, 32, 32, 32), 0.1, device=device, requires_grad=True)
-    filters = torch.full((32, 32, 3, 3), 0.1, device=device, requires_grad=True)
-    weights = torch.full((32 * 16, 256), 0.1, device=device, requires_grad=True)
-
-    def turn(bf16: bool) -> float:
-        begun = time.perf_counter()
-        with torch.autocast(device.type, torch.bfloat16, enabled=bf16):
-            hidden = F.conv2d(images, filters, padding=1).relu()
-            loss = (F.avg_pool2d(hidden, 8).flatten(1) @ weights).square().mean()
-        torch.autograd.grad(loss, (images, filters, weights))
-        if device.type == "cuda":
-            torch.cuda.synchronize(device)
-        return time.perf_counter() - begun
-
+    trial = TrialStep(device)
     best: dict[bool, float] = {}
     begun = time.perf_counter()
     for number in range(1_000):
         for bf16 in (False, True):
-            took = turn(bf16)
+            took = trial(bf16)
             if number:  # the first turn compiles, and asks for memory
                 best[bf16] = min(took, best.get(bf16, took))
         if number >= 2 and time.perf_counter() - begun > seconds:

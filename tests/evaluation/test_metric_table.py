@@ -62,10 +62,10 @@ def test_a_metric_may_take_only_what_there_is(spread):
 
 def test_the_table_is_whole_and_in_order():
     names = [declared.name for declared in in_order()]
-    assert names[:5] == ["is", "fid", "fid_infinity", "kid", "precision_recall"]
-    assert set(names[5:]) == {"diversity", "r_precision", "clip", "colour_truth"}
+    assert names[:6] == ["is", "authenticity", "fid", "fid_infinity", "kid", "precision_recall"]
+    assert set(names[6:]) == {"diversity", "r_precision", "clip", "colour_truth"}
     assert all(name in (evaluate.__doc__ or "") for name in names)
-    with pytest.raises(ValueError, match=r"no metric is named typo: there are is, fid"):
+    with pytest.raises(ValueError, match=r"no metric is named typo: there are is, authenticity, fid"):
         in_order(["typo"])
 
 

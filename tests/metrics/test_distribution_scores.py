@@ -9,7 +9,7 @@ from attngan.metrics.diversity import diversity
 from attngan.metrics.fid import GaussianStatistics, _root, fid, fid_infinity, gaussian_statistics
 from attngan.metrics.inception_score import inception_score
 from attngan.metrics.kid import kid
-from attngan.metrics.manifold import manifold_scores
+from attngan.metrics.manifold import authenticity, manifold_scores
 
 
 def normal(count, length=8, seed=0, shift=0.0, scale=1.0):
@@ -223,3 +223,26 @@ def test_the_root_of_a_covariance_has_its_rank_and_no_more():
     assert _root(small).shape == (3, 3)
     one, other = (GaussianStatistics(torch.zeros(3, dtype=torch.float64), c, 9) for c in (small, 4 * small))
     assert fid(one, other) == pytest.approx(float(small.trace()), rel=1e-12)  # (2 - 1)^2 of each variance
+
+
+def test_copies_are_not_authentic_and_new_draws_are_so_by_half_and_more():
+    generator = torch.Generator().manual_seed(0)
+    real, new = torch.randn(2, 1500, 8, generator=generator)
+    assert authenticity(real + 1e-4, real) == 0
+    of_new = authenticity(new, real)
+    assert 50 < of_new < 65
+    assert authenticity(new + 20, real) == 100  # far from everything: nothing was copied
+    half_copied = torch.cat([new[:750], real[:750] + 1e-4])
+    assert authenticity(half_copied, real) == pytest.approx(of_new / 2, abs=4)
+
+
+def test_authenticity_is_that_of_the_definition():
+    # 0 and 1 are each other's nearest, 4 has 1: balls of radius 1, 1, 3
+    real = torch.tensor([[0.0], [1.0], [4.0]])
+    drawn = torch.tensor([[-0.5], [-1.5], [2.9], [8.0]])  # within that of 0, outside, within that of 4, outside
+    assert authenticity(drawn, real) == 50
+
+
+def test_authenticity_needs_two_real_images():
+    with pytest.raises(ValueError, match="two real images"):
+        authenticity(torch.zeros(3, 2), torch.zeros(1, 2))
