@@ -287,21 +287,20 @@ class TextImageDataModule(LightningDataModule):
         if not self._splits:
             raise RuntimeError("splits are there after setup(), which reads the data set")
         if name not in self._splits or not len(self._splits[name]):
-            raise InputError(f"{self.root} has no images in the {name} split: {self._why_empty(name)}")
+            raise InputError(f"{self.root} has no images in the {name} split{self._why_empty(name)}")
         return self._splits[name]
 
     def _why_empty(self, name: str) -> str:
         """What the data set has instead, and what to do."""
         counts = {split: len(own) for split, own in self._splits.items() if len(own)}
-        there = ", ".join(f"{split} has {count:,}" for split, count in counts.items()) or "nor in any other"
         if name != "validation" or not counts.get("train"):
-            return there
-        if counts["train"] == 1:
-            return (
-                f"{there}, and one image cannot both train and validate: add images to train on, or a validation split "
-                "of the data set's own; data.validation published validates on the test split"
-            )
-        return f"{there}; data.validation published validates on the test split"
+            return f"; it has {', '.join(counts) or 'none in any other either'}"
+        there = ", ".join(f"{count:,} to {split}" for split, count in counts.items())
+        why = "one image cannot both train and validate" if counts["train"] == 1 else "none is left to validate on"
+        return (
+            f" ({there}): {why}; add images, give the data set a validation split, or validate on the test split with "
+            "data.validation published"
+        )
 
     def encoded_captions(self, split: str) -> tuple[CaptionBatch, Int[Tensor, "captions"]]:
         """All captions of all images of a split, at most test_words words of each.
