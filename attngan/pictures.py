@@ -2,6 +2,7 @@
 
 import re
 import textwrap
+import unicodedata
 from collections.abc import Callable, Collection, Sequence
 from pathlib import Path, PurePath
 
@@ -12,6 +13,7 @@ from PIL import Image, ImageDraw, ImageFont
 from PIL.PngImagePlugin import PngInfo
 from torch import Tensor
 
+from attngan.files import replacing
 from attngan.pixels import from_uint8, to_uint8
 
 MARGIN = 8
@@ -21,15 +23,43 @@ INK, PAPER, MARK = (40, 40, 40), (255, 255, 255), (200, 60, 20)
 GRID, INTERPOLATION, ATTENTION = "grid.png", "interpolation.png", "_attention.png"
 #: The text entry of a PNG that says what it is: a sample, or anything else that shows samples.
 KIND_ENTRY, SAMPLE = "attngan", "sample"
+#: Characters of a caption in the name of its picture.
+LONGEST_NAME = 60
 _LOOKS_LIKE_OVERVIEW = re.compile(r"(grid|interpolation|(samples|attention)_\d+|.*_attention)\.png")
 _DRAWN = re.compile(r"(\d{5}(_\d{3})?|interpolation_\d{3}_\d{3})\.png")
+
+
+def save_sample(picture: Image.Image, path: Path | str, **facts: object) -> None:
+    """Saves a PNG of one drawn picture that tells where it comes from: a text entry a fact.
+
+    Args:
+        picture: What was drawn.
+        path: The file; whole or not there.
+        facts: Caption, seed, number and checkpoint, say; what is None is left out.
+    """
+    marks = PngInfo()
+    for name, fact in {KIND_ENTRY: SAMPLE, **facts}.items():
+        if fact is not None:
+            marks.add_text(name, str(fact).encode("utf-8", "replace").decode())
+    with replacing(Path(path)) as part:
+        picture.save(part, "PNG", pnginfo=marks)
+
+
+def named_after(caption: str | None) -> str:
+    """``_a-red-bird`` of "A red bird!": what a caption adds to a file's name; nothing where it has no letters."""
+    plain = unicodedata.normalize("NFKD", caption or "").encode("ascii", "ignore").decode().lower()
+    words = re.findall(r"[a-z0-9]+", plain)
+    while words and len("-".join(words)) > LONGEST_NAME:
+        words.pop()
+    return f"_{'-'.join(words)}" if words else ""
 
 
 def save_overview(picture: Image.Image, path: Path | str) -> None:
     """Saves a PNG that shows samples and is none, marked as such for whoever reads the folder's images."""
     marks = PngInfo()
     marks.add_text(KIND_ENTRY, "overview")
-    picture.save(path, "PNG", pnginfo=marks)
+    with replacing(Path(path)) as part:
+        picture.save(part, "PNG", pnginfo=marks)
 
 
 def is_overview(picture: PurePath, beside: Collection[PurePath], marked: Callable[[], bool]) -> bool:

@@ -26,6 +26,7 @@ from attngan.pictures import attention_picture, caption_grid, stack, to_pil
 from attngan.pixels import centre_crop, from_uint8
 from attngan.records import CaptionedImage, GeneratedImages
 from attngan.sampling import Sampler
+from attngan.stopping import Stopped
 from attngan.training.curves import read_curves
 
 SAMPLES = 6  # pictures of each caption
@@ -152,7 +153,7 @@ class DemoPage:
 
     def stop(self, error: BaseException) -> None:
         """When the demo ends before its end."""
-        interrupted = isinstance(error, KeyboardInterrupt | SystemExit)
+        interrupted = isinstance(error, KeyboardInterrupt | SystemExit | Stopped)
         why = "interrupted" if interrupted else str(error) or type(error).__name__
         ended = Section("The training", facts=[Fact("ended early", why, bad=True)])
         self._write("The training ended before its end.", [ended], Badge("stopped", good=False))

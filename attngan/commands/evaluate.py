@@ -14,13 +14,14 @@ from attngan.evaluation.running import run, show
 from attngan.evaluation.table import print_table
 from attngan.extractors.extractor import Precision, Resize
 from attngan.files import write_whole
+from attngan.terminal import say
 
 
 def evaluate(
     checkpoint: Path | None = None,
     images: Path | None = None,
     data: Path | None = None,
-    source: str = "cub",
+    source: str | None = None,
     split: Literal["test", "validation", "train"] | None = None,
     image_size: int | None = None,
     skip_bad: bool = False,
@@ -58,9 +59,9 @@ def evaluate(
     Args:
         checkpoint: Generator to draw from: a checkpoint of `attngan train` or a file of `attngan export`.
         images: Folder or zip of images to score instead, from any model.
-        data: Root of the data set whose captions are drawn and whose images are the reference; only the Inception Score
-            of a folder does without.
-        source: Layout of the data set: cub, coco, folder ... as in training.
+        data: Root of the data set whose captions are drawn and whose images are the reference; by default that of the
+            run that the checkpoint lies in (its config.yaml). Only the Inception Score of a folder does without.
+        source: Layout of the data set: cub, coco, folder ... as in training; by default the run's, else cub.
         split: Split whose captions are drawn and whose images are the reference; by default the protocol's, else test.
         image_size: Side of the real images in pixels; by default the generator's.
         skip_bad: Leave out images of the data set that cannot be used (missing, damaged) instead of stopping.
@@ -115,7 +116,8 @@ def evaluate(
         write_report(page, result, measured, evaluation.split, compared, drawn, evaluation.captions)
     if progress:
         print_table(result)
-        print(f"written: {request.out / 'scores.json'}" + (f", {request.out / 'report.html'}" if report else ""))
+        also = f", {request.out / 'report.html'}" if report else ""
+        say(f"written: {request.out / 'scores.json'} (each score's name, files and hashes){also}")
     return result
 
 

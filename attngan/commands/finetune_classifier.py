@@ -19,6 +19,7 @@ from attngan.extractors.extractor import resize_images
 from attngan.networks.image_trunks import ConvTrunk, EfficientNetLiteTrunk, ImageTrunk, InceptionTrunk
 from attngan.pixels import from_uint8
 from attngan.progress import progress_bar
+from attngan.terminal import say
 
 TrunkName = Literal["inception", "efficientnet-lite0", "efficientnet-lite2", "conv"]
 
@@ -110,7 +111,7 @@ def finetune_classifier(
         }
         best = _keep_best(job, epochs, learning_rate, of_head, facts, out)
     if progress:
-        print(f"{out} ({file_sha256(out)[:16]}): {label}, {best:.1f} % of {len(parts.held_out)} held-out images right")
+        say(f"{out} ({file_sha256(out)[:16]}): {label}, {best:.1f} % of {len(parts.held_out)} held-out images right")
     return classifier.eval()
 
 
@@ -246,7 +247,7 @@ def _keep_best(
     for epoch in _train_all(job, epochs, learning_rate):
         reached = _accuracy(job)
         if job.progress:
-            print(f"epoch {epoch + 1} of {epochs}: {reached:.1f} % of {held_out} held-out images right")
+            say(f"epoch {epoch + 1} of {epochs}: {reached:.1f} % of {held_out} held-out images right")
         if reached >= best:
             best = reached
             classifier.facts = facts | {"accuracy": best, "epochs": epoch + 1}

@@ -9,10 +9,9 @@ from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
-from rich.console import Console
 
 from attngan.commands.prepare_report import print_report
-from attngan.data.encoding import captions_in, split_into_words, usable_images, vocabulary_of
+from attngan.data.encoding import captions_in, note_one_class, split_into_words, usable_images, vocabulary_of
 from attngan.data.findings import Findings
 from attngan.data.image_cache import ImageCache, cache_folder, cache_path, open_or_build
 from attngan.data.images import shorter_side
@@ -27,6 +26,7 @@ from attngan.errors import InputError
 from attngan.files import replacing, write_whole
 from attngan.progress import progress_bar
 from attngan.records import CaptionedImage
+from attngan.terminal import say
 from attngan.text.tokenizer import Tokenizer
 from attngan.text.vocabulary import Vocabulary
 
@@ -48,6 +48,7 @@ def prepare(
     seed: int = 0,
     shards: str | None = None,
     shard_images: int = 1000,
+    verify: bool = False,
     image_column: str | None = None,
     caption_column: str | None = None,
 ) -> int:
@@ -76,6 +77,8 @@ def prepare(
         seed: Seed of the choice of the sixteen images.
         shards: Folder to write WebDataset shards into, which training reads with source shards, also over a network.
         shard_images: Images in a shard; there should be several shards for every device and worker.
+        verify: Compare every image of caches that are there with its checksum, which reads them whole; damaged ones are
+            decoded again. Otherwise 64 of each are compared, as training does.
         image_column: For a folder with a table (metadata.jsonl, a CSV file): the column with the images' names; null:
             file_name, or another usual name.
         caption_column: Likewise the column with the captions; null: text, texts, or another usual name (caption,
@@ -89,18 +92,19 @@ def prepare(
     root, out = os.path.expanduser(root), os.path.expanduser(out)
     cache_dir, shards = (path and os.path.expanduser(path) for path in (cache_dir, shards))
     text_embeddings = text_embeddings and os.path.expanduser(text_embeddings)
-    folder, console = Path(out), Console()
+    folder = Path(out)
     folder.mkdir(parents=True, exist_ok=True)
     findings = Findings()
     columns = Columns(image_column, caption_column)
     splits = read_source(source, root, findings, captions=captions_per_image > 0, columns=columns)
     paths = {split: cache_path(root, source, split, image_size, cache_dir) for split in splits}
     try:
-        caches, speed = _build_caches(splits, paths, shorter_side(image_size), processes, findings)
+        caches, speed = _build_caches(splits, paths, shorter_side(image_size), processes, findings, verify)
     except KeyboardInterrupt:
-        console.print("interrupted: the next run goes on where this one was")
+        say("interrupted: the next run goes on where this one was")
         return 130
     usable = _usable(splits, caches, findings, processes)
+    note_one_class(usable, findings)
     embeddings = None
     if text_embeddings is not None:
         embeddings = _check_embeddings(splits, root, text_embeddings, captions_per_image, cache_dir, findings)
@@ -126,20 +130,20 @@ def prepare(
     }
     write_whole(folder / "prepare_report.json", json.dumps(report, indent=2, ensure_ascii=False))
     _write_preview(usable, folder / "prepare_preview.png", seed)
-    print_report(report, folder, console)
+    print_report(report, folder)
     if shards is not None and not reasons:
-        _write_shards(usable, shards, shard_images, console)
+        _write_shards(usable, shards, shard_images)
     return 1 if reasons else 0
 
 
 def _build_caches(
-    splits: Splits, paths: dict[str, Path], short: int, processes: int | None, findings: Findings
+    splits: Splits, paths: dict[str, Path], short: int, processes: int | None, findings: Findings, verify: bool
 ) -> tuple[dict[str, ImageCache], dict[str, int | float]]:
     """Each split's cache, and how fast images were decoded; those that cannot be go to the findings."""
     caches: dict[str, ImageCache] = {}
     decoded, began = 0, time.monotonic()
     for split, images in splits.items():
-        caches[split], newly = _build_cache(split, images, paths[split], short, processes)
+        caches[split], newly = _build_cache(split, images, paths[split], short, processes, verify)
         decoded += newly
         for row, reason in caches[split].bad.items():
             findings.add_bad("unusable image", f"{images[row].path}: {reason}")
@@ -148,7 +152,7 @@ def _build_caches(
 
 
 def _build_cache(
-    split: str, images: list[CaptionedImage], path: Path, short: int, processes: int | None
+    split: str, images: list[CaptionedImage], path: Path, short: int, processes: int | None, verify: bool
 ) -> tuple[ImageCache, int]:
     """The cache of one split, and how many images had to be decoded for it."""
     told: list[int] = []
@@ -158,7 +162,7 @@ def _build_cache(
             told.append(done)
             show(done)
 
-        cache = open_or_build(path, images, short, processes, count)
+        cache = open_or_build(path, images, short, processes, count, verify, show)
     return cache, len(images) - told[0] if told else 0
 
 
@@ -275,7 +279,7 @@ def _write_preview(usable: Splits, path: Path, seed: int) -> None:
             preview([images[position] for position in chosen]).save(part, "PNG")
 
 
-def _write_shards(usable: Splits, folder: str, shard_images: int, console: Console) -> None:
+def _write_shards(usable: Splits, folder: str, shard_images: int) -> None:
     """The usable images as shards. What training would hold out to validate on gets shards of its own."""
     splits = dict(usable)
     held_out = "validation" not in splits
@@ -286,6 +290,4 @@ def _write_shards(usable: Splits, folder: str, shard_images: int, console: Conso
     splits = {split: images for split, images in splits.items() if images}
     write_shards(splits, folder, shard_images, held_out)
     count = len(list(Path(folder).glob("*.tar")))
-    console.print(
-        f"{count:,} shards in {folder}: train with data.source: shards and data.root: {folder}", soft_wrap=True
-    )
+    say(f"{count:,} shards in {folder}: train with data.source: shards and data.root: {folder}")

@@ -11,7 +11,7 @@ from typing import Any, Literal
 import numpy as np
 import torch
 from jaxtyping import Float, Int, UInt8
-from lightning_utilities.core.rank_zero import rank_zero_warn
+from lightning_utilities.core.rank_zero import rank_zero_only, rank_zero_warn
 from pytorch_lightning import LightningDataModule
 from torch import Tensor
 
@@ -20,7 +20,9 @@ from attngan.data.encoding import (
     UsableImage,
     captions_in,
     check_vocabulary,
+    note_one_class,
     split_into_words,
+    told_of_other_captions,
     usable_images,
     vocabulary_of,
 )
@@ -33,7 +35,7 @@ from attngan.data.sentence_embeddings import ImageEmbeddings, places_in_file
 from attngan.data.sources.tables import Columns
 from attngan.data.splits import held_out_for_validation
 from attngan.data.streaming import StreamLoader, StreamOrder
-from attngan.errors import InputError, require_at_least
+from attngan.errors import InputError, require_at_least, tell_without_effect
 from attngan.pixels import centre_crop
 from attngan.records import CaptionBatch, ImageBatch, TextImageBatch
 from attngan.text.tokenizer import Tokenizer
@@ -138,6 +140,7 @@ class TextImageDataModule(LightningDataModule):
         self.columns = Columns(image_column, caption_column)
         self.findings = Findings()
         self._given_vocabulary: Vocabulary | None = None
+        self._other_captions = False
         self._vocabulary: Vocabulary | None = None
         self._ready: ReadyData | None = None
         self._splits: dict[str, CaptionedImageDataset] = {}
@@ -176,8 +179,16 @@ class TextImageDataModule(LightningDataModule):
             require_at_least(1, within="data.", **{name: getattr(self, name)})
         if self.captions_per_image < 0:
             raise InputError(f"data.captions_per_image is {self.captions_per_image}: 0 means none")
-        if self.text_embeddings is not None and not self.captions_per_image:
-            raise InputError("data.text_embeddings are of captions, but data.captions_per_image is 0")
+        if not self.captions_per_image:
+            of_captions = {"text_embeddings": (self.text_embeddings, None), "min_count": (self.min_count, 1)}
+            tell_without_effect("data.captions_per_image is 0", "data.", **of_captions)
+        if self.tokenizer.name == "published":
+            why = "data.tokenizer is published, whose vocabulary has every word"
+            tell_without_effect(why, "data.", min_count=(self.min_count, 1))
+        if self.source == "shards":
+            tell_without_effect("data.source is shards", "data.", drop_last=(self.drop_last, True))
+        else:
+            tell_without_effect("data.source is not shards", "data.", shuffle_buffer=(self.shuffle_buffer, 1000))
         if self.image_size % 2 ** (self.stages - 1):
             raise InputError(
                 f"data.image_size {self.image_size} cannot be halved {self.stages - 1} times for {self.stages} stages"
@@ -192,17 +203,22 @@ class TextImageDataModule(LightningDataModule):
             raise RuntimeError("the vocabulary is there after setup(), which reads the captions")
         return self._vocabulary
 
-    def use_vocabulary(self, vocabulary: Vocabulary) -> None:
+    def use_vocabulary(self, vocabulary: Vocabulary, other_captions: bool = False) -> None:
         """Encodes captions with this vocabulary (a checkpoint's), after checking it against the data.
 
         May be called before or after `setup`; before, the check waits until the captions are read.
+
+        Args:
+            vocabulary: The vocabulary.
+            other_captions: It may be that of other captions: words that it lacks become ``<unk>``, or are left out
+                where it has none, and how many they are is told.
 
         Raises:
             InputError: When the data's own vocabulary is another: shows both sizes and the first words that differ. A
                 published vocabulary (with the words of its test captions, without an unknown word) may lack one in a
                 hundred words of the captions.
         """
-        self._given_vocabulary = vocabulary
+        self._given_vocabulary, self._other_captions = vocabulary, other_captions
         if self._ready is not None:
             self._encode()
 
@@ -212,7 +228,9 @@ class TextImageDataModule(LightningDataModule):
         given, each, ready = self._given_vocabulary, self.captions_per_image, self._ready
         tokenizer = given.tokenizer if given else self.tokenizer
         tokens = split_into_words(ready.images, tokenizer, each)
-        if given:
+        if given and self._other_captions:
+            rank_zero_only(print)(told_of_other_captions(given, captions_in(tokens, ready.training_captions)))
+        elif given:
             check_vocabulary(given, captions_in(tokens, ready.training_captions), self.root, each)
         self._vocabulary = given or vocabulary_of(tokens, ready.training_captions, tokenizer, self.min_count)
         findings = Findings()
@@ -225,6 +243,7 @@ class TextImageDataModule(LightningDataModule):
                 places = places_in_file(ready.embeddings[split], self.root, split, images, each, findings)
                 own = [item._replace(place=places[item.image.name]) for item in own if item.image.name in places]
             usable[split] = own
+        note_one_class({split: [item.image for item in own] for split, own in usable.items()}, findings)
         if not self.skip_bad:
             findings.stop_if_bad()
         self._splits = self._make_splits(ready, usable)
@@ -365,6 +384,13 @@ class TextImageDataModule(LightningDataModule):
                 "lower data.batch_size"
             )
         return self._loader(dataset, shuffle=True, drop_last=self.drop_last)
+
+    def batches_of_training(self) -> tuple[int, int, bool]:
+        """Training images of each device, those of a batch, and whether a last batch that is not full is dropped."""
+        dataset = self.split("train")
+        if dataset.stream is not None:  # whose batches are full, but for the very last
+            return self.batch_size, self.batch_size, True
+        return len(dataset) // self._device()[1], self.batch_size, self.drop_last
 
     def val_dataloader(self) -> EpochLoader:
         """Every image of the validation split once, in order."""

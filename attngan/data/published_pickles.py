@@ -12,7 +12,9 @@ from typing import Any
 
 import numpy as np
 
+from attngan.bounded import MOST_VALUES, BoundedUnpickler, require_bounded
 from attngan.errors import InputError
+from attngan.file_kinds import kind_of_file
 from attngan.text.tokenizer import Tokenizer
 from attngan.text.vocabulary import Vocabulary
 
@@ -28,9 +30,17 @@ def read_published_pickle(path: str | Path) -> Any:
     """
     data = Path(path).read_bytes()
     try:
-        return _plain(_PlainUnpickler(io.BytesIO(data), encoding="latin1").load())
+        content = _PlainUnpickler(io.BytesIO(data), encoding="latin1").load()
+        require_bounded(content, MOST_VALUES + len(data))
+        return _plain(content)
     except Exception as error:  # a hostile file can make the unpickler raise anything
-        raise InputError(f"{path}: cannot be read as a published pickle: {error}") from error
+        kind = kind_of_file(path)
+        told = (
+            f"{error or type(error).__name__}"
+            if kind.startswith(("a pickle", "a text", "of a kind"))
+            else f"it is {kind}"
+        )
+        raise InputError(f"{path}: cannot be read as a published pickle: {told}") from error
 
 
 class _Dtype:
@@ -95,7 +105,9 @@ _ADMITTED: dict[tuple[str, str], Any] = {
 }
 
 
-class _PlainUnpickler(pickle.Unpickler):
+class _PlainUnpickler(BoundedUnpickler):
+    stateful = (_Dtype, _Array)
+
     def find_class(self, module: str, name: str) -> Any:
         try:
             return _ADMITTED[module, name]

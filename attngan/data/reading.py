@@ -15,8 +15,6 @@ from attngan.data.sources.tables import USUAL, Columns
 from attngan.errors import InputError
 from attngan.progress import progress_bar
 
-_SHOW_PROGRESS_FROM = 500  # images to decode
-
 
 @dataclass(frozen=True)
 class ReadyData:
@@ -85,7 +83,7 @@ def make_ready(
         if split in pixels:
             continue
         path = cache_path(root, source, split, image_size, cache_dir)
-        shown = len(of_split) >= _SHOW_PROGRESS_FROM and getattr(rank_zero_only, "rank", 0) == 0
+        shown = getattr(rank_zero_only, "rank", 0) == 0
         with progress_bar(f"decoding {split} images", len(of_split), shown, transient=True) as show:
             pixels[split] = cache = open_or_build(path, of_split, shorter_side(image_size), progress=show)
         for position, reason in cache.bad.items():

@@ -17,6 +17,7 @@ from typing import Any
 
 import numpy as np
 
+from attngan.array_files import read_array
 from attngan.data.findings import Findings
 from attngan.data.published_pickles import read_published_pickle
 from attngan.data.sources.file_lists import read_file_list
@@ -38,14 +39,11 @@ class EmbeddingFile:
 
     def __init__(self, path: Path, mapped: Path) -> None:
         self.path, self.mapped = path, mapped
-        try:
-            values = np.load(mapped, mmap_mode="r", allow_pickle=False)
-        except (ValueError, EOFError) as error:
-            raise InputError(f"{path}: not an array in numpy's format: {error}") from error
-        if not isinstance(values, np.ndarray) or values.ndim != 3 or values.dtype.kind != "f" or not values.size:
-            shape, kind = getattr(values, "shape", "no array"), getattr(values, "dtype", "")
+        values = read_array(mapped, mapped=True)
+        if values.ndim != 3 or values.dtype.kind != "f" or not values.size:
             raise InputError(
-                f"{path}: embeddings are one array (images, captions, dimensions) of fractions, not {shape} {kind}"
+                f"{path}: embeddings are one array (images, captions, dimensions) of fractions, not {values.shape} "
+                f"{values.dtype}"
             )
         self.values = values
 

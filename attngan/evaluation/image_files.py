@@ -6,7 +6,7 @@ import re
 import stat
 import warnings
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path, PurePosixPath
 
@@ -21,7 +21,7 @@ from attngan.data.folders import choose_images, is_hidden, walk
 from attngan.data.images import IMAGE_SUFFIXES, check_size, is_marked_overview, load_image, load_named_image
 from attngan.data.sources.neighbours import how_to_convert, neighbouring_formats
 from attngan.errors import InputError, MissingFileError
-from attngan.files import replacing
+from attngan.pictures import save_sample
 
 #: Of how pictures are read; part of the fingerprint, so that what was computed of other pixels is not used again.
 _READER = 2
@@ -160,8 +160,16 @@ def caption_in_name(name: str) -> int | None:
     return int(found[1]) if found else None
 
 
-def write_images(images: UInt8[Tensor, "batch 3 height width"], paths: list[Path]) -> None:
-    """Writes PNGs; whole or not at all, so that an interrupted run leaves no broken file."""
-    for image, path in zip(images.permute(0, 2, 3, 1).cpu().numpy(), paths, strict=True):
-        with replacing(path) as part:
-            Image.fromarray(image).save(part, "PNG")
+def write_images(
+    images: UInt8[Tensor, "batch 3 height width"], paths: list[Path], origins: Sequence[Mapping[str, object]] = ()
+) -> None:
+    """Writes PNGs; whole or not at all, so that an interrupted run leaves no broken file.
+
+    Args:
+        images: Pixels.
+        paths: A file for each.
+        origins: What each tells of itself in its text entries: caption, seed ...
+    """
+    told = origins or [{}] * len(paths)
+    for image, path, origin in zip(images.permute(0, 2, 3, 1).cpu().numpy(), paths, told, strict=True):
+        save_sample(Image.fromarray(image), path, **origin)

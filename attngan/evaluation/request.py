@@ -14,7 +14,7 @@ class Request:
     checkpoint: Path | None = None
     images: Path | None = None
     data: Path | None = None
-    source: str = "cub"
+    source: str | None = None
     split: str | None = None
     image_size: int | None = None
     skip_bad: bool = False

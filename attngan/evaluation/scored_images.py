@@ -16,8 +16,10 @@ from torch import Tensor
 
 from attngan.checkpoint import file_sha256
 from attngan.data.sources.tables import USUAL, Columns
+from attngan.data.splits import class_ids
 from attngan.errors import InputError
 from attngan.evaluation.image_files import ImageFiles, caption_in_name, drawn_name, write_images
+from attngan.files import write_whole
 from attngan.pixels import centre_crop, to_uint8
 from attngan.records import CaptionedImage
 from attngan.sampling import Sampler
@@ -54,8 +56,8 @@ class Split:
         flat = [(text, owner) for owner, image in enumerate(self.images) for text in image.captions]
         self.captions = [text for text, _ in flat]
         self.owners = torch.tensor([owner for _, owner in flat], dtype=torch.int64)
-        known = all(image.class_id is not None for image in self.images)
-        self.classes = torch.tensor([image.class_id for image in self.images]) if known else None
+        numbers = class_ids(self.images)
+        self.classes = None if numbers is None else torch.tensor(numbers)
 
 
 def read_split(
@@ -251,8 +253,12 @@ class DrawnImages:
                 texts = [self.split.captions[position] for position in positions]
         images = to_uint8(self.sampler.draw(texts, list(numbers), self.seed, self.truncation).images[-1])
         if self.folder is not None:
-            write_images(images, [self._path(i) for i in numbers])
+            write_images(images, [self._path(i) for i in numbers], [self._origin(i) for i in numbers])
         return images
+
+    def _origin(self, number: int) -> dict[str, object]:
+        caption = None if self.captions is None else self.split.captions[self.captions[number]]
+        return {"caption": caption, "seed": self.seed, "number": number, "checkpoint": self.sampler.sha256}
 
     def _path(self, number: int) -> Path:
         assert self.folder is not None
@@ -283,7 +289,7 @@ def _claim(folder: Path, description: dict[str, Any]) -> None:
     note, told = folder / "drawn.json", json.dumps(description, indent=1)
     if note.is_file() and note.read_text(encoding="utf-8") != told:
         raise InputError(f"{folder} holds images of another drawing (see {note}): name another --out, or remove them")
-    note.write_text(told, encoding="utf-8")
+    write_whole(note, told)
 
 
 class GivenImages:
