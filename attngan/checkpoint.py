@@ -17,7 +17,7 @@ from torch import Tensor
 
 from attngan import described_weights
 from attngan.errors import InputError, MissingFileError
-from attngan.files import replacing
+from attngan.integrity import check_whole, write_checkpoint
 from attngan.networks.damsm import DAMSM
 from attngan.networks.description import Description, build, describe
 from attngan.networks.generator import Generator
@@ -176,6 +176,11 @@ class Checkpoint:
             )
         return CaptionReader(text_encoder.eval(), vocabulary)
 
+    @property
+    def holds_damsm(self) -> bool:
+        """Whether it has a whole DAMSM; a generator's own file has at most the text encoder."""
+        return self.entry.damsm is not None and "image_encoder" in self.entry.damsm
+
     def damsm(self) -> DAMSM:
         """The whole DAMSM, frozen.
 
@@ -219,10 +224,11 @@ def open_checkpoint(path: str | Path) -> Checkpoint:
 def read_checkpoint(path: str | Path) -> dict[str, Any]:
     """All that a checkpoint holds, as ``{"attngan": entry, "state_dict": weights, ...}`` with Lightning's own entries.
 
-    Every checkpoint is read here.
+    Every checkpoint is read here, and checked to the bit.
 
     Raises:
         MissingFileError: There is no such file.
+        DamagedFileError: It is not what was written.
         InputError: The file is no checkpoint of attngan.
     """
     path = Path(path)
@@ -232,6 +238,7 @@ def read_checkpoint(path: str | Path) -> dict[str, Any]:
         entry, weights = described_weights.read_description(path, ENTRY), described_weights.read_weights(path)
         contents: Any = weights if entry is None else {ENTRY: entry, "state_dict": weights}
     else:
+        check_whole(path)
         contents = read_torch_file(path, "a checkpoint")
     if not isinstance(contents, dict) or ENTRY not in contents:
         raise InputError(f"{path} is not a checkpoint of attngan (no entry {ENTRY!r}): {_what_instead(contents, path)}")
@@ -319,8 +326,7 @@ def write_generator(
     if path.suffix == ".safetensors":
         described_weights.write(path, ENTRY, entry, weights)
     else:
-        with replacing(path) as part:
-            torch.save({ENTRY: entry, "state_dict": weights}, part)
+        write_checkpoint({ENTRY: entry, "state_dict": weights}, path)
 
 
 def _stored(name: str, value: Tensor, dtype: WeightType) -> Tensor:

@@ -17,6 +17,7 @@ from torch.nn.modules import module as modules
 from attngan.bounded import read_json
 from attngan.errors import AttnganError, InputError
 from attngan.files import write_whole
+from attngan.integrity import check_notes, check_whole, with_checksum
 from attngan.weight_files import load_weights, read_safetensors, read_safetensors_header
 
 
@@ -30,7 +31,7 @@ def to_bytes(entry: str, description: Mapping[str, Any], state: Mapping[str, Ten
     """
     tensors = {name: value.detach().cpu().contiguous().clone() for name, value in state.items()}
     # one entry alone: safetensors writes several in an order that changes from run to run, and with it the SHA-256
-    return save(tensors, {entry: json.dumps(description)})
+    return with_checksum(save(tensors, {entry: json.dumps(description)}))
 
 
 def write(path: str | Path, entry: str, description: Mapping[str, Any], state: Mapping[str, Tensor]) -> None:
@@ -43,9 +44,11 @@ def read_description(path: str | Path, entry: str) -> dict[str, Any] | None:
 
     Raises:
         MissingFileError: There is no such file.
-        InputError: It is no whole safetensors file.
+        InputError: It is no whole safetensors file, or damaged: the whole of it is read.
     """
     header = read_safetensors_header(path)
+    check_whole(Path(path))
+    check_notes(Path(path), header, entry)
     try:
         description = read_json(header[entry]) if entry in header else None
     except InputError as error:

@@ -56,7 +56,7 @@ def test_what_is_no_checkpoint_is_refused_by_name(tmp_path):
 def test_a_half_written_checkpoint_is_refused(tmp_path):
     whole = write_damsm(tmp_path / "whole.ckpt", Vocabulary.from_captions(CAPTIONS)).read_bytes()
     (tmp_path / "half.ckpt").write_bytes(whole[: len(whole) // 2])
-    with pytest.raises(ValueError, match=r"half\.ckpt cannot be read"):
+    with pytest.raises(ValueError, match=r"half\.ckpt is damaged"):
         read_checkpoint(tmp_path / "half.ckpt")
 
 

@@ -85,9 +85,7 @@ class Asks:
 @pytest.mark.parametrize("new", [True, False])
 def test_code_in_a_file_is_named_and_not_run(tmp_path, capsys, new):
     torch.save({"weights": WEIGHTS, "config": Asks()}, tmp_path / "x.pth", _use_new_zipfile_serialization=new)
-    with pytest.raises(
-        ValueError, match=r"x\.pth cannot be read as .*an object of .*print.*nothing of it"
-    ):
+    with pytest.raises(ValueError, match=r"x\.pth cannot be read as .*an object of .*print.*nothing of it"):
         read_torch_file(tmp_path / "x.pth")
     assert "ran" not in capsys.readouterr().out
 

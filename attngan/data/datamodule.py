@@ -1,5 +1,6 @@
 """TextImageDataModule: any data source as splits, loaders and a vocabulary."""
 
+import os
 from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -31,6 +32,7 @@ from attngan.data.images import load_pixels, shorter_side
 from attngan.data.loader import EpochLoader, EpochOrder, sensible_workers, torch_loader
 from attngan.data.reading import ReadyData, make_ready
 from attngan.data.sentence_embeddings import ImageEmbeddings, places_in_file
+from attngan.data.sources.tables import Columns
 from attngan.data.splits import held_out_for_validation
 from attngan.data.streaming import StreamLoader, StreamOrder
 from attngan.errors import InputError, require_at_least, tell_without_effect
@@ -48,9 +50,10 @@ class TextImageDataModule(LightningDataModule):
 
     Args:
         root: The data set's folder; of shards also an address (https://...).
-        source: What kind of data set it is: cub, coco (coco2014, coco2017 where both are there), flowers
-            (flowers_official for Oxford's own splits), folder for images with a .txt beside each, a metadata.jsonl or a
-            CSV file, or shards that attngan prepare wrote.
+        source: What kind of data set it is: cub, coco (coco2014, coco2017 where both are there), karpathy for
+            dataset_coco.json and its like, flowers (flowers_official for Oxford's own splits), flickr for Flickr8k and
+            Flickr30k, folder for images with a .txt or .caption beside each, a metadata.jsonl or a CSV file, or shards
+            that attngan prepare wrote.
         image_size: Side of the largest images in pixels. Each of the other stages is half as large.
         stages: How many sizes of image the model wants: 3 for 64, 128 and 256 pixels at image_size 256.
         batch_size: Images a batch on each device.
@@ -82,6 +85,10 @@ class TextImageDataModule(LightningDataModule):
         drop_last: Leave out the last images of a training epoch where they do not fill a batch.
         skip_bad: Leave out images that cannot be used (missing, damaged, without captions) instead of stopping.
         shuffle_buffer: For shards: how many images each device keeps (as files) to draw the next one from at random.
+        image_column: For a folder with a table (metadata.jsonl, a CSV file): the column with the images' names; null:
+            file_name, or another usual name.
+        caption_column: Likewise the column with the captions; null: text, texts, or another usual name (caption,
+            prompt ...).
     """
 
     def __init__(
@@ -106,9 +113,11 @@ class TextImageDataModule(LightningDataModule):
         drop_last: bool = True,
         skip_bad: bool = False,
         shuffle_buffer: int = 1000,
+        image_column: str | None = None,
+        caption_column: str | None = None,
     ) -> None:
         super().__init__()
-        self.root = root if "://" in root else Path(root)
+        self.root = root if "://" in root else Path(root).expanduser()
         self.source = source
         self.image_size = image_size
         self.stages = stages
@@ -119,15 +128,16 @@ class TextImageDataModule(LightningDataModule):
         self.validation = validation
         self.min_count = min_count
         self.tokenizer = Tokenizer(tokenizer)
-        self.text_embeddings = text_embeddings
+        self.text_embeddings = text_embeddings and os.path.expanduser(text_embeddings)
         self.truncation = truncation
         self.test_transform = test_transform
         self.workers = workers
-        self.cache_dir = cache_dir
+        self.cache_dir = cache_dir and os.path.expanduser(cache_dir)
         self.seed = seed
         self.drop_last = drop_last
         self.skip_bad = skip_bad
         self.shuffle_buffer = shuffle_buffer
+        self.columns = Columns(image_column, caption_column)
         self.findings = Findings()
         self._given_vocabulary: Vocabulary | None = None
         self._other_captions = False
@@ -161,6 +171,7 @@ class TextImageDataModule(LightningDataModule):
             self.captions_per_image > 0,
             self.text_embeddings,
             self.cache_dir,
+            self.columns,
         )
 
     def _check_arguments(self) -> None:
@@ -295,8 +306,20 @@ class TextImageDataModule(LightningDataModule):
         if not self._splits:
             raise RuntimeError("splits are there after setup(), which reads the data set")
         if name not in self._splits or not len(self._splits[name]):
-            raise InputError(f"{self.root} has no images in the {name} split; it has {', '.join(self._splits)}")
+            raise InputError(f"{self.root} has no images in the {name} split{self._why_empty(name)}")
         return self._splits[name]
+
+    def _why_empty(self, name: str) -> str:
+        """What the data set has instead, and what to do."""
+        counts = {split: len(own) for split, own in self._splits.items() if len(own)}
+        if name != "validation" or not counts.get("train"):
+            return f"; it has {', '.join(counts) or 'none in any other either'}"
+        there = ", ".join(f"{count:,} to {split}" for split, count in counts.items())
+        why = "one image cannot both train and validate" if counts["train"] == 1 else "none is left to validate on"
+        return (
+            f" ({there}): {why}; add images, give the data set a validation split, or validate on the test split with "
+            "data.validation published"
+        )
 
     def encoded_captions(self, split: str) -> tuple[CaptionBatch, Int[Tensor, "captions"]]:
         """All captions of all images of a split, at most test_words words of each.
@@ -361,6 +384,13 @@ class TextImageDataModule(LightningDataModule):
                 "lower data.batch_size"
             )
         return self._loader(dataset, shuffle=True, drop_last=self.drop_last)
+
+    def batches_of_training(self) -> tuple[int, int, bool]:
+        """Training images of each device, those of a batch, and whether a last batch that is not full is dropped."""
+        dataset = self.split("train")
+        if dataset.stream is not None:  # whose batches are full, but for the very last
+            return self.batch_size, self.batch_size, True
+        return len(dataset) // self._device()[1], self.batch_size, self.drop_last
 
     def val_dataloader(self) -> EpochLoader:
         """Every image of the validation split once, in order."""

@@ -39,9 +39,21 @@ def class_numbers(labels: Iterable[Hashable]) -> dict[Hashable, int]:
     return {label: position for position, label in enumerate(sorted(distinct, key=str))}
 
 
+def class_number(label: Hashable) -> int:
+    """A class as the number that it is written as.
+
+    Raises:
+        ValueError: When it is no whole number, or one that no tensor holds (beyond 64 bits).
+    """
+    number = int(str(label))
+    if abs(number) >= 2**63:
+        raise ValueError(f"class {label} does not fit into 64 bits")
+    return number
+
+
 def _whole_number(label: Hashable) -> int | None:
     try:
-        return int(str(label))
+        return class_number(label)
     except ValueError:
         return None
 

@@ -6,6 +6,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from attngan.data.sources.tables import Columns
 from attngan.device import usable_device
 from attngan.errors import InputError, require_at_least, tell_without_effect
 from attngan.evaluation.image_files import ImageFiles
@@ -14,6 +15,7 @@ from attngan.evaluation.metric_table import DECLARED, Metric, in_order
 from attngan.evaluation.networks import Networks, choose_extractor, choose_networks
 from attngan.evaluation.protocols import PROTOCOLS, Protocol, departures
 from attngan.evaluation.request import Request
+from attngan.evaluation.run_data import USUAL_SOURCE, with_data_of_run
 from attngan.evaluation.scored_images import DrawnImages, GivenImages, ScoredImages, Split, read_split
 from attngan.sampling import Sampler
 
@@ -109,6 +111,7 @@ def resolve(request: Request) -> Evaluation:
         FileNotFoundError: No checkpoint, images or weights at the place named.
         InputError: Arguments that do not fit together; says which.
     """
+    request = with_data_of_run(request)
     _check(request)
     require_at_least(1, count=request.count, image_size=request.image_size)
     require_at_least(1, splits=request.splits, batch_size=request.batch_size)
@@ -157,7 +160,10 @@ def _check(request: Request) -> None:
     if (request.checkpoint is None) == (request.images is None):
         raise InputError("give either --checkpoint or --images: what is to be scored")
     if request.checkpoint is not None and request.data is None:
-        raise InputError("give the data set's root with --data: its captions are drawn, its images compared with")
+        raise InputError(
+            "give the data set's root with --data: its captions are drawn, its images compared with (no config.yaml of "
+            "a run beside the checkpoint tells it)"
+        )
     if request.untrained and request.checkpoint is None:
         raise InputError("--untrained needs --checkpoint: a folder of images has no untrained generator")
     in_order(request.metrics)
@@ -225,7 +231,10 @@ def _read_split(request: Request, split_name: str, sampler: Sampler | None) -> S
         raise InputError("real images are compared at the size of the scored ones: give it with --image_size")
     embeddings = request.text_embeddings if sampler is not None and sampler.reads == "embeddings" else None
     text = _reads_text(sampler)
-    return read_split(request.data, request.source, split_name, side, request.skip_bad, text, embeddings)
+    columns = Columns(request.image_column, request.caption_column)
+    return read_split(
+        request.data, request.source or USUAL_SOURCE, split_name, side, request.skip_bad, text, embeddings, columns
+    )
 
 
 def _choose_images(

@@ -9,7 +9,7 @@ import torch
 from pytorch_lightning import Callback, LightningModule, Trainer
 
 from attngan.errors import require_at_least, tell_without_effect
-from attngan.pictures import attention_picture, caption_grid, stack
+from attngan.pictures import attention_picture, caption_grid, save_overview, stack
 from attngan.records import GeneratedImages, TextFeatures
 from attngan.sampling import Sampler
 
@@ -76,9 +76,8 @@ class TrainingPictures(Callback):
                     for i, c in enumerate(titles[:4])
                 ]
             )
-        self.folder.mkdir(parents=True, exist_ok=True)
         for kind, picture in pictures.items():
-            picture.save(self.folder / f"{kind}_{steps:07d}.png")
+            save_overview(picture, self.folder / f"{kind}_{steps:07d}.png")
             loggers: list[Any] = trainer.loggers
             for logger in loggers:
                 if hasattr(logger.experiment, "add_image"):  # TensorBoard

@@ -248,15 +248,15 @@ def test_the_generator_meets_the_updated_discriminators(stepping, batch, monkeyp
     seen = {}
     objective = module._generator_objective
 
-    def compare(batch, fake, drawn, text, sentence):
-        before = torch.is_autocast_enabled("cpu")
+    def compare(drawing, drawn):
+        before, text, fake = torch.is_autocast_enabled("cpu"), drawing.text, drawn.fake
         discriminator = module.discriminators.stages[-1].eval()
         seen["as_used"] = discriminator.judge_pair(discriminator(fake.images[-1]), text.sentence).float()
         torch.clear_autocast_cache()
         seen["now"] = discriminator.judge_pair(discriminator(fake.images[-1]), text.sentence).float()
         assert before == (precision is not None)
         discriminator.train()
-        return objective(batch, fake, drawn, text, sentence)
+        return objective(drawing, drawn)
 
     monkeypatch.setattr(module, "_generator_objective", compare)
     old = [p.clone() for p in module.discriminators.parameters()]

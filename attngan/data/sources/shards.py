@@ -29,7 +29,7 @@ import numpy as np
 
 from attngan.bounded import read_json
 from attngan.errors import FileInTheWayError, InputError, MissingFileError
-from attngan.files import write_whole
+from attngan.files import locked, write_whole
 from attngan.records import CaptionedImage
 
 VERSION = 1
@@ -221,12 +221,17 @@ def _fetched(images: list[CaptionedImage], stream: ShardStream, folder: Path) ->
     """The images as files of their own in a folder, where they are put unless they are there."""
     complete = folder / "complete.json"
     state = json.dumps([stream.root, stream.files, stream.starts, [image.name for image in images]])
-    if not complete.is_file() or complete.read_text() != state:
-        folder.mkdir(parents=True, exist_ok=True)
-        complete.unlink(missing_ok=True)
-        for position, content in stream.in_order():
-            (folder / f"{position:09}").write_bytes(content)
-        write_whole(complete, state)
+
+    def there() -> bool:
+        return complete.is_file() and complete.read_text() == state
+
+    if not there():
+        with locked(folder / "lock"):
+            if not there():  # nor has another process put them there while this one waited
+                complete.unlink(missing_ok=True)
+                for position, content in stream.in_order():
+                    (folder / f"{position:09}").write_bytes(content)
+                write_whole(complete, state)
     return [
         CaptionedImage(image.name, folder / f"{position:09}", image.captions, image.class_id, image.box)
         for position, image in enumerate(images)
