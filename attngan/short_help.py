@@ -17,6 +17,8 @@ EXAMPLES = {
     "finetune-classifier": "attngan finetune-classifier --data data/birds --out classifier.safetensors",
     "evaluate": "attngan evaluate --checkpoint runs/attngan/checkpoints/last.ckpt --metrics is fid",
     "sample": 'attngan sample "a small red bird with black wings" --samples_per_caption 4',
+    "report": "attngan report runs/attngan",
+    "stylize": "attngan stylize photo.jpg painting.jpg --iterations 300",
     "export": "attngan export runs/attngan/checkpoints/last.ckpt generator.safetensors --dtype float16",
     "compare": "attngan compare --data data/toy_birds --damsm runs/damsm/checkpoints/best.ckpt",
     "import-published": "attngan import-published --generator netG.pth --out generator.ckpt",
@@ -114,9 +116,7 @@ def short_help_of_recipe(command: str, summary: str) -> str:
         lines += ["", *_wrapped(f"{group}: {found.summary}".replace("``", ""))]
         lines += [line for argument in found.arguments for line in _entries(f"  --{group}.", argument)]
     lines += ["", "trainer: Lightning's Trainer, in short.", *_table("  --trainer.", TRAINER)]
-    return "\n".join(
-        [*lines, "", f"`attngan {command} --help-all` lists every option, Lightning's too, and tells more."]
-    )
+    return "\n".join([*lines, "", f"`attngan {command} --help-all` tells more, and of Lightning's options too."])
 
 
 def _table(before: str, told: dict[str, tuple[str, str]]) -> Iterator[str]:

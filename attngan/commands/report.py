@@ -18,6 +18,7 @@ from attngan.evaluation.metric_table import title_of
 from attngan.evaluation.table import pivot, shown
 from attngan.files import write_whole
 from attngan.pages.page import Badge, Cell, Fact, Page, Row, Section, Table, photo, plot
+from attngan.terminal import say
 from attngan.training.curves import Curve, read_curves, smoothed
 
 SLIDES = 16  # pictures of the samples' slider at most
@@ -149,7 +150,7 @@ def report(
         if not (watch and running):
             break
         time.sleep(30)
-    print(page)
+    say(page)
     return 0
 
 
