@@ -291,4 +291,4 @@ def read_batches_as_whole_numbers(parser: LightningArgumentParser) -> None:
         if action.dest.startswith("trainer.") and {int, float} <= {kind for kind in kinds if isinstance(kind, type)}:
             # by its members one by one: int | float is one object for both orders
             members = (int, *(kind for kind in kinds if kind is not int))
-            action._typehint = Union[members]  # type: ignore[attr-defined]
+            action._typehint = Union[members]  # type: ignore[attr-defined]  # noqa: UP007
