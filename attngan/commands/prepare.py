@@ -89,8 +89,10 @@ def prepare(
     """
     if source == "shards":
         raise InputError("shards were checked when attngan prepare wrote them; training reads them as they are")
-    root = root if "://" in root else os.path.expanduser(root)
-    folder = Path(out).expanduser()
+    root, out = os.path.expanduser(root), os.path.expanduser(out)
+    cache_dir, shards = (path and os.path.expanduser(path) for path in (cache_dir, shards))
+    text_embeddings = text_embeddings and os.path.expanduser(text_embeddings)
+    folder = Path(out)
     folder.mkdir(parents=True, exist_ok=True)
     findings = Findings()
     columns = Columns(image_column, caption_column)

@@ -290,5 +290,5 @@ def read_batches_as_whole_numbers(parser: LightningArgumentParser) -> None:
         kinds = typing.get_args(getattr(action, "_typehint", None))
         if action.dest.startswith("trainer.") and {int, float} <= {kind for kind in kinds if isinstance(kind, type)}:
             # by its members one by one: int | float is one object for both orders
-            others = tuple(kind for kind in kinds if kind is not int)
-            action._typehint = Union[(int, *others)]  # type: ignore[attr-defined]
+            members = (int, *(kind for kind in kinds if kind is not int))
+            action._typehint = Union[members]  # type: ignore[attr-defined]  # noqa: UP007

@@ -141,6 +141,7 @@ class TextImageDataModule(LightningDataModule):
         self.findings = Findings()
         self._given_vocabulary: Vocabulary | None = None
         self._other_captions = False
+        self._only: tuple[str, ...] | None = None
         self._vocabulary: Vocabulary | None = None
         self._ready: ReadyData | None = None
         self._splits: dict[str, CaptionedImageDataset] = {}
@@ -172,6 +173,7 @@ class TextImageDataModule(LightningDataModule):
             self.text_embeddings,
             self.cache_dir,
             self.columns,
+            self._only,
         )
 
     def _check_arguments(self) -> None:
@@ -193,6 +195,13 @@ class TextImageDataModule(LightningDataModule):
             raise InputError(
                 f"data.image_size {self.image_size} cannot be halved {self.stages - 1} times for {self.stages} stages"
             )
+
+    def read_only(self, *splits: str) -> None:
+        """Before anything is read: these splits are all that is wanted, as for scores; the others need not be there.
+
+        Without training captions the vocabulary is that of the splits that are read.
+        """
+        self._only = splits
 
     # ------------------------------------------------------------------ vocabulary
 
@@ -232,7 +241,8 @@ class TextImageDataModule(LightningDataModule):
             rank_zero_only(print)(told_of_other_captions(given, captions_in(tokens, ready.training_captions)))
         elif given:
             check_vocabulary(given, captions_in(tokens, ready.training_captions), self.root, each)
-        self._vocabulary = given or vocabulary_of(tokens, ready.training_captions, tokenizer, self.min_count)
+        training = tuple(ready.images) if self._only else ready.training_captions
+        self._vocabulary = given or vocabulary_of(tokens, training, tokenizer, self.min_count)
         findings = Findings()
         usable = {}
         for split, images in ready.images.items():
@@ -265,7 +275,7 @@ class TextImageDataModule(LightningDataModule):
         members = {split: (split, images) for split, images in usable.items()}
         if self.validation == "published" and "test" in usable:
             members["validation"] = ("test", usable["test"])
-        elif not usable.get("validation") and isinstance(ready.pixels["train"], ImageCache):
+        elif not usable.get("validation") and isinstance(ready.pixels.get("train"), ImageCache):
             held_out = held_out_for_validation([item.image for item in usable["train"]])
             for split, wanted in (("train", False), ("validation", True)):
                 members[split] = ("train", [u for u in usable["train"] if (u.image.name in held_out) is wanted])
@@ -306,21 +316,20 @@ class TextImageDataModule(LightningDataModule):
         if not self._splits:
             raise RuntimeError("splits are there after setup(), which reads the data set")
         if name not in self._splits or not len(self._splits[name]):
-            raise InputError(f"{self.root} has no images in the {name} split: {self._why_empty(name)}")
+            raise InputError(f"{self.root} has no images in the {name} split{self._why_empty(name)}")
         return self._splits[name]
 
     def _why_empty(self, name: str) -> str:
         """What the data set has instead, and what to do."""
         counts = {split: len(own) for split, own in self._splits.items() if len(own)}
-        there = ", ".join(f"{split} has {count:,}" for split, count in counts.items()) or "nor in any other"
         if name != "validation" or not counts.get("train"):
-            return there
-        if counts["train"] == 1:
-            return (
-                f"{there}, and one image cannot both train and validate: add images to train on, or a validation split "
-                "of the data set's own; data.validation published validates on the test split"
-            )
-        return f"{there}; data.validation published validates on the test split"
+            return f"; it has {', '.join(counts) or 'none in any other either'}"
+        there = ", ".join(f"{count:,} to {split}" for split, count in counts.items())
+        why = "one image cannot both train and validate" if counts["train"] == 1 else "none is left to validate on"
+        return (
+            f" ({there}): {why}; add images, give the data set a validation split, or validate on the test split with "
+            "data.validation published"
+        )
 
     def encoded_captions(self, split: str) -> tuple[CaptionBatch, Int[Tensor, "captions"]]:
         """All captions of all images of a split, at most test_words words of each.

@@ -115,9 +115,11 @@ class FileFinder:
 
     def exact(self, path: Path) -> Path | None:
         """The file at a path, whose suffix may be in another case."""
-        stem, suffix = os.path.splitext(path.name)
         if os.path.isfile(path):
             return path
+        stem, suffix = os.path.splitext(path.name)
+        if not stem:
+            return None
         return self.find(path.with_name(stem), [suffix.lower()])
 
     def _names(self, folder: Path) -> dict[tuple[str, str], str]:
@@ -135,8 +137,13 @@ def why_no_file(path: Path) -> str:
 
 def folder_with_most(names: Sequence[str], folders: Sequence[Path]) -> Path:
     """Which folder holds most of the named files; the first one where several do. Fifty names decide."""
-    some = names[:: max(1, len(names) // 50)]
-    return max(folders, key=lambda folder: sum(os.path.isfile(folder / name) for name in some))
+    return max(folders, key=lambda folder: how_many_in(folder, names))
+
+
+def how_many_in(folder: Path, names: Sequence[str]) -> int:
+    """How many of the named files a folder holds, of fifty that are spread over the names."""
+    finder = FileFinder()
+    return sum(finder.exact(folder / name) is not None for name in names[:: max(1, len(names) // 50)])
 
 
 def folders_in(root: Path) -> list[Path]:

@@ -12,6 +12,7 @@ from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 from PIL import Image, ImageOps
+from PIL.PngImagePlugin import PngImageFile
 
 from attngan.errors import InputError
 from attngan.pictures import KIND_ENTRY, SAMPLE
@@ -257,7 +258,7 @@ def _rgb(image: Image.Image) -> Image.Image:
 def _scale_transparent_colour(image: Image.Image) -> None:
     """Brings the colour that a PNG calls transparent to 8 bits, as Pillow brings its pixels but not that."""
     colour = image.info.get("transparency")
-    if image.format == "PNG" and image.tile and colour is not None:
+    if isinstance(image, PngImageFile) and image.tile and colour is not None:
         packing = image.tile[0][3]
         if packing in ("L;2", "L;4"):
             image.info["transparency"] = colour * (85 if packing == "L;2" else 17)

@@ -1,6 +1,5 @@
 """A metric is one declaration: it is then in the command, its help, the JSON, the table, the report and `compare`."""
 
-
 import pytest
 
 from attngan.commands.compare import best_rows

@@ -4,7 +4,6 @@
 ``test/``, ``text/`` or ``captions.pickle``) is read by `attngan.data.sources.cub`, whose layout it shares.
 """
 
-import os
 from collections import defaultdict
 from pathlib import Path
 from typing import Any
@@ -130,14 +129,12 @@ def _captions_by_image(
 
 
 def _image_folder(root: Path, path: Path, entries: list[dict[str, Any]]) -> Path:
-    """Where the split's images lie: ``train2017/`` or ``images/train2017/`` if they are there.
+    """Where the split's images lie: ``train2017/`` or ``images/train2017/`` if such a folder is there.
 
     Else ``images/`` or whichever folder holds most of them. One folder, never several: another split may have files of
     the same names.
     """
-    official = path.stem.removeprefix("captions_")
-    names = [entry["file_name"].replace("\\", "/") for entry in entries]
-    for folder in (root / official, root / "images" / official):
-        if folder.is_dir() and any(os.path.isfile(folder / name) for name in names):
-            return folder
-    return folder_with_most(names, [root / "images", root, *folders_in(root)])
+    official, images = path.stem.removeprefix("captions_"), root / "images"
+    own = [folder for folder in (root / official, images / official) if folder.is_dir()]
+    names = [entry["file_name"].replace("\\", "/") for entry in entries]  # which may begin with that folder
+    return folder_with_most(names, [*own, images, root] if own else [images, root, *folders_in(root)])

@@ -5,12 +5,11 @@ folders that it names (``train2014/``, ``val2014/``), or together in one. Its ``
 that use these splits.
 """
 
-import os
 from pathlib import Path
 from typing import Any
 
 from attngan.data.findings import Findings, collecting
-from attngan.data.folders import FileFinder, folder_with_most, folders_in, why_no_file
+from attngan.data.folders import FileFinder, folder_with_most, folders_in, how_many_in, why_no_file
 from attngan.data.names import NameOutsideError, path_inside, without_suffix
 from attngan.data.sources.caption_files import clean_captions
 from attngan.data.text_files import read_json
@@ -48,7 +47,7 @@ def read_karpathy(
     entries = _parse(files[0])
     names = ["/".join(entry["name"]) for entry in entries]
     base = folder_with_most(names, [root, *folders_in(root)])
-    if not any(os.path.isfile(base / name) for name in names):  # the images of all folders, together in one
+    if not how_many_in(base, names):  # the images of all folders, together in one
         names = [name.rpartition("/")[2] for name in names]
         base = folder_with_most(names, [root, *folders_in(root)])
     images: dict[str, dict[str, CaptionedImage]] = {"train": {}, "validation": {}, "test": {}}
