@@ -15,6 +15,7 @@ from PIL import Image
 from torch import Tensor
 
 from attngan.commands.demo_facts import ColourTruths, DemoFacts
+from attngan.data.images import load_named_image
 from attngan.evaluation.image_sets import TITLES
 from attngan.evaluation.measuring import ScoreEntry
 from attngan.evaluation.metric_table import title_of
@@ -25,6 +26,7 @@ from attngan.pictures import attention_picture, caption_grid, stack, to_pil
 from attngan.pixels import centre_crop, from_uint8
 from attngan.records import CaptionedImage, GeneratedImages
 from attngan.sampling import Sampler
+from attngan.stopping import Stopped
 from attngan.training.curves import read_curves
 
 SAMPLES = 6  # pictures of each caption
@@ -151,7 +153,7 @@ class DemoPage:
 
     def stop(self, error: BaseException) -> None:
         """When the demo ends before its end."""
-        interrupted = isinstance(error, KeyboardInterrupt | SystemExit)
+        interrupted = isinstance(error, KeyboardInterrupt | SystemExit | Stopped)
         why = "interrupted" if interrupted else str(error) or type(error).__name__
         ended = Section("The training", facts=[Fact("ended early", why, bad=True)])
         self._write("The training ended before its end.", [ended], Badge("stopped", good=False))
@@ -243,9 +245,9 @@ def _figure(image: Float[Tensor, "3 side side"], caption: str = "") -> Figure:
 
 def _training_picture(path: Path) -> Figure:
     """A picture of the training: its first rows, and after how many steps it was drawn."""
-    with Image.open(path) as image:
-        step = int(path.stem.partition("_")[2])
-        return picture(image.crop((0, 0, image.width, min(image.height, 320))), f"step {step:,}")
+    image = load_named_image(path, str(path))
+    step = int(path.stem.partition("_")[2])
+    return picture(image.crop((0, 0, image.width, min(image.height, 320))), f"step {step:,}")
 
 
 class _Bird(NamedTuple):

@@ -6,6 +6,7 @@ epoch that goes with each index) nor asks for a shuffling of its own, and saves 
 
 import os
 from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
@@ -14,6 +15,7 @@ from lightning_utilities.core.rank_zero import rank_zero_warn
 from torch.utils.data import DataLoader, Dataset
 
 from attngan.data.dataset import CaptionedImageDataset
+from attngan.data.processes import begin_worker
 from attngan.records import ImageBatch
 
 
@@ -192,6 +194,7 @@ def torch_loader(dataset: Dataset[ImageBatch], workers: int, order: EpochOrder |
         num_workers=workers,
         persistent_workers=workers > 0 and order is not None,
         pin_memory=torch.cuda.is_available(),
+        worker_init_fn=partial(begin_worker, os.getpid()),
     )
 
 

@@ -16,8 +16,9 @@ import torch
 from jaxtyping import UInt8
 from torch import Tensor
 
+from attngan.bounded import read_json
 from attngan.errors import InputError
-from attngan.files import locked, write_whole
+from attngan.files import locked, reserve, write_whole
 
 #: A batch of images to named outputs, one row an image.
 OutputFunction = Callable[[UInt8[Tensor, "batch 3 height width"]], dict[str, Tensor]]
@@ -92,8 +93,8 @@ class _Rows:
         if not state.is_file():
             return False
         try:
-            kept = json.loads(state.read_text())
-        except json.JSONDecodeError:
+            kept = read_json(state.read_bytes())
+        except InputError:
             return False
         if kept["key"] != self.key:
             changed = sorted(k for k in {*kept["key"], *self.key} if kept["key"].get(k) != self.key.get(k))
@@ -117,11 +118,11 @@ class _Rows:
         for name, value in outputs.items():
             if name not in self.arrays:
                 shape = (self.count, value.shape[1])
-                self.arrays[name] = (
-                    np.zeros(shape, np.float32)
-                    if self.folder is None
-                    else np.memmap(self._file(name), np.float32, "w+", shape=shape)
-                )
+                if self.folder is None:
+                    self.arrays[name] = np.zeros(shape, np.float32)
+                else:
+                    reserve(self._file(name), 4 * self.count * value.shape[1])
+                    self.arrays[name] = np.memmap(self._file(name), np.float32, "r+", shape=shape)
             self.arrays[name][self.done : self.done + len(value)] = value.detach().float().cpu().numpy()
         self.done += size.pop()
         if time.monotonic() - self.saved_at > SECONDS_BETWEEN_SAVES:

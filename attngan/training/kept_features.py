@@ -11,12 +11,14 @@ from jaxtyping import Bool, Int, UInt8
 from numpy.lib.format import open_memmap
 from torch import Tensor
 
-from attngan.files import write_whole
+from attngan.files import locked, reserve, write_whole
 from attngan.networks.description import describe
 from attngan.networks.image_trunks import ImageTrunk
 from attngan.pixels import from_uint8
 from attngan.progress import progress_bar
 from attngan.records import TrunkFeatures
+
+_DONE = "done.json"
 
 
 def trunk_fingerprint(trunk: ImageTrunk, source: str) -> str:
@@ -57,7 +59,8 @@ def keep_features(
 ) -> KeptFeatures:
     """Computes what is not yet in ``folder``, and opens it.
 
-    An interrupted run goes on where it was: a line in ``done.json`` tells how many images are complete.
+    An interrupted run goes on where it was: a line in ``done.json`` tells how many images are complete. One process at
+    a time computes; another one that wants the same waits, and finds them there.
 
     Args:
         trunk: A frozen trunk.
@@ -66,11 +69,27 @@ def keep_features(
         folder: Named after `trunk_fingerprint`, so that other images or weights never meet these features.
         mirrored: Keeps those of the mirror images too. Without, in half the time: for splits that are never mirrored.
     """
-    folder.mkdir(parents=True, exist_ok=True)
-    progress = folder / "done.json"
-    done = json.loads(progress.read_text())["images"] if progress.is_file() else 0
-    if done == count:
-        return KeptFeatures(folder)
+    with locked(folder / "lock"):
+        done = _images_done(folder)
+        if done < count:
+            _compute(trunk, batches, count, folder, mirrored, done)
+    return KeptFeatures(folder)
+
+
+def _images_done(folder: Path) -> int:
+    progress = folder / _DONE
+    return int(json.loads(progress.read_text())["images"]) if progress.is_file() else 0
+
+
+def _compute(
+    trunk: ImageTrunk,
+    batches: Iterable[UInt8[Tensor, "batch 3 size size"]],
+    count: int,
+    folder: Path,
+    mirrored: bool,
+    done: int,
+) -> None:
+    """The features of the images after the first ``done`` ones."""
     device = next(trunk.parameters()).device
     trunk.to(memory_format=torch.channels_last)
     files: dict[str, np.memmap] = {}
@@ -88,13 +107,13 @@ def keep_features(
                 if name not in files:
                     path = folder / f"{name}.npy"
                     shape = (count, *rows.shape[1:])
-                    files[name] = (
-                        open_memmap(path, mode="r+") if done else open_memmap(path, "w+", np.dtype(np.float16), shape)
-                    )
+                    if not done:
+                        open_memmap(path, "w+", np.dtype(np.float16), shape)
+                        reserve(path, path.stat().st_size)
+                    files[name] = open_memmap(path, mode="r+")
                 files[name][seen - len(rows) : seen] = rows
                 files[name].flush()
-            write_whole(progress, json.dumps({"images": seen}))
+            write_whole(folder / _DONE, json.dumps({"images": seen}))
             show(seen)
     if seen != count:
         raise ValueError(f"{count} images were announced for {folder}, but {seen} came")
-    return KeptFeatures(folder)

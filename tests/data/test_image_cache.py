@@ -1,3 +1,4 @@
+import contextlib
 import dataclasses
 import multiprocessing
 import os
@@ -11,6 +12,7 @@ import pytest
 from attngan.data import image_cache, processes
 from attngan.data.image_cache import ImageCache, cache_folder, open_or_build
 from attngan.data.images import load_pixels
+from attngan.errors import InputError
 from attngan.records import CaptionedImage
 from tests.data.conftest import picture
 
@@ -240,7 +242,86 @@ def test_offsets_beyond_four_gigabytes(tmp_path, monkeypatch):
     """COCO's cache at 256 pixels is ten times as large: sizes must not be summed in 32 bits."""
     monkeypatch.setattr(shutil, "disk_usage", lambda _path: shutil._ntuple_diskusage(10**15, 0, 10**15))
     shapes = [(40_000, 40_000), (40_000, 40_000), (2, 3)]
+    monkeypatch.setattr(image_cache, "reserve", os.truncate)
     image_cache._lay_out(tmp_path / "sparse", shapes, SHORT, "x")  # a sparse file: no disk is used
     table, pixels = image_cache._map_partial(tmp_path / "sparse")
     assert np.diff(table["offset"].astype(np.int64)).tolist() == [40_000 * 40_000 * 3] * 2
     assert image_cache._slot(pixels, table[2]).shape == (3, 2, 3)
+
+
+# --- checksums ------------------------------------------------------------------------------------------------------
+
+
+def damage(path, cache, position):
+    """Flips a bit of one image's pixels."""
+    at = int(cache.table[position]["offset"]) + 5
+    with path.open("r+b") as file:
+        file.seek(at)
+        byte = file.read(1)[0]
+        file.seek(at)
+        file.write(bytes([byte ^ 4]))
+
+
+def test_damaged_pixels_are_decoded_again_and_that_is_said(tmp_path, images, decoded):
+    path = tmp_path / "cache"
+    damage(path, open_or_build(path, images, SHORT), 3)
+    assert ImageCache(path).damaged() == [3]
+    decoded.clear()
+    with pytest.warns(UserWarning, match=r"1 of 7 images are not what was written"):
+        cache = open_or_build(path, images, SHORT)
+    assert decoded == ["3.jpg"]
+    assert_right(cache, images)
+
+
+def test_opening_looks_at_some_and_verifying_at_all(tmp_path, images, decoded, monkeypatch):
+    path = tmp_path / "cache"
+    cache = open_or_build(path, images, SHORT)
+    monkeypatch.setattr(ImageCache, "spread", lambda self, count=2: [0, len(self) - 1])
+    damage(path, cache, 3)
+    decoded.clear()
+    assert open_or_build(path, images, SHORT).damaged() == [3]
+    assert not decoded
+    compared = []
+    with pytest.warns(UserWarning, match="decoded again"):
+        cache = open_or_build(path, images, SHORT, verify=True, compared=compared.append)
+    assert compared[:7] == [1, 2, 3, 4, 5, 6, 7]
+    assert decoded == ["3.jpg"]
+    assert_right(cache, images)
+
+
+def test_the_images_looked_at_are_spread_over_the_file(tmp_path, images):
+    cache = open_or_build(tmp_path / "cache", images, SHORT)
+    assert cache.spread(3) == [0, 3, 6]
+    assert cache.spread() == list(range(7))
+
+
+def test_a_flipped_bit_beside_the_pixels_is_never_used(tmp_path, images):
+    path = tmp_path / "cache"
+    (tmp_path / "images" / "2.jpg").write_bytes(b"no image")
+    cache = open_or_build(path, images, SHORT)
+    assert list(cache.bad) == [2]
+    content = path.read_bytes()
+    end, start = cache.header["end"], int(cache.table["offset"].min())
+    # all bytes before the pixels that are not padding, and all after them
+    places = [*range(len(content[:4096].rstrip())), *range(4096, 4096 + cache.table.nbytes), *range(end, len(content))]
+    assert start > places[200]
+    same = []
+    for place in places[::3]:
+        changed = bytearray(content)
+        changed[place] ^= 1 << place % 8
+        path.write_bytes(changed)
+        with contextlib.suppress(InputError):
+            opened = ImageCache(path)  # JSON that says the same
+            assert opened.header == cache.header
+            assert opened.bad == cache.bad
+            assert (opened.table == cache.table).all()
+            same.append(place)
+    assert len(same) < 5
+
+
+def test_a_cache_of_before_has_no_checksum_of_its_table_and_is_read(tmp_path, images):
+    path = tmp_path / "cache"
+    cache = open_or_build(path, images, SHORT)
+    content = path.read_bytes()[: cache.header["end"]]
+    path.write_bytes(content + (2).to_bytes(8, "little") + b"{}")
+    assert_right(ImageCache(path), images)

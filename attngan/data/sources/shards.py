@@ -27,8 +27,9 @@ from typing import Any
 
 import numpy as np
 
+from attngan.bounded import read_json
 from attngan.errors import FileInTheWayError, InputError, MissingFileError
-from attngan.files import write_whole
+from attngan.files import locked, write_whole
 from attngan.records import CaptionedImage
 
 VERSION = 1
@@ -174,11 +175,11 @@ def _read_index(root: str) -> dict[str, Any]:
     address = _join(root, "index.json")
     try:
         with _open(address) as file:
-            index: dict[str, Any] = json.load(file)
+            index: dict[str, Any] = read_json(file.read())
     except FileNotFoundError as error:
         raise MissingFileError(f"{address}: no index; attngan prepare --shards writes shards with one") from error
     except ValueError as error:
-        raise InputError(f"{address}: not JSON: {error}") from error
+        raise InputError(f"{address}: {error}") from error
     try:
         if index["format"] != _FORMAT or index["version"] != VERSION:
             raise ValueError("another format or version")
@@ -198,9 +199,9 @@ def _read_captions(root: str, split: str, count: int, wanted: bool) -> list[Capt
     address = _join(root, f"{split}.jsonl")
     images = []
     with _open(address) as file:
-        for number, line in enumerate(io.TextIOWrapper(file, encoding="utf-8"), start=1):
+        for number, line in enumerate(file, start=1):
             try:
-                entry = json.loads(line)
+                entry = read_json(line)
                 box = None if entry["bbox"] is None else tuple(map(float, entry["bbox"]))
                 captions = tuple(map(str, entry["texts"])) if wanted else ()
                 label = None if entry["class"] is None else int(entry["class"])
@@ -220,12 +221,17 @@ def _fetched(images: list[CaptionedImage], stream: ShardStream, folder: Path) ->
     """The images as files of their own in a folder, where they are put unless they are there."""
     complete = folder / "complete.json"
     state = json.dumps([stream.root, stream.files, stream.starts, [image.name for image in images]])
-    if not complete.is_file() or complete.read_text() != state:
-        folder.mkdir(parents=True, exist_ok=True)
-        complete.unlink(missing_ok=True)
-        for position, content in stream.in_order():
-            (folder / f"{position:09}").write_bytes(content)
-        write_whole(complete, state)
+
+    def there() -> bool:
+        return complete.is_file() and complete.read_text() == state
+
+    if not there():
+        with locked(folder / "lock"):
+            if not there():  # nor has another process put them there while this one waited
+                complete.unlink(missing_ok=True)
+                for position, content in stream.in_order():
+                    (folder / f"{position:09}").write_bytes(content)
+                write_whole(complete, state)
     return [
         CaptionedImage(image.name, folder / f"{position:09}", image.captions, image.class_id, image.box)
         for position, image in enumerate(images)

@@ -1,22 +1,28 @@
 """``last.ckpt``, and an orderly stop."""
 
-import signal
+import copy
 import time
-from contextlib import nullcontext
+from contextlib import ExitStack
 from datetime import timedelta
 from pathlib import Path
-from types import FrameType
 from typing import Any
 
-from pytorch_lightning import Callback, LightningModule, Trainer
+from pytorch_lightning import LightningModule, Trainer
+from pytorch_lightning.callbacks import Checkpoint
+from pytorch_lightning.trainer.states import TrainerFn
 
-from attngan.files import replacing
+from attngan import stopping
+from attngan.training.callbacks.after_step import written_after_step
 
 
-class KeepLast(Callback):
+class KeepLast(Checkpoint):
     """Writes ``last.ckpt`` every so many minutes and at the end, and when asked to stop; from it a run goes on exactly.
 
-    Ctrl-C and SIGTERM let the step in progress end, write the checkpoint and stop; a second Ctrl-C stops at once.
+    Ctrl-C, SIGTERM and SIGUSR1 let the step in progress end, write the checkpoint and stop; a second one stops at once.
+    Between the last step of an epoch and the next one (validation, scores) nothing has to end: what is written is the
+    state that the last step left, and going on does again what was cut off.
+
+    Lightning calls callbacks of this kind after all others: what those did at a step or at the end is in the file.
 
     Args:
         folder: Where it lies; set by the command line to ``checkpoints`` in the run's folder.
@@ -26,43 +32,75 @@ class KeepLast(Callback):
     def __init__(self, folder: Path | None = None, every_minutes: float = 10.0) -> None:
         self.path = (folder or Path("checkpoints")) / "last.ckpt"
         self.every = timedelta(minutes=every_minutes).total_seconds()
-        self.stopped_by: str | None = None
         self._written = 0.0
-        self._handlers: dict[int, Any] = {}
+        self._after_step: dict[str, Any] | None = None
+        self._heard = ExitStack()
 
-    def _asked(self, number: int, frame: FrameType | None) -> None:
-        if self.stopped_by is not None and number == signal.SIGINT:
-            raise KeyboardInterrupt
-        self.stopped_by = signal.Signals(number).name
-        print(f"\n{self.stopped_by}: finishing this step, then writing {self.path} (again to stop at once)", flush=True)
+    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        if stage == "fit":
+            self._heard.enter_context(stopping.listening())  # where training is called from Python
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        stopping.listen_again()  # not before: Lightning's own handler would end the run without a checkpoint
         self._written = time.monotonic()
-        # not before: Lightning sets its own handler after on_fit_start, which would end the run without a checkpoint
-        for number in (signal.SIGINT, signal.SIGTERM):
-            try:
-                self._handlers[number] = signal.signal(number, self._asked)
-            except ValueError:  # not in the main thread: whoever runs us there stops us in another way
-                return
+        self._hold()
+
+    def on_test_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        stopping.listen_again()
+
+    def on_train_batch_start(self, trainer: Trainer, *_: Any) -> None:
+        self._after_step = None
+        self._hold()
 
     def on_train_batch_end(self, trainer: Trainer, *_: Any) -> None:
-        if self.stopped_by is not None:
-            self._write(trainer)
-            trainer.should_stop = True
-        elif time.monotonic() - self._written > self.every:
-            self._write(trainer)
+        if self._asked(trainer):
+            trainer.save_checkpoint(self.path, weights_only=False)
+            self._stop()
+        if time.monotonic() - self._written > self.every:
+            trainer.save_checkpoint(self.path, weights_only=False)
+            self._written = time.monotonic()
+        if trainer.fit_loop.epoch_loop.done:  # validation, scores and the epoch's other ends follow
+            self._remember(trainer)
 
-    def _write(self, trainer: Trainer) -> None:
-        # every process takes part, the first one writes
-        with replacing(self.path) if trainer.is_global_zero else nullcontext(self.path) as place:
-            trainer.save_checkpoint(place)
-        self._written = time.monotonic()
+    def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        if trainer.state.fn == TrainerFn.FITTING and self._after_step is None:  # in the middle of an epoch
+            self._remember(trainer)
+
+    def on_validation_batch_end(self, trainer: Trainer, *_: Any) -> None:
+        if self._after_step is not None and trainer.world_size > 1 and self._asked(trainer):
+            self._stop()
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        if self.stopped_by is None:
-            self._write(trainer)
+        trainer.save_checkpoint(self.path, weights_only=False)
+        self._after_step = None
+        self._heard.close()
 
-    def teardown(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
-        for number, handler in self._handlers.items():
-            signal.signal(number, handler)
-        self._handlers.clear()
+    def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
+        if isinstance(exception, stopping.Stopped) and self._after_step is not None:
+            trainer.strategy.save_checkpoint(self._after_step, self.path)
+        self._after_step = None
+        self._heard.close()
+
+    def _hold(self) -> None:
+        stopping.hold(f"finishing this step, then writing {self.path}")
+
+    def _remember(self, trainer: Trainer) -> None:
+        """Keeps what a checkpoint would hold now, and lets a request act from here on.
+
+        Weights and optimisers are not copied: until the next step nothing changes them.
+        """
+        contents: dict[str, Any] = trainer._checkpoint_connector.dump_checkpoint(weights_only=False)
+        for name in ("loops", "callbacks", "lr_schedulers"):
+            contents[name] = copy.deepcopy(contents[name])
+        self._after_step = written_after_step(contents)
+        if trainer.world_size == 1:  # several processes stop together, at a batch's end
+            stopping.release()
+
+    def _asked(self, trainer: Trainer) -> bool:
+        """Whether this process was asked to stop, or any of those that train with it."""
+        here = stopping.asked() is not None
+        return here if trainer.world_size == 1 else trainer.strategy.reduce_boolean_decision(here, all=False)
+
+    def _stop(self) -> None:
+        stopping.release()
+        raise stopping.Stopped(stopping.SIGNALS[-1])  # another process was asked

@@ -9,12 +9,19 @@ from pytorch_lightning import Callback, Trainer
 
 
 class RandomState(Callback):
-    """Random number generators go into the checkpoint and come back, so that N + N steps equal 2 N."""
+    """Random number generators go into the checkpoint and come back, so that N + N steps equal 2 N.
+
+    Each step draws on from where the one before it ended, whatever was drawn between the two: by validation, scores,
+    pictures, and the loaders' starts, which a run that was resumed there does not repeat.
+    """
 
     def __init__(self) -> None:
-        self._loaded: dict[str, Any] | None = None
+        self._next_step: dict[str, Any] | None = None
 
     def state_dict(self) -> dict[str, Any]:
+        return self._next_step or self._now()
+
+    def _now(self) -> dict[str, Any]:
         kind, keys, position, has_gauss, cached = np.random.get_state(legacy=True)
         return {
             "torch": torch.get_rng_state(),
@@ -24,18 +31,19 @@ class RandomState(Callback):
         }
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        self._loaded = state_dict
+        self._next_step = state_dict
 
     def on_train_epoch_start(self, trainer: Trainer, *_: Any) -> None:
-        # an epoch goes on where the last one ended, or a run that is resumed between the two would differ
-        if self._loaded is None:
-            self._loaded = self.state_dict()
+        if self._next_step is None:
+            self._next_step = self._now()
+
+    def on_train_batch_end(self, trainer: Trainer, *_: Any) -> None:
+        self._next_step = self._now()
 
     def on_train_batch_start(self, trainer: Trainer, *_: Any) -> None:
-        # not before: starting the data loader draws from the global stream
-        if self._loaded is None:
+        if self._next_step is None:
             return
-        state, self._loaded = self._loaded, None
+        state, self._next_step = self._next_step, None
         torch.set_rng_state(state["torch"])
         if len(state["cuda"]) == torch.cuda.device_count() and state["cuda"]:
             torch.cuda.set_rng_state_all(state["cuda"])
