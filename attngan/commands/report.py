@@ -9,9 +9,9 @@ from typing import Any, NamedTuple
 
 import yaml
 from matplotlib.axes import Axes
-from PIL import Image
 
 from attngan.bounded import read_json, read_recipe
+from attngan.data.images import load_named_image
 from attngan.errors import InputError, MissingFileError, require_at_least
 from attngan.evaluation.image_sets import TITLES
 from attngan.evaluation.metric_table import title_of
@@ -269,8 +269,7 @@ def _slides(record: RunRecord, kind: str, title: str, note: str) -> Iterable[Sec
     chosen = [found[round(i * (len(found) - 1) / max(1, count - 1))] for i in range(count)]
     slides = []
     for steps, path in dict.fromkeys(chosen):
-        with Image.open(path) as image:
-            slides.append(photo(image, f"after {steps:,} steps"))
+        slides.append(photo(load_named_image(path, str(path)), f"after {steps:,} steps"))
     yield Section(title, note, slides=slides)
 
 

@@ -11,6 +11,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from attngan.array_files import read_array
+from attngan.data.text_files import lines_of, read_text
 from attngan.errors import InputError, MissingFileError, require_at_least, tell_without_effect
 from attngan.installed import checkpoint_and_captions, shipped_generator
 from attngan.pictures import (
@@ -264,15 +265,19 @@ def _lines(captions: list[str], file: Path | None) -> Iterator[tuple[int, str]]:
 
     def texts() -> Iterator[str]:
         for caption in captions:
-            yield from (sys.stdin if caption == "-" else [caption])
+            yield from (_standard_input() if caption == "-" else [caption])
         if file is not None:
-            try:
-                with file.open(encoding="utf-8-sig") as lines:
-                    yield from lines
-            except UnicodeDecodeError as error:
-                raise InputError(f"{file} is not UTF-8 ({error}): save it as UTF-8") from error
+            yield from lines_of(read_text(file))
 
     return ((number, text.strip()) for number, text in enumerate(texts(), 1) if text.strip())
+
+
+def _standard_input() -> Iterator[str]:
+    try:
+        yield from sys.stdin
+    except UnicodeDecodeError as error:
+        wrong = f"byte 0x{error.object[error.start]:02x} in {error.object[max(0, error.start - 20) : error.end]!r}"
+        raise InputError(f"standard input is not UTF-8 ({wrong}): pipe it through iconv") from error
 
 
 def _interpolation(

@@ -12,7 +12,7 @@ from PIL import Image
 from torch import Tensor
 
 from attngan.commands.stylize_page import write_page
-from attngan.data.images import UnusableImageError, load_image
+from attngan.data.images import load_named_image
 from attngan.device import usable_device
 from attngan.errors import InputError, MissingFileError, require_at_least
 from attngan.files import replacing
@@ -207,10 +207,7 @@ def read_image(path: Path) -> Image.Image:
     """
     if not path.is_file():
         raise MissingFileError(f"no image at {path.resolve()}")
-    try:
-        return load_image(path)
-    except UnusableImageError as error:
-        raise InputError(f"{path}: {error}") from error
+    return load_named_image(path, str(path))
 
 
 def fitting(image: Image.Image, longer: int, enlarge: bool = False) -> Image.Image:

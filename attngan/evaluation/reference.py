@@ -77,7 +77,7 @@ def reference_of(
             return reference_outputs(source, network, batch, kept / f"scored-{label}", step, device)
 
     found = Reference()
-    if given is not None and given.suffix == ".npz":
+    if given is not None and given.suffix.lower() == ".npz":
         found = published_statistics(given)
     elif networks.extractor is not None and (given is not None or split is not None):
         source: RealCrops | ImageFiles

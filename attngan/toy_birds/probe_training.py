@@ -1,6 +1,5 @@
 """The colour probe's training on generated birds, and what it gets right of birds that it has not seen."""
 
-import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +13,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from attngan.data.images import crop_rectangle, load_named_image, resized_shape, shorter_side
+from attngan.data.text_files import read_json
 from attngan.errors import MissingFileError
 from attngan.pixels import centre_corner, centre_crop, from_uint8
 from attngan.progress import with_progress
@@ -169,7 +169,7 @@ def _read_birds(root: Path, size: int) -> _Birds:
     truth_file = root / "attributes.json"
     if not truth_file.is_file():
         raise MissingFileError(f"no {truth_file}: the colour probe learns from generated birds (draw_toy_birds) only")
-    truth = json.loads(truth_file.read_text(encoding="utf-8"))
+    truth = read_json(truth_file)
     side = shorter_side(size)
     pictures, colours = [], []
     for record in truth["images"]:
