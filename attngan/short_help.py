@@ -12,6 +12,7 @@ EXAMPLES = {
     "demo": "attngan demo --minutes 15",
     "toy-birds": "attngan toy-birds data/toy_birds",
     "prepare": "attngan prepare data/birds --source cub --image_size 256",
+    "recipes": "attngan recipes attngan_cub --copy mine.yaml",
     "pretrain": "attngan pretrain --config configs/toy/damsm.yaml --run_dir runs/damsm",
     "train": "attngan train --config configs/toy/attngan.yaml --budget.minutes 10",
     "finetune-classifier": "attngan finetune-classifier --data data/birds --out classifier.safetensors",
@@ -88,7 +89,8 @@ def short_help(command: str, module: str, function: str, positional: Sequence[st
     by_name = {argument.name: argument for argument in found.arguments}
     placed = "".join(f" [{n}]" if by_name[n].default is not None else f" {n}" for n in positional)
     options = [argument for argument in found.arguments if argument.name not in positional]
-    lines = [f"usage: attngan {command}{placed} [options]", "", *_wrapped(found.text), "", f"  {EXAMPLES[command]}", ""]
+    example = [f"  {EXAMPLES[command]}", ""] if command in EXAMPLES else []
+    lines = [f"usage: attngan {command}{placed} [options]", "", *_wrapped(found.text), "", *example]
     for name in positional:
         lines += _entry(f"  {name}", by_name[name])
     lines += [line for argument in options for line in _entry(f"  --{argument.name} {argument.value}", argument)]

@@ -62,7 +62,7 @@ def test_one_process_waits_for_the_other(tmp_path):
         pass
 
 
-# --- who holds a lock ---------------------------------------------------------------------------------------------------
+# --- who holds a lock -----------------------------------------------------------------------------------------------
 
 HOLD = (
     "import sys, time; from pathlib import Path; from attngan.files import locked\n"

@@ -45,7 +45,7 @@ def test_a_log_file_gets_a_line_every_half_minute_and_one_at_the_end(clock, caps
 
 
 def test_what_was_done_before_does_not_shorten_the_time_left(clock, capsys):
-    lines = Lines("features", 10_000, every_seconds=30)
+    lines = Lines("features", 10_000, every_seconds=30.0)
     lines.show(9_000)  # of an interrupted run
     clock[0] += 100
     lines.show(9_100)

@@ -199,13 +199,14 @@ def test_names_stay_right_over_batches(checkpoint, sampler, tmp_path):
     for position, line in enumerate((2, 3, 4, 5, 7, 8, 9, 10)):
         for number in (0, 1):
             expected = ((picture(sampler, CAPTIONS[position % 4], number) + 1) * 127.5).permute(1, 2, 0).flatten()
-            assert (grey(tmp_path / "out" / f"{line:05d}_{number:03d}.png") - expected).abs().max() <= 1
+            name = f"{line:05d}_{number:03d}{named_after(CAPTIONS[position % 4])}.png"
+            assert (grey(tmp_path / "out" / name) - expected).abs().max() <= 1
 
 
 def test_captions_from_standard_input(checkpoint, tmp_path, monkeypatch):
     monkeypatch.setattr("sys.stdin", io.StringIO("\n".join(CAPTIONS)))
     assert command(checkpoint, tmp_path, "-") == 0
-    assert drawn(tmp_path) == [*(f"{i:05d}_000.png" for i in (1, 2, 3, 4)), "grid.png"]
+    assert drawn(tmp_path) == [*(f"{i:05d}_000{named_after(CAPTIONS[i - 1])}.png" for i in (1, 2, 3, 4)), "grid.png"]
 
 
 def test_interpolation_by_command(checkpoint, tmp_path, capsys):

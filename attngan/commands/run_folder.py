@@ -58,7 +58,7 @@ def with_resume(command: str, arguments: list[str]) -> list[str]:
 
     Raises:
         MissingFileError: There is no such run, or it has no config.yaml; says what to do.
-        DamagedFileError: Its checkpoints are damaged.
+        DamagedFileError: No checkpoint there is whole.
     """
     if RESUME not in arguments:
         return arguments

@@ -200,7 +200,7 @@ class RecipeCLI(LightningCLI):
         except MisconfigurationException as error:
             raise InputError(told_of_trainer(error, self.config)) from error
         if self.config.resume is not None and not is_whole(last):  # another checkpoint was at the run's end already
-            self.trainer.save_checkpoint(last)
+            self.trainer.save_checkpoint(last, weights_only=False)
         if self.trial_batches:
             say(f"the trial of {self.trial_batches} batches ran through; nothing of it is kept (fast_dev_run)")
         else:

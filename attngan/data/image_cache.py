@@ -64,7 +64,7 @@ class ImageCache:
         except InputError:
             raise
         except (ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError) as error:
-            raise InputError(f"{self.path}: no whole image cache of version {VERSION}: {error}") from None
+            raise InputError(f"{self.path}: not whole: {error}") from None
 
     def _open(self) -> None:
         self.header, start = _read_header(self.path)
