@@ -7,7 +7,7 @@ file with the same description.
 
 import hashlib
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
@@ -17,12 +17,22 @@ from torch import Tensor
 
 from attngan import described_weights
 from attngan.errors import InputError, MissingFileError
-from attngan.integrity import DamagedFileError, check_whole, write_checkpoint
+from attngan.integrity import check_whole, write_checkpoint
 from attngan.networks.damsm import DAMSM
 from attngan.networks.description import Description, build, describe
 from attngan.networks.generator import Generator
+from attngan.networks.published import published_network
 from attngan.networks.text_encoder import TextEncoder
 from attngan.text.vocabulary import Vocabulary
+from attngan.weight_files import (
+    find_state_dict,
+    in_file,
+    is_safetensors,
+    is_state_dict,
+    read_torch_file,
+    some,
+    without_wrappers,
+)
 
 #: Name of our entry among Lightning's.
 ENTRY = "attngan"
@@ -61,9 +71,19 @@ class Entry:
 
     @classmethod
     def of(cls, contents: Mapping[str, Any]) -> "Entry":
-        """The entry of a checkpoint's contents. What a later version may have added is left out."""
-        known = {known.name for known in fields(cls)}
-        return cls(**{name: value for name, value in contents[ENTRY].items() if name in known})
+        """The entry of a checkpoint's contents. What a later version may have added is left out.
+
+        Raises:
+            InputError: Something in it is of another kind than was written.
+        """
+        entry = contents[ENTRY]
+        if not isinstance(entry, dict):
+            raise InputError(f"its entry {ENTRY!r} is a {type(entry).__name__}: the file is damaged")
+        known = {name: value for name, value in entry.items() if name in _ENTRY_TYPES}
+        for name, value in known.items():
+            if not isinstance(value, _ENTRY_TYPES[name]) or isinstance(value, bool):
+                raise InputError(f"its entry {ENTRY!r} says that {name} is {str(value)[:40]!r}: the file is damaged")
+        return cls(**known)
 
     def as_dict(self) -> dict[str, Any]:
         """What goes into the checkpoint under `ENTRY`."""
@@ -73,6 +93,15 @@ class Entry:
     def vocabulary(self) -> Vocabulary | None:
         """That of the text encoder; None without one."""
         return None if self.damsm is None else Vocabulary.from_dict(self.damsm["vocabulary"])
+
+
+#: What each part of an entry may be.
+_ENTRY_TYPES: dict[str, tuple[type, ...]] = {
+    **dict.fromkeys(("kind", "trained_on"), (str,)),
+    **dict.fromkeys(("generator", "discriminators", "damsm"), (dict, type(None))),
+    **dict.fromkeys(("steps", "images_seen"), (int,)),
+    "word_limit": (int, type(None)),
+}
 
 
 class CaptionReader(NamedTuple):
@@ -117,13 +146,13 @@ class Checkpoint:
         Raises:
             InputError: There is none, or its weights do not fit.
         """
-        if not self.entry.generator:
+        description = self.entry.generator
+        if not description:
             raise InputError(
                 f"{self.path} holds no generator, it is a {self.entry.kind} checkpoint: name one of `attngan train`"
             )
-        generator = build(self.entry.generator, Generator)
-        described_weights.load_weights(generator, self._part(GENERATOR), str(self.path))
-        return generator.eval()
+        weights = without_wrappers(self.part(GENERATOR))
+        return described_weights.build_with(lambda: build(description, Generator), weights, str(self.path)).eval()
 
     def caption_reader(self) -> CaptionReader | None:
         """What the generator reads captions with, in eval mode; None where it reads none.
@@ -131,11 +160,26 @@ class Checkpoint:
         Raises:
             InputError: The weights do not fit.
         """
-        if self.entry.damsm is None or self.vocabulary is None:
+        described = self.entry.damsm
+        if described is None:
             return None
-        text_encoder = build(self.entry.damsm["text_encoder"], TextEncoder)
-        described_weights.load_weights(text_encoder, self._part(f"{TEXT}.text_encoder"), str(self.path))
-        return CaptionReader(text_encoder.eval(), self.vocabulary)
+        with described_weights.following_the_description(str(self.path)):
+            vocabulary = Vocabulary.from_dict(described["vocabulary"])
+        weights = without_wrappers(self.part(f"{TEXT}.text_encoder"))
+        text_encoder = described_weights.build_with(
+            lambda: build(described["text_encoder"], TextEncoder), weights, str(self.path)
+        )
+        if text_encoder.embedding.num_embeddings != len(vocabulary):
+            raise InputError(
+                f"{self.path}: its text encoder reads {text_encoder.embedding.num_embeddings:,} words, its vocabulary "
+                f"has {len(vocabulary):,}: it is damaged"
+            )
+        return CaptionReader(text_encoder.eval(), vocabulary)
+
+    @property
+    def holds_damsm(self) -> bool:
+        """Whether it has a whole DAMSM; a generator's own file has at most the text encoder."""
+        return self.entry.damsm is not None and "image_encoder" in self.entry.damsm
 
     def damsm(self) -> DAMSM:
         """The whole DAMSM, frozen.
@@ -143,20 +187,20 @@ class Checkpoint:
         Raises:
             InputError: There is none, or its text encoder alone, or the weights do not fit.
         """
-        if self.entry.damsm is None:
+        described = self.entry.damsm
+        if described is None:
             raise InputError(
                 f"{self.path} holds no DAMSM, it is a {self.entry.kind} checkpoint: give one of `attngan pretrain`"
             )
-        if "image_encoder" not in self.entry.damsm or not self._part(f"{TEXT}.image_encoder"):
+        if "image_encoder" not in described or not self.part(f"{TEXT}.image_encoder"):
             raise InputError(
                 f"{self.path} holds a text encoder without its image encoder, as a generator's own file does: give the "
                 "checkpoint of `attngan pretrain` or `attngan train` that it came from"
             )
-        damsm = DAMSM.build(self.entry.damsm)
-        described_weights.load_weights(damsm, self._part(TEXT), str(self.path))
-        return damsm.freeze()
+        weights = without_wrappers(self.part(TEXT))
+        return described_weights.build_with(lambda: DAMSM.build(described), weights, str(self.path)).freeze()
 
-    def _part(self, prefix: str) -> dict[str, Tensor]:
+    def part(self, prefix: str) -> dict[str, Tensor]:
         """The weights whose names begin with ``prefix.``, without it."""
         start = f"{prefix}."
         return {name[len(start) :]: value for name, value in self.weights.items() if name.startswith(start)}
@@ -173,7 +217,8 @@ def open_checkpoint(path: str | Path) -> Checkpoint:
         InputError: The file is no checkpoint of attngan.
     """
     contents = read_checkpoint(path)
-    return Checkpoint(Path(path), Entry.of(contents), contents["state_dict"])
+    with in_file(path):
+        return Checkpoint(Path(path), Entry.of(contents), contents["state_dict"])
 
 
 def read_checkpoint(path: str | Path) -> dict[str, Any]:
@@ -189,23 +234,35 @@ def read_checkpoint(path: str | Path) -> dict[str, Any]:
     path = Path(path)
     if not path.is_file():
         raise MissingFileError(f"no checkpoint at {path.resolve()}")
-    try:
-        if path.suffix == ".safetensors":
-            entry = described_weights.read_description(path, ENTRY)
-            contents = {} if entry is None else {ENTRY: entry, "state_dict": described_weights.read_weights(path)}
-        else:
-            check_whole(path)
-            contents = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
-    except DamagedFileError:
-        raise
-    except Exception as error:
-        raise InputError(f"{path} cannot be read as a checkpoint: {error}") from error
+    if path.suffix == ".safetensors" or is_safetensors(path):
+        entry, weights = described_weights.read_description(path, ENTRY), described_weights.read_weights(path)
+        contents: Any = weights if entry is None else {ENTRY: entry, "state_dict": weights}
+    else:
+        check_whole(path)
+        contents = read_torch_file(path, "a checkpoint")
     if not isinstance(contents, dict) or ENTRY not in contents:
-        raise InputError(
-            f"{path} is not a checkpoint of attngan (no entry {ENTRY!r}); files of the published code are made into "
-            "one with `attngan import-published`"
-        )
+        raise InputError(f"{path} is not a checkpoint of attngan (no entry {ENTRY!r}): {_what_instead(contents, path)}")
+    state = contents.get("state_dict")
+    if not isinstance(state, Mapping) or (state and not is_state_dict(state)):
+        raise InputError(f"{path}: its entry 'state_dict' holds other things than weights by name: it is damaged")
     return contents
+
+
+def _what_instead(contents: object, path: Path) -> str:
+    """What a file of weights is that is no checkpoint of ours, and what can be done with it."""
+    try:
+        weights = without_wrappers(find_state_dict(contents, "it", ("netG", "netD")))
+    except InputError as error:
+        return str(error)
+    if (network := published_network(weights)) is None:
+        return f"it holds the weights of another program: {some(weights, 3)}"
+    if network.option is None:
+        return f"it is {network.title} of the published code; generators and encoders are imported, discriminators not"
+    option = f"--{network.option} {path.name}"
+    return (
+        f"it is {network.title} of the published code: `attngan import-published {option} --out NAME.ckpt` makes a "
+        "checkpoint of it (attngan import-published --help tells what else it needs)"
+    )
 
 
 def trained_generator(checkpoint: Path) -> Generator:

@@ -1,6 +1,5 @@
 """The command line, ``attngan COMMAND``: a command is a function or a Lightning recipe, its signature the options."""
 
-import errno
 import importlib
 import inspect
 import os
@@ -11,7 +10,10 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from attngan import __version__, stopping
 from attngan.allocator import tune_allocator
-from attngan.errors import AttnganError
+from attngan.errors import AttnganError, UsageError, told_in_one_line
+from attngan.option_errors import meant, refusal_of, with_underscores
+from attngan.short_help import short_help, short_help_of_recipe
+from attngan.terminal import never_unprintable, say, warnings_in_one_line
 
 if TYPE_CHECKING:
     from jsonargparse import ArgumentParser
@@ -27,9 +29,7 @@ class Command(NamedTuple):
 
 
 COMMANDS = {
-    "demo": Command(
-        "attngan.commands.demo", "demo", "birds from captions at once, then everything below, small: one HTML page"
-    ),
+    "demo": Command("attngan.commands.demo", "demo", "birds from captions, then all of this in small: one page"),
     "toy-birds": Command(
         "attngan.toy_birds.dataset", "draw_toy_birds", "draw captioned birds to try things on", ("root",)
     ),
@@ -62,18 +62,13 @@ COMMANDS = {
 RECIPES = ("pretrain", "train")
 #: Commands that, stopped and called again, go on where they were.
 GOES_ON = ("toy-birds", "prepare", "evaluate", "compare")
-#: What the system refuses for reasons of the user's: rights, room, and a file where a folder is meant or the reverse.
-REFUSALS = (
-    *(errno.EACCES, errno.EPERM, errno.EROFS),
-    *(errno.ENOSPC, errno.EDQUOT, errno.EFBIG),
-    *(errno.EEXIST, errno.ENOTDIR, errno.EISDIR, errno.ENAMETOOLONG),
-)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs one command; returns the exit code."""
     arguments = list(sys.argv[1:] if arguments is None else arguments)
-    if not arguments or arguments[0] in ("-h", "--help"):
+    never_unprintable()
+    if not arguments or arguments[0] in ("-h", "--help", "--help-all"):
         print(_overview())
         return 0
     if arguments[0] in ("-V", "--version"):
@@ -81,8 +76,29 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 0
     name, *rest = arguments
     if name not in COMMANDS:
-        print(f"attngan: there is no command {name!r}.\n\n{_overview()}", file=sys.stderr)
+        say(f"attngan: there is no command {name!r}{meant(name, COMMANDS)}\n\n{_overview()}", error=True)
         return 2
+    try:
+        if {"-h", "--help"} & set(rest):
+            print(_help(name))
+            return 0
+        with warnings_in_one_line(f"attngan {name}"):
+            return _run(name, ["--help" if word == "--help-all" else word for word in rest])
+    except KeyboardInterrupt:
+        say(f"attngan {name}: interrupted", error=True)
+        return 128 + 2
+    except BrokenPipeError:
+        if not _reader_is_gone():
+            raise
+        return 128 + 13
+    except Exception as error:  # a fault of ours keeps its traceback; of the user's it would hide what to do
+        if (told := told_in_one_line(error)) is None:
+            raise
+        say(f"attngan {name}: {told}", error=True)
+        return error.exit_code if isinstance(error, AttnganError) else 1
+
+
+def _run(name: str, arguments: list[str]) -> int:
     tune_allocator()
     # pytorch-lightning calls jsonargparse by names that it has given up: nothing for the user to mend
     os.environ.setdefault("JSONARGPARSE_DEPRECATION_WARNINGS", "off")
@@ -90,40 +106,75 @@ def main(arguments: Sequence[str] | None = None) -> int:
     function = getattr(importlib.import_module(command.module), command.function)
     try:
         with stopping.listening():
-            result = function(rest) if name in RECIPES else _call(function, rest, name, command.positional)
+            result = function(arguments) if name in RECIPES else _call(function, arguments, name, command.positional)
     except stopping.Stopped as stopped:
         goes_on = ". The same command goes on where this one was" if name in GOES_ON else ""
-        print(f"attngan {name}: stopped by {stopped}{goes_on}", file=sys.stderr)
+        say(f"attngan {name}: stopped by {stopped}{goes_on}", error=True)
         return stopped.exit_code
-    except AttnganError as error:  # its message says what to do; a traceback would hide it
-        print(f"attngan {name}: {error}", file=sys.stderr)
-        return error.exit_code
-    except OSError as error:
-        if error.errno not in REFUSALS:
-            raise
-        place = f"{error.filename}: " if error.filename is not None else ""
-        print(f"attngan {name}: {place}{error.strerror}", file=sys.stderr)
-        return 1
     return result if isinstance(result, int) and not isinstance(result, bool) else 0
+
+
+def _reader_is_gone() -> bool:
+    """Whether nobody reads standard output any more (``attngan evaluate | head``), which is no fault."""
+    import select
+
+    if not hasattr(select, "poll"):
+        return False
+    try:
+        asked = select.poll()
+        asked.register(sys.stdout.fileno(), 0)
+        gone = any(event & select.POLLERR for _, event in asked.poll(0))
+    except (OSError, ValueError):
+        return False
+    if gone:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # Python flushes once more at the end
+    return gone
+
+
+def _help(name: str) -> str:
+    command = COMMANDS[name]
+    if name in RECIPES:
+        return short_help_of_recipe(name, command.summary)
+    return short_help(name, command.module, command.function, command.positional)
 
 
 def _overview() -> str:
     lines = [f"  {name:<19}  {command.summary}" for name, command in COMMANDS.items()]
     return (
         "usage: attngan COMMAND [options]\n\nText-to-image GANs: captioned images to a trained generator, scores and "
-        "pictures.\n\n" + "\n".join(lines) + "\n\n`attngan COMMAND --help` tells a command's options."
+        "pictures.\n\n"
+        + "\n".join(lines)
+        + "\n\n`attngan COMMAND --help` tells a command's options, --help-all more of each."
     )
 
 
 def _call(function: Callable[..., object], arguments: list[str], name: str, positional: tuple[str, ...]) -> object:
     """Calls ``function`` with what the command line says; its docstring is the help."""
     parser = _parser(function, name, positional)
-    parsed = parser.parse_args([_with_underscores(argument) for argument in arguments])
+    parsed = _parsed(parser, arguments)
     # instantiate: its name from jsonargparse 4.49 on
     given = (getattr(parser, "instantiate", None) or parser.instantiate_classes)(parsed).as_dict()
     parameters = inspect.signature(function).parameters
     lists = {n: list(value) for n, value in given.items() if isinstance(value, list | tuple)}
     return function(**{n: lists.get(n, given[n]) for n in parameters if n in given})
+
+
+def _parsed(parser: "ArgumentParser", arguments: Sequence[str]) -> Any:
+    """What the options say.
+
+    Raises:
+        UsageError: They cannot be read; says in one line what is wrong.
+    """
+    from argparse import ArgumentError
+
+    typed = [with_underscores(argument) for argument in arguments]
+    try:
+        return parser.parse_args(typed)
+    except ArgumentError as error:
+        known = [action.dest for action in parser._actions]
+        refusal = refusal_of(error.message, known, typed)
+        place = f"--{refusal.key}: " if refusal.key else ""
+        raise UsageError(f"{place}{refusal.told} ({parser.prog} --help)") from error
 
 
 def _parser(function: Callable[..., object], name: str, positional: tuple[str, ...]) -> "ArgumentParser":
@@ -133,7 +184,7 @@ def _parser(function: Callable[..., object], name: str, positional: tuple[str, .
 
     documentation = parse(inspect.getdoc(function) or "")
     described = {p.arg_name: p.description or "" for p in documentation.params}
-    parser = ArgumentParser(prog=f"attngan {name}", description=documentation.description)
+    parser = ArgumentParser(prog=f"attngan {name}", description=documentation.description, exit_on_error=False)
     hints = typing.get_type_hints(function)
     for n, parameter in inspect.signature(function).parameters.items():
         required, of_list = parameter.default is inspect.Parameter.empty, _list_of(hints[n])
@@ -150,14 +201,6 @@ def _parser(function: Callable[..., object], name: str, positional: tuple[str, .
             options |= {"type": hints[n]} | ({"nargs": "?"} if n in positional and not required else {})
         parser.add_argument(n if n in positional else f"--{n}", **options)
     return parser
-
-
-def _with_underscores(argument: str) -> str:
-    """``--samples-per-caption`` as ``--samples_per_caption``: an option is a parameter's name, typed either way."""
-    if not argument.startswith("--"):
-        return argument
-    name, equals, value = argument.partition("=")
-    return f"--{name[2:].replace('-', '_')}{equals}{value}"
 
 
 def _list_of(hint: Any) -> Any:

@@ -4,20 +4,21 @@ The description is one JSON text in the file's header, under a name that tells w
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import load_file, save
+import torch
+from safetensors.torch import save
 from torch import Tensor, nn
+from torch.nn.modules import module as modules
 
-from attngan.errors import InputError
+from attngan.bounded import read_json
+from attngan.errors import AttnganError, InputError
 from attngan.files import write_whole
 from attngan.integrity import check_notes, check_whole, with_checksum
-
-#: So many names of weights that do not fit are told.
-TOLD = 3
+from attngan.weight_files import load_weights, read_safetensors, read_safetensors_header
 
 
 def to_bytes(entry: str, description: Mapping[str, Any], state: Mapping[str, Tensor]) -> bytes:
@@ -42,51 +43,92 @@ def read_description(path: str | Path, entry: str) -> dict[str, Any] | None:
     """The description of this name; None where the file has none.
 
     Raises:
-        FileNotFoundError: There is no such file.
+        MissingFileError: There is no such file.
         InputError: It is no whole safetensors file, or damaged: the whole of it is read.
     """
+    header = read_safetensors_header(path)
     check_whole(Path(path))
+    check_notes(Path(path), header, entry)
     try:
-        with safe_open(str(path), framework="pt") as file:
-            header = file.metadata() or {}
-        check_notes(Path(path), header, entry)
-        description = json.loads(header[entry]) if entry in header else None
-    except (SafetensorError, json.JSONDecodeError) as error:
-        raise InputError(f"{path} is not a whole safetensors file ({error})") from error
+        description = read_json(header[entry]) if entry in header else None
+    except InputError as error:
+        raise InputError(f"{path}: what its header says under {entry!r} is {error}") from error
     return description if isinstance(description, dict) else None
 
 
 def read_weights(path: str | Path) -> dict[str, Tensor]:
-    """The weights by name, on the CPU."""
-    return load_file(str(path))
-
-
-def load_weights(network: nn.Module, weights: Mapping[str, Tensor], source: str) -> None:
-    """Puts weights into a network; every one must be there and fit.
-
-    Args:
-        network: Gets them.
-        weights: By the names of its state dict.
-        source: Where they come from, for the message.
+    """The weights by name, on the CPU.
 
     Raises:
-        InputError: Some are missing, have no place in the network, or another shape; names the first few of each.
+        MissingFileError: There is no such file.
+        InputError: It is no whole safetensors file.
     """
-    own = network.state_dict()
-    shapes = {name: (tuple(weights[name].shape), tuple(own[name].shape)) for name in own if name in weights}
-    problems = {
-        "missing": [name for name in own if name not in weights],
-        "unexpected": [name for name in weights if name not in own],
-        "of another shape": [
-            f"{name} {of_file} instead of {of_own}" for name, (of_file, of_own) in shapes.items() if of_file != of_own
-        ],
-    }
-    told = [f"{_few(names)} {problem}" for problem, names in problems.items() if names]
-    if told:
-        raise InputError(f"{source}: the weights do not fit {type(network).__name__}: {'; '.join(told)}")
-    network.load_state_dict(weights)
+    return read_safetensors(path)[1]
 
 
-def _few(names: list[str]) -> str:
-    more = f" and {len(names) - TOLD} more" if len(names) > TOLD else ""
-    return ", ".join(names[:TOLD]) + more
+Network = TypeVar("Network", bound=nn.Module)
+
+
+def build_with(make: Callable[[], Network], weights: Mapping[str, Tensor], source: str) -> Network:
+    """The network that a file describes, with the file's weights.
+
+    It is made in outline first, without memory: a description cannot ask for a larger network than its weights fill.
+
+    Args:
+        make: Makes the network of the description.
+        weights: By the names of its state dict.
+        source: The file, for messages.
+
+    Raises:
+        InputError: The description cannot be followed, or the weights do not fit; names the file.
+    """
+    with following_the_description(source):
+        with _no_larger_than(weights), torch.device("meta"):
+            make()
+        network = make()
+    load_weights(network, weights, source)
+    return network
+
+
+@contextmanager
+def following_the_description(source: str) -> Iterator[None]:
+    """Whatever goes wrong while a file's description is followed is the file's fault, and named so."""
+    try:
+        yield
+    except AttnganError as error:
+        raise error if source in str(error) else type(error)(f"{source}: {error}") from error
+    except Exception as error:
+        told = f"{type(error).__name__}: {str(error)[:200]}"
+        raise InputError(
+            f"{source}: what the file says of its network cannot be followed ({told}): it is damaged, or written by "
+            "another version of attngan"
+        ) from error
+
+
+@contextmanager
+def _no_larger_than(weights: Mapping[str, Tensor]) -> Iterator[None]:
+    """Making a network stops when it has many times the parts, or twice the numbers, that the weights have."""
+    parts, numbers = 1000 + 30 * len(weights), 1_000_000 + 2 * sum(value.numel() for value in weights.values())
+
+    def count_part(*_: Any) -> None:
+        nonlocal parts
+        parts -= 1
+        if parts < 0:
+            raise InputError("the network that it describes has more parts than its weights could fill")
+
+    def count_numbers(_module: nn.Module, _name: str, value: Tensor | None) -> None:
+        nonlocal numbers
+        numbers -= 0 if value is None else value.numel()
+        if numbers < 0:
+            raise InputError("the network that it describes has more weights than the file")
+
+    hooks = [
+        modules.register_module_module_registration_hook(count_part),
+        modules.register_module_parameter_registration_hook(count_numbers),
+        modules.register_module_buffer_registration_hook(count_numbers),
+    ]
+    try:
+        yield
+    finally:
+        for hook in hooks:
+            hook.remove()

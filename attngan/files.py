@@ -3,8 +3,8 @@
 import errno
 import json
 import os
+import shutil
 import socket
-import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -12,7 +12,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import IO
 
-from attngan.errors import AttnganError
+from attngan.errors import AttnganError, NoRoomError
+from attngan.terminal import say
 
 #: Seconds between two looks at a lock that another process holds, and between two words about the wait.
 _LOOK_AGAIN, _SAY_AGAIN = 0.2, 60.0
@@ -20,6 +21,10 @@ _LOOK_AGAIN, _SAY_AGAIN = 0.2, 60.0
 
 class InUseError(AttnganError, RuntimeError):
     """Another process is writing there."""
+
+
+#: With less than this free, a file that could not be written is taken to have lacked room.
+FULL = 1 << 20
 
 
 @contextmanager
@@ -33,21 +38,36 @@ def replacing(path: Path, durable: bool = False) -> Iterator[Path]:
     Args:
         path: The file. Its folder is made if it is missing.
         durable: The content is on the disk before it gets the name, so that a power failure takes neither.
+
+    Raises:
+        NoRoomError: The disk is full; whatever library wrote the file, and whatever it raises then.
+        OSError: The system refuses it; names ``path``.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_name(f"{path.name}.{os.getpid()}.part")
     try:
+        part.touch()  # by Python: torch says of a folder without rights that a file cannot be opened, without a number
         yield part
         if durable:
             with part.open("rb") as file:
                 os.fsync(file.fileno())
         part.replace(path)
     except BaseException as error:  # Ctrl-C too
+        full = isinstance(error, OSError | RuntimeError) and _full(path.parent)
         with suppress(OSError):
             part.unlink(missing_ok=True)
-        if isinstance(error, OSError) and error.errno is not None and error.filename is None:
-            error.filename = str(path)  # a write that the system refuses does not say where
+        if full:
+            raise NoRoomError(f"{path}: no room on the disk: make some, or name a place on another one") from error
+        if isinstance(error, OSError) and error.errno is not None and error.filename in (None, str(part)):
+            error.filename = str(path)  # what the user named; a write that the system refuses says nothing
         raise
+
+
+def _full(folder: Path) -> bool:
+    with suppress(OSError):
+        disk = shutil.disk_usage(folder)
+        return disk.total > 0 and disk.free < FULL  # /sys and its like have no room at all
+    return False
 
 
 def write_whole(path: Path, content: str | bytes) -> None:
@@ -102,7 +122,7 @@ class Holder:
 
 
 def _say(line: str) -> None:
-    print(line, file=sys.stderr, flush=True)
+    say(line, error=True)
 
 
 @contextmanager

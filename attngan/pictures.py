@@ -1,18 +1,84 @@
 """Pictures for people: grids of samples, captions beside them, and attention maps word by word."""
 
+import re
 import textwrap
-from collections.abc import Sequence
+import unicodedata
+from collections.abc import Callable, Collection, Sequence
+from pathlib import Path, PurePath
 
 import numpy as np
 import torch
 from jaxtyping import Float
 from PIL import Image, ImageDraw, ImageFont
+from PIL.PngImagePlugin import PngInfo
 from torch import Tensor
 
+from attngan.files import replacing
 from attngan.pixels import from_uint8, to_uint8
 
 MARGIN = 8
 INK, PAPER, MARK = (40, 40, 40), (255, 255, 255), (200, 60, 20)
+
+#: Names of pictures that show samples; what ends in the last one shows where the words of another picture acted.
+GRID, INTERPOLATION, ATTENTION = "grid.png", "interpolation.png", "_attention.png"
+#: The text entry of a PNG that says what it is: a sample, or anything else that shows samples.
+KIND_ENTRY, SAMPLE = "attngan", "sample"
+#: Characters of a caption in the name of its picture.
+LONGEST_NAME = 60
+_LOOKS_LIKE_OVERVIEW = re.compile(r"(grid|interpolation|(samples|attention)_\d+|.*_attention)\.png")
+_DRAWN = re.compile(r"(\d{5}(_\d{3})?|interpolation_\d{3}_\d{3})\.png")
+
+
+def save_sample(picture: Image.Image, path: Path | str, **facts: object) -> None:
+    """Saves a PNG of one drawn picture that tells where it comes from: a text entry a fact.
+
+    Args:
+        picture: What was drawn.
+        path: The file; whole or not there.
+        facts: Caption, seed, number and checkpoint, say; what is None is left out.
+    """
+    marks = PngInfo()
+    for name, fact in {KIND_ENTRY: SAMPLE, **facts}.items():
+        if fact is not None:
+            marks.add_text(name, str(fact).encode("utf-8", "replace").decode())
+    with replacing(Path(path)) as part:
+        picture.save(part, "PNG", pnginfo=marks)
+
+
+def named_after(caption: str | None) -> str:
+    """``_a-red-bird`` of "A red bird!": what a caption adds to a file's name; nothing where it has no letters."""
+    plain = unicodedata.normalize("NFKD", caption or "").encode("ascii", "ignore").decode().lower()
+    words = re.findall(r"[a-z0-9]+", plain)
+    while words and len("-".join(words)) > LONGEST_NAME:
+        words.pop()
+    return f"_{'-'.join(words)}" if words else ""
+
+
+def save_overview(picture: Image.Image, path: Path | str) -> None:
+    """Saves a PNG that shows samples and is none, marked as such for whoever reads the folder's images."""
+    marks = PngInfo()
+    marks.add_text(KIND_ENTRY, "overview")
+    with replacing(Path(path)) as part:
+        picture.save(part, "PNG", pnginfo=marks)
+
+
+def is_overview(picture: PurePath, beside: Collection[PurePath], marked: Callable[[], bool]) -> bool:
+    """Whether a picture shows samples that `attngan sample` drew, and is none of them.
+
+    By its mark; or by its name together with those of the samples, as far as they were drawn before there was a mark.
+
+    Args:
+        picture: Its path, or its name in an archive.
+        beside: All files that are there.
+        marked: Whether the file says of itself that it is no sample (`KIND_ENTRY`); asked only where the name looks
+            like it.
+    """
+    if not _LOOKS_LIKE_OVERVIEW.fullmatch(picture.name):
+        return False
+    if picture.name.endswith(ATTENTION) and picture.with_name(picture.name.removesuffix(ATTENTION) + ".png") in beside:
+        return True
+    samples = (other for other in beside if other.parent == picture.parent and _DRAWN.fullmatch(other.name))
+    return (picture.name in (GRID, INTERPOLATION) and any(samples)) or marked()
 
 
 def to_pil(image: Float[Tensor, "3 height width"]) -> Image.Image:

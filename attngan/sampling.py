@@ -5,6 +5,7 @@ are drawn for each sample by itself. A caption with one word changed therefore s
 """
 
 import itertools
+import warnings
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Literal, NamedTuple
@@ -21,6 +22,7 @@ from attngan.installed import checkpoint_and_captions, shipped_generator
 from attngan.networks.generator import Generator
 from attngan.networks.text_encoder import TextEncoder, encode_captions
 from attngan.records import GeneratedImages, GeneratorNoise, TextFeatures
+from attngan.text.tokenizer import is_unspaced
 from attngan.text.vocabulary import Vocabulary, limit_words
 
 CUT_OFF = 2.0  # of truncated noise, in standard deviations
@@ -151,6 +153,20 @@ class Sampler:
     def knows(self, caption: str) -> bool:
         """Whether the vocabulary has a word of the caption; True where there is no vocabulary."""
         return self.vocabulary is None or self.vocabulary.knows_any(caption)
+
+    def unread(self, caption: str) -> str:
+        """What of a caption is not read, in words: those beyond the limit, letters that are no part of any word."""
+        if self.vocabulary is None:
+            return ""
+        words, tokenizer = self.vocabulary.encode(caption), self.vocabulary.tokenizer
+        told = []
+        if len(words) > self.word_limit:
+            told.append(f"the first {self.word_limit} of its {len(words)} words are read")
+        if left_out := tokenizer.left_out(caption):
+            told.append(f"the letters {left_out[:20]} are left out")
+        if is_unspaced(caption):
+            told.append("it has no spaces between words: each clause counts as one word")
+        return "; ".join(told)
 
     def words(self, caption: str) -> list[str]:
         """The words of a caption that the generator sees."""
@@ -332,7 +348,10 @@ def sample(
     else:
         named = checkpoint
     sampler = Sampler.load(named or shipped_generator(), device)
-    texts: Iterable[str | Tensor | None] = [None] if captions is None else captions
+    texts: list[str | Tensor | None] = [None] if captions is None else list(captions)
+    for text in texts:
+        if isinstance(text, str) and (unread := sampler.unread(text)):
+            warnings.warn(f"{text[:40]!r}: {unread}", stacklevel=2)
     drawn = list(draw_all(sampler, texts, samples_per_caption, seed, batch_size, truncation))
     if not drawn:
         raise InputError("there is no caption to draw")

@@ -38,7 +38,9 @@ def test_what_is_no_checkpoint_is_refused_by_name(tmp_path):
     with pytest.raises(FileNotFoundError, match=str(tmp_path / "absent.ckpt")):
         read_checkpoint(tmp_path / "absent.ckpt")
     torch.save({"weight": torch.zeros(1)}, tmp_path / "netG.pth")
-    with pytest.raises(ValueError, match=r"netG\.pth is not a checkpoint of attngan.*published"):
+    with pytest.raises(
+        ValueError, match=r"netG\.pth is not a checkpoint of attngan.*weights of another program: weight"
+    ):
         read_checkpoint(tmp_path / "netG.pth")
     for name in ("text.ckpt", "text.safetensors"):
         (tmp_path / name).write_text("no weights")

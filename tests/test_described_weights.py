@@ -27,7 +27,7 @@ def test_the_same_content_is_the_same_file():
 @pytest.mark.parametrize("content", [b"", b"no weights", b"\xff" * 100])
 def test_what_is_no_safetensors_file_is_named(tmp_path, content):
     (tmp_path / "odd.safetensors").write_bytes(content)
-    with pytest.raises(ValueError, match=r"odd\.safetensors is not a whole safetensors file"):
+    with pytest.raises(ValueError, match=r"odd\.safetensors cannot be read as a safetensors file: it is "):
         described_weights.read_description(tmp_path / "odd.safetensors", "entry")
 
 

@@ -109,7 +109,7 @@ def test_embeddings_are_drawn_one_picture_a_row(of_embeddings, tmp_path):
         (np.zeros((0, EMBED), np.float32), "one embedding a row"),
         (np.zeros((2, EMBED), np.int64), "floating-point"),
         (np.full((2, EMBED), np.nan, np.float32), "not finite"),
-        (np.array([{}, {}], object), "not an .npy file of numbers"),
+        (np.array([{}, {}], object), "not an array of numbers"),
     ],
 )
 def test_embeddings_of_another_kind_are_refused(of_embeddings, tmp_path, capsys, content, message):

@@ -9,12 +9,14 @@ from pathlib import Path
 from typing import Any
 
 import torch
-import yaml
 from PIL import Image
+from rich.table import Table
 
+from attngan.bounded import read_recipe
 from attngan.checkpoint import file_sha256
 from attngan.commands.compare_runs import ComparedRecipe, Plan, Trained, compared_recipes, default_recipes, trained
 from attngan.commands.evaluate import evaluate
+from attngan.data.sources.tables import Columns
 from attngan.device import usable_device
 from attngan.errors import MissingFileError, require_at_least
 from attngan.evaluation.image_sets import HALVES, REAL, UNTRAINED
@@ -26,6 +28,7 @@ from attngan.files import write_whole
 from attngan.pictures import caption_grid
 from attngan.pixels import from_uint8
 from attngan.sampling import Sampler
+from attngan.terminal import console, printable, say
 from attngan.training.finite import NonFiniteLossError
 
 
@@ -87,6 +90,7 @@ def compare(
     require_at_least(0, 2**32 - 1, seed=seed)
     if not damsm.is_file():
         raise MissingFileError(f"no DAMSM checkpoint at {damsm.resolve()}")
+    usable_device(device)  # before hours of training
     entries = compared_recipes(configs or default_recipes())
     plan = Plan(data, damsm, images, out, source, seed, device, precision)
     scoring = Scoring(extractor, scorer, colour_probe, count, precision_recall, progress)
@@ -107,7 +111,8 @@ def compare(
     if whole := [entry for entry in entries if entry.name not in failed]:
         _picture(whole, plan, columns).save(out / "compare.png")
     if progress:
-        print(f"\n{table}\nwritten: {out / 'compare.md'}, {out / 'compare.json'}, {out / 'compare.png'}")
+        _show(result)
+        say(f"written: {out / 'compare.md'}, {out / 'compare.json'}, {out / 'compare.png'}")
     return result
 
 
@@ -131,7 +136,7 @@ def _rows(entries: Sequence[ComparedRecipe], plan: Plan, scoring: Scoring) -> li
     rows: list[dict[str, Any]] = []
     for position, entry in enumerate(entries):
         if scoring.progress:
-            print(f"\n[{position + 1}/{len(entries)}] {entry.name}", flush=True)
+            say(f"\n[{position + 1}/{len(entries)}] {entry.name}")
         try:
             runs = [trained(run, plan) for run in entry.runs(plan)]
         except NonFiniteLossError as error:  # the others are compared all the same, and the table tells of this one
@@ -150,12 +155,14 @@ def _scores(entry: ComparedRecipe, plan: Plan, scoring: Scoring, untrained: bool
     metrics = ["is", "fid", "kid"]
     metrics += ["precision_recall"] if scoring.precision_recall else []
     metrics += ["r_precision"] if judged else []
-    data = (yaml.safe_load(entry.recipes[-1].read_text(encoding="utf-8")).get("data")) or {}
+    data = ((read_recipe(entry.recipes[-1]) or {}).get("data")) or {}
     result = evaluate(
         checkpoint=checkpoint,
         data=plan.data,
         source=plan.source or data.get("source", "cub"),
         skip_bad=bool(data.get("skip_bad", False)),
+        image_column=data.get("image_column"),
+        caption_column=data.get("caption_column"),
         text_embeddings=data.get("text_embeddings"),
         metrics=metrics,
         count=scoring.count,
@@ -189,22 +196,46 @@ def _row(entry: ComparedRecipe, runs: list[Trained], scores: dict[str, ScoreEntr
     }
 
 
+#: What a recipe's size and training are told by.
+COSTS = ("G", "D", "steps", "images", "minutes", "images/s")
+
+
 # --- table and picture ------------------------------------------------------------------------------------------------
 
 
 def markdown(result: dict[str, Any]) -> str:
     """The table: a recipe a row, then an untrained generator and real images; the best value of a column in bold."""
+    names, lines = _cells(result)
+    head = ["", *COSTS, *(f"{title_of(n)}<br>`{n}`" for n in names)]
+    table = [head, ["---"] * len(head), *lines]
+    return "\n".join(f"| {' | '.join(line)} |" for line in table) + "\n\n" + "\n".join(_facts(result)) + "\n"
+
+
+def _show(result: dict[str, Any]) -> None:
+    """The same for the terminal: as many columns side by side as 80 characters hold."""
+    names, lines = _cells(result)
+    titles = [*COSTS, *map(title_of, names)]
+    groups = [range(len(COSTS)), *(range(i, min(i + 3, len(titles))) for i in range(len(COSTS), len(titles), 3))]
+    for group in groups:
+        table = Table("recipe", *(titles[i] for i in group))
+        for line in lines:
+            table.add_row(printable(line[0]), *(printable(line[1 + i].replace("**", "")) for i in group))
+        console().print(table)
+    for fact in _facts(result):
+        say(fact)
+
+
+def _cells(result: dict[str, Any]) -> tuple[list[str], list[list[str]]]:
+    """The scores' names; and each row's name, costs and scores."""
     rows = [row for row in result["rows"] if "failed" not in row]
     names = list(dict.fromkeys(name for row in rows for name in row["scores"]))
-    head = ["", "G", "D", "steps", "images", "minutes", "images/s", *(f"{title_of(n)}<br>`{n}`" for n in names)]
     lines = [_line(row, rows, names) for row in rows]
     lines.append(_compared_with(f"untrained {rows[0]['name']}" if rows else "untrained", (UNTRAINED,), rows, names))
     lines.append(_compared_with("real images", (REAL, HALVES), rows, names))
     for row in result["rows"]:
         if "failed" in row:
-            lines.append([row["name"], f"stopped: {row['failed']}", *[""] * (len(head) - 2)])
-    table = [head, ["---"] * len(head), *lines]
-    return "\n".join(f"| {' | '.join(line)} |" for line in table) + "\n\n" + "\n".join(_facts(result)) + "\n"
+            lines.append([row["name"], f"stopped: {row['failed']}", *[""] * (len(COSTS) + len(names) - 1)])
+    return names, lines
 
 
 def _line(row: dict[str, Any], rows: Sequence[dict[str, Any]], names: Sequence[str]) -> list[str]:
@@ -260,10 +291,11 @@ def best_rows(rows: Sequence[dict[str, Any]], name: str) -> list[str]:
 def _picture(entries: Sequence[ComparedRecipe], plan: Plan, columns: int) -> Image.Image:
     """Captions in columns, beneath them a real image of each, then a row a recipe; a column shares its noise."""
     samplers = {entry.name: Sampler.load(entry.checkpoint(plan), plan.device) for entry in entries}
-    data = (yaml.safe_load(entries[0].recipes[-1].read_text(encoding="utf-8")).get("data")) or {}
+    data = ((read_recipe(entries[0].recipes[-1]) or {}).get("data")) or {}
     source = plan.source or data.get("source", "cub")
     largest = max(sampler.resolution for sampler in samplers.values())
-    split = read_split(plan.data, source, "test", largest, bool(data.get("skip_bad", False)))
+    named = Columns(data.get("image_column"), data.get("caption_column"))
+    split = read_split(plan.data, source, "test", largest, bool(data.get("skip_bad", False)), columns=named)
     chosen = [i * len(split.images) // columns for i in range(min(columns, len(split.images)))]
     captions = [split.images[i].captions[0] for i in chosen]
     real = [from_uint8(next(split.crops(i))[0]) for i in chosen]

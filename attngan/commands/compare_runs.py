@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 import torch
-import yaml
 
+from attngan.bounded import read_recipe
 from attngan.checkpoint import Entry, file_sha256, open_checkpoint
 from attngan.errors import InputError, MissingFileError
 from attngan.files import write_whole
@@ -150,7 +150,7 @@ def trained(run: Run, plan: Plan) -> Trained:
 
 def _note(run: Run, plan: Plan) -> dict[str, Any]:
     """What decides the run, beside it; refused where the folder's run was decided by something else."""
-    recipe = yaml.safe_load(run.recipe.read_text(encoding="utf-8"))
+    recipe = read_recipe(run.recipe) or {}
     decides = {
         "recipe": hashlib.sha256(run.recipe.read_bytes()).hexdigest(),
         "data": str(plan.data.resolve()),
@@ -183,19 +183,27 @@ def _images_seen(checkpoint: Path) -> int:
 def _arguments(run: Run, plan: Plan, resume: bool) -> list[str]:
     """Of `attngan train`."""
     budget = [f"--budget.images={run.images}", "--trainer.max_epochs=-1"]
+    budget += _trainers_device(plan.device)
     if resume:
         return ["--resume", str(run.folder), *budget]
-    recipe = yaml.safe_load(run.recipe.read_text(encoding="utf-8"))
+    recipe = read_recipe(run.recipe) or {}
     given = ["--config", str(run.recipe), f"--run_dir={run.folder}", f"--data.root={plan.data}"]
     given += [f"--seed_everything={plan.seed}", f"--data.seed={plan.seed}", *budget]
     given += [f"--data.source={plan.source}"] if plan.source else []
-    given += [f"--trainer.accelerator={plan.device}"] if plan.device in ("cpu", "cuda", "mps") else []
     given += [f"--trainer.precision={plan.precision}"] if plan.precision else []
     given += [f"--model.damsm={plan.damsm}"] if _reads_damsm(recipe) else []
     places = list(first_stage_keys(recipe))
     if places and run.first_stage is None:
         raise InputError(f"{run.recipe} builds on a first stage: name it NAME{SECOND}.yaml, beside NAME{FIRST}.yaml")
     return given + [f"--{key}={run.first_stage}" for key in places]
+
+
+def _trainers_device(device: str | None) -> list[str]:
+    """``cuda:1`` as the Trainer takes it: what trains, and which of them."""
+    if device is None:
+        return []
+    kind, _, number = device.partition(":")
+    return [f"--trainer.accelerator={kind}", f"--trainer.devices={f'[{number}]' if number else 1}"]
 
 
 def _reads_damsm(recipe: dict[str, Any]) -> bool:

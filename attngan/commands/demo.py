@@ -19,6 +19,7 @@ from attngan.errors import AttnganError, FileInTheWayError, InputError, require_
 from attngan.evaluation.measuring import ScoreEntry
 from attngan.files import write_whole
 from attngan.installed import recipe, shipped_generator
+from attngan.terminal import say
 from attngan.training.callbacks import FastestThreads
 from attngan.training.precision import MeasuredPrecision, fastest_precision
 from attngan.training.threads import use_fastest_threads
@@ -81,7 +82,7 @@ def demo(
     shipped = _draw_captions(out, captions or [], seed)
     page = DemoPage(out / "index.html", shipped)
     page.under_way(1)
-    print(f"after {time.monotonic() - begun:.0f} seconds: {page.path}, rewritten as the training goes on", flush=True)
+    say(f"after {time.monotonic() - begun:.0f} seconds: {page.path}, rewritten as the training goes on")
     if open:
         _open_in_browser(page.path)
     try:
@@ -94,10 +95,10 @@ def demo(
         page.stop(error)
         raise
     outcome = "a smoke test" if smoke or facts.generator is None else facts.generator.outcome(minutes)
-    print(f"\n{facts.took_minutes:.1f} minutes; the training: {outcome}")
-    print(f"Open {page.path} in a browser; the samples alone: {out / 'samples.png'}")
-    print(f'Draw your own: attngan sample "{GIVEN_CAPTIONS[0]}" (birds as in photographs)')
-    print(f'          or:  attngan sample {out}/attngan/checkpoints/last.ckpt "..." (generated birds)')
+    say(f"\n{facts.took_minutes:.1f} minutes; the training: {outcome}")
+    say(f"Open {page.path} in a browser; the samples alone: {out / 'samples.png'}")
+    say(f'Draw your own: attngan sample "{GIVEN_CAPTIONS[0]}" (birds as in photographs)')
+    say(f'          or:  attngan sample {out}/attngan/checkpoints/last.ckpt "..." (generated birds)')
     return 0
 
 
@@ -120,7 +121,7 @@ def _free(folder: Path) -> bool:
 
 
 def _say(step: int, what: str) -> None:
-    print(f"\n[{step}/5] {what}", flush=True)
+    say(f"\n[{step}/5] {what}")
 
 
 def _draw_captions(out: Path, captions: Sequence[str], seed: int) -> Shipped:
@@ -136,11 +137,11 @@ def _draw_captions(out: Path, captions: Sequence[str], seed: int) -> Shipped:
         shipped = Shipped("", problem=str(error))
     for told in (shipped.problem, *(f"no word of {caption!r} is known: not drawn" for caption in shipped.refused)):
         if told:
-            print(told, file=sys.stderr)
+            say(told, error=True)
     if shipped.captions:
         out.mkdir(parents=True, exist_ok=True)
         shipped.picture().save(out / "captions.png")
-        print(f"{len(shipped.captions)} captions drawn by {shipped.title}: {out / 'captions.png'}")
+        say(f"{len(shipped.captions)} captions drawn by {shipped.title}: {out / 'captions.png'}")
     return shipped
 
 
@@ -151,7 +152,7 @@ def _open_in_browser(page: Path) -> None:
     try:
         webbrowser.open(page.resolve().as_uri())
     except (webbrowser.Error, OSError) as error:
-        print(f"no browser opened ({error})", file=sys.stderr)
+        say(f"no browser opened ({error})", error=True)
 
 
 def _train_and_score(out: Path, page: DemoPage, facts: DemoFacts, begun: float) -> dict[str, ScoreEntry]:
@@ -162,9 +163,7 @@ def _train_and_score(out: Path, page: DemoPage, facts: DemoFacts, begun: float) 
     precision = fastest_precision()
     facts.precision = str(precision)
     _say(2, "generated birds with captions, and a probe that tells their colours")
-    print(
-        f"computing in {precision}, with {use_fastest_threads(most_threads, precision.bf16)} of {most_threads} threads"
-    )
+    say(f"computing in {precision}, with {use_fastest_threads(most_threads, precision.bf16)} of {most_threads} threads")
     page.under_way(2)
     drawing = time.monotonic()
     data = _draw_birds(out, facts)
@@ -232,7 +231,7 @@ def _train_probe(out: Path, data: Path, facts: DemoFacts, precision: MeasuredPre
     truth.real, truth.real_with_other_captions = accuracy.new_classes.percent, accuracy.mismatched.percent
     path = out / "colour_probe.safetensors"
     probe.save(path)
-    print(
+    say(
         f"the probe sees {truth.real:.1f} % of the colours that captions name in real test birds, "
         f"{truth.real_with_other_captions:.1f} % where the captions are those of other birds"
     )
@@ -257,7 +256,7 @@ def _score(out: Path, data: Path, probe: Path, facts: DemoFacts) -> dict[str, Sc
     )
     truth = facts.colour_truth
     _colour_truth(truth, checkpoint, data, probe, count, facts.seed)
-    print(
+    say(
         f"colour truth: {truth.samples:.1f} % of {truth.named} colours named by test captions "
         f"(real birds {truth.real:.1f} %, other birds' captions {truth.samples_with_other_captions:.1f} %)"
     )

@@ -15,6 +15,7 @@ from PIL import Image
 from torch import Tensor
 
 from attngan.commands.demo_facts import ColourTruths, DemoFacts
+from attngan.data.images import load_named_image
 from attngan.evaluation.image_sets import TITLES
 from attngan.evaluation.measuring import ScoreEntry
 from attngan.evaluation.metric_table import title_of
@@ -244,9 +245,9 @@ def _figure(image: Float[Tensor, "3 side side"], caption: str = "") -> Figure:
 
 def _training_picture(path: Path) -> Figure:
     """A picture of the training: its first rows, and after how many steps it was drawn."""
-    with Image.open(path) as image:
-        step = int(path.stem.partition("_")[2])
-        return picture(image.crop((0, 0, image.width, min(image.height, 320))), f"step {step:,}")
+    image = load_named_image(path, str(path))
+    step = int(path.stem.partition("_")[2])
+    return picture(image.crop((0, 0, image.width, min(image.height, 320))), f"step {step:,}")
 
 
 class _Bird(NamedTuple):

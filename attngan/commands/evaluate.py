@@ -14,16 +14,19 @@ from attngan.evaluation.running import run, show
 from attngan.evaluation.table import print_table
 from attngan.extractors.extractor import Precision, Resize
 from attngan.files import write_whole
+from attngan.terminal import say
 
 
 def evaluate(
     checkpoint: Path | None = None,
     images: Path | None = None,
     data: Path | None = None,
-    source: str = "cub",
+    source: str | None = None,
     split: Literal["test", "validation", "train"] | None = None,
     image_size: int | None = None,
     skip_bad: bool = False,
+    image_column: str | None = None,
+    caption_column: str | None = None,
     reference: Path | None = None,
     metrics: Sequence[str] | None = None,
     protocol: Literal["attngan", "dmgan", "dfgan", "stackgan", "quick"] | None = None,
@@ -56,12 +59,14 @@ def evaluate(
     Args:
         checkpoint: Generator to draw from: a checkpoint of `attngan train` or a file of `attngan export`.
         images: Folder or zip of images to score instead, from any model.
-        data: Root of the data set whose captions are drawn and whose images are the reference; only the Inception Score
-            of a folder does without.
-        source: Layout of the data set: cub, coco, folder ... as in training.
+        data: Root of the data set whose captions are drawn and whose images are the reference; by default that of the
+            run that the checkpoint lies in (its config.yaml). Only the Inception Score of a folder does without.
+        source: Layout of the data set: cub, coco, folder ... as in training; by default the run's, else cub.
         split: Split whose captions are drawn and whose images are the reference; by default the protocol's, else test.
         image_size: Side of the real images in pixels; by default the generator's.
         skip_bad: Leave out images of the data set that cannot be used (missing, damaged) instead of stopping.
+        image_column: For a folder with a table: the column with the images' names, as in training.
+        caption_column: Likewise the column with the captions.
         reference: Other images to compare with: a folder, a zip, or an .npz with mu and sigma (FID alone).
         metrics: Which scores: METRICS. By default the protocol's, else is and r_precision (of a folder or zip: is). A
             generator that reads no text has none of those about captions.
@@ -111,7 +116,8 @@ def evaluate(
         write_report(page, result, measured, evaluation.split, compared, drawn, evaluation.captions)
     if progress:
         print_table(result)
-        print(f"written: {request.out / 'scores.json'}" + (f", {request.out / 'report.html'}" if report else ""))
+        also = f", {request.out / 'report.html'}" if report else ""
+        say(f"written: {request.out / 'scores.json'} (each score's name, files and hashes){also}")
     return result
 
 

@@ -4,6 +4,7 @@ from pathlib import Path
 
 from attngan.checkpoint import WeightType, open_checkpoint, write_generator
 from attngan.errors import InputError
+from attngan.terminal import say
 
 
 def export(checkpoint: Path, out: Path, dtype: WeightType = "float32", trained_on: str = "") -> None:
@@ -32,4 +33,4 @@ def export(checkpoint: Path, out: Path, dtype: WeightType = "float32", trained_o
         dtype,
         trained_on or entry.trained_on,
     )
-    print(f"written: {out} ({out.stat().st_size / 1e6:.1f} MB)")
+    say(f"written: {out} ({out.stat().st_size / 1e6:.1f} MB)")

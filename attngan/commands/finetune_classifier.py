@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from attngan.checkpoint import file_sha256
+from attngan.data.sources.tables import Columns
 from attngan.device import usable_device
 from attngan.errors import InputError, require_at_least
 from attngan.evaluation.scored_images import Split, read_split
@@ -18,6 +19,7 @@ from attngan.extractors.extractor import resize_images
 from attngan.networks.image_trunks import ConvTrunk, EfficientNetLiteTrunk, ImageTrunk, InceptionTrunk
 from attngan.pixels import from_uint8
 from attngan.progress import progress_bar
+from attngan.terminal import say
 
 TrunkName = Literal["inception", "efficientnet-lite0", "efficientnet-lite2", "conv"]
 
@@ -31,6 +33,8 @@ def finetune_classifier(
     weights: Path | None = None,
     image_size: int = 256,
     skip_bad: bool = False,
+    image_column: str | None = None,
+    caption_column: str | None = None,
     held_out: float = 0.2,
     head_epochs: int = 60,
     epochs: int = 5,
@@ -57,6 +61,8 @@ def finetune_classifier(
         weights: File with the trunk's weights, where it has such; by default the library's own.
         image_size: Side of the crops in pixels: the size of the images that will be scored.
         skip_bad: Leave out images of the data set that cannot be used (missing, damaged) instead of stopping.
+        image_column: For a folder with a table: the column with the images' names, as in training.
+        caption_column: Likewise the column with the captions.
         held_out: Share of each class's images that is kept for measuring accuracy.
         head_epochs: Passes of the last layer alone.
         epochs: Passes of all of the network; 0 leaves the trunk as it is.
@@ -78,7 +84,8 @@ def finetune_classifier(
     device = str(usable_device(device))
     if Path(out).suffix != ".safetensors":
         raise InputError(f"{out} should end in .safetensors: that is how `attngan evaluate --extractor` knows it")
-    real = read_split(data, source, split, image_size, skip_bad)
+    columns = Columns(image_column, caption_column)
+    real = read_split(data, source, split, image_size, skip_bad, columns=columns)
     classes, class_names = _classes(real, data)
     network = _trunk(trunk, weights)
     label = name or f"{Path(data).resolve().name}-{split}{len(class_names)}-{trunk}"
@@ -104,7 +111,7 @@ def finetune_classifier(
         }
         best = _keep_best(job, epochs, learning_rate, of_head, facts, out)
     if progress:
-        print(f"{out} ({file_sha256(out)[:16]}): {label}, {best:.1f} % of {len(parts.held_out)} held-out images right")
+        say(f"{out} ({file_sha256(out)[:16]}): {label}, {best:.1f} % of {len(parts.held_out)} held-out images right")
     return classifier.eval()
 
 
@@ -240,7 +247,7 @@ def _keep_best(
     for epoch in _train_all(job, epochs, learning_rate):
         reached = _accuracy(job)
         if job.progress:
-            print(f"epoch {epoch + 1} of {epochs}: {reached:.1f} % of {held_out} held-out images right")
+            say(f"epoch {epoch + 1} of {epochs}: {reached:.1f} % of {held_out} held-out images right")
         if reached >= best:
             best = reached
             classifier.facts = facts | {"accuracy": best, "epochs": epoch + 1}

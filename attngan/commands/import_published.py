@@ -10,12 +10,13 @@ from attngan.networks.damsm import DAMSM
 from attngan.networks.generator import Generator
 from attngan.networks.published import (
     PublishedNetwork,
-    in_file,
     load_published_image_encoder,
     load_published_text_encoder,
     published_generator,
     read_published,
 )
+from attngan.terminal import say
+from attngan.weight_files import in_file
 
 
 def import_published(
@@ -65,7 +66,7 @@ def import_published(
     published = read_published(generator)
     with in_file(generator):
         kind, network = published_generator(published, padding_mask)
-    print(f"{generator} is {told(kind, network)}")
+    say(f"{generator} is {told(kind, network)}")
     if network.attends and text_encoder is None:
         raise InputError(f"{generator} attends to words: name its text_encoder and captions_pickle as well")
     text: DAMSM | CaptionReader | None = None
@@ -81,7 +82,7 @@ def import_published(
             text = DAMSM(text.text_encoder, images, text.vocabulary)
     # published files do not say how long they were trained
     write_generator(out, network, text, None if text is None else word_limit)
-    print(f"written: {out} ({out.stat().st_size / 1e6:.1f} MB)")
+    say(f"written: {out} ({out.stat().st_size / 1e6:.1f} MB)")
 
 
 def told(kind: PublishedNetwork, network: Generator) -> str:

@@ -1,6 +1,7 @@
 """``attngan prepare``: checks a data set before anyone trains on it, and builds what training reads."""
 
 import json
+import os
 import time
 from collections import Counter
 from dataclasses import dataclass
@@ -8,10 +9,9 @@ from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
-from rich.console import Console
 
 from attngan.commands.prepare_report import print_report
-from attngan.data.encoding import captions_in, split_into_words, usable_images, vocabulary_of
+from attngan.data.encoding import captions_in, note_one_class, split_into_words, usable_images, vocabulary_of
 from attngan.data.findings import Findings
 from attngan.data.image_cache import ImageCache, cache_folder, cache_path, open_or_build
 from attngan.data.images import shorter_side
@@ -20,11 +20,13 @@ from attngan.data.preview import preview
 from attngan.data.sentence_embeddings import open_embeddings_of, places_in_file
 from attngan.data.sources.registry import Splits, read_source
 from attngan.data.sources.shards import write_shards
+from attngan.data.sources.tables import Columns
 from attngan.data.splits import held_out_for_validation
 from attngan.errors import InputError
 from attngan.files import replacing, write_whole
 from attngan.progress import progress_bar
 from attngan.records import CaptionedImage
+from attngan.terminal import say
 from attngan.text.tokenizer import Tokenizer
 from attngan.text.vocabulary import Vocabulary
 
@@ -47,6 +49,8 @@ def prepare(
     shards: str | None = None,
     shard_images: int = 1000,
     verify: bool = False,
+    image_column: str | None = None,
+    caption_column: str | None = None,
 ) -> int:
     """Checks a data set and builds the cache of decoded images that training reads.
 
@@ -55,7 +59,8 @@ def prepare(
 
     Args:
         root: The data set's folder.
-        source: What kind of data set it is: cub, coco (coco2014, coco2017), flowers (flowers_official) or folder.
+        source: What kind of data set it is: cub, coco (coco2014, coco2017), karpathy, flowers (flowers_official),
+            flickr or folder.
         image_size: Side of the largest images that training will use, in pixels.
         captions_per_image: How many captions of an image training will use. 0: none; images alone are checked and
             cached, and a folder is any folder of images.
@@ -74,23 +79,32 @@ def prepare(
         shard_images: Images in a shard; there should be several shards for every device and worker.
         verify: Compare every image of caches that are there with its checksum, which reads them whole; damaged ones are
             decoded again. Otherwise 64 of each are compared, as training does.
+        image_column: For a folder with a table (metadata.jsonl, a CSV file): the column with the images' names; null:
+            file_name, or another usual name.
+        caption_column: Likewise the column with the captions; null: text, texts, or another usual name (caption,
+            prompt ...).
 
     Returns:
         The exit code: 0, or 1 when something is wrong that training would trip over; 130 when interrupted.
     """
     if source == "shards":
         raise InputError("shards were checked when attngan prepare wrote them; training reads them as they are")
-    folder, console = Path(out), Console()
+    root, out = os.path.expanduser(root), os.path.expanduser(out)
+    cache_dir, shards = (path and os.path.expanduser(path) for path in (cache_dir, shards))
+    text_embeddings = text_embeddings and os.path.expanduser(text_embeddings)
+    folder = Path(out)
     folder.mkdir(parents=True, exist_ok=True)
     findings = Findings()
-    splits = read_source(source, root, findings, captions=captions_per_image > 0)
+    columns = Columns(image_column, caption_column)
+    splits = read_source(source, root, findings, captions=captions_per_image > 0, columns=columns)
     paths = {split: cache_path(root, source, split, image_size, cache_dir) for split in splits}
     try:
         caches, speed = _build_caches(splits, paths, shorter_side(image_size), processes, findings, verify)
     except KeyboardInterrupt:
-        console.print("interrupted: the next run goes on where this one was")
+        say("interrupted: the next run goes on where this one was")
         return 130
     usable = _usable(splits, caches, findings, processes)
+    note_one_class(usable, findings)
     embeddings = None
     if text_embeddings is not None:
         embeddings = _check_embeddings(splits, root, text_embeddings, captions_per_image, cache_dir, findings)
@@ -101,6 +115,7 @@ def prepare(
         "root": str(Path(root).resolve()),
         "source": source,
         "image_size": image_size,
+        "captions_per_image": captions_per_image,
         "splits": {split: _describe(images, words.lengths[split], limits[split]) for split, images in usable.items()},
         "held_out_for_validation": _held_out(usable),
         "vocabulary": words.describe(),
@@ -115,9 +130,9 @@ def prepare(
     }
     write_whole(folder / "prepare_report.json", json.dumps(report, indent=2, ensure_ascii=False))
     _write_preview(usable, folder / "prepare_preview.png", seed)
-    print_report(report, folder, console)
+    print_report(report, folder)
     if shards is not None and not reasons:
-        _write_shards(usable, shards, shard_images, console)
+        _write_shards(usable, shards, shard_images)
     return 1 if reasons else 0
 
 
@@ -247,7 +262,7 @@ def _held_out(usable: Splits) -> dict[str, int]:
 def _reasons_to_fail(usable: Splits, findings: Findings, skip_bad: bool) -> list[str]:
     reasons = []
     if not usable.get("train"):
-        reasons.append("there is no image to train on")
+        reasons.append("; ".join(["there is no image to train on", *findings.advice]))
     if findings.bad and not skip_bad:
         reasons.append(
             f"{findings.bad_count:,} image(s) cannot be used: repair them, or leave them out with --skip-bad (and "
@@ -264,7 +279,7 @@ def _write_preview(usable: Splits, path: Path, seed: int) -> None:
             preview([images[position] for position in chosen]).save(part, "PNG")
 
 
-def _write_shards(usable: Splits, folder: str, shard_images: int, console: Console) -> None:
+def _write_shards(usable: Splits, folder: str, shard_images: int) -> None:
     """The usable images as shards. What training would hold out to validate on gets shards of its own."""
     splits = dict(usable)
     held_out = "validation" not in splits
@@ -275,6 +290,4 @@ def _write_shards(usable: Splits, folder: str, shard_images: int, console: Conso
     splits = {split: images for split, images in splits.items() if images}
     write_shards(splits, folder, shard_images, held_out)
     count = len(list(Path(folder).glob("*.tar")))
-    console.print(
-        f"{count:,} shards in {folder}: train with data.source: shards and data.root: {folder}", soft_wrap=True
-    )
+    say(f"{count:,} shards in {folder}: train with data.source: shards and data.root: {folder}")

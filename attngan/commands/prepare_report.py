@@ -4,37 +4,35 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from rich.console import Console
-from rich.markup import escape
 from rich.table import Table
+from rich.text import Text
 
 from attngan.data.findings import SHOWN
+from attngan.terminal import console, printable
 
 
-def print_report(report: dict[str, Any], folder: Path, console: Console) -> None:
+def print_report(report: dict[str, Any], folder: Path) -> None:
     """The report in short; all of it is in prepare_report.json.
 
     Args:
         report: What is written to prepare_report.json.
         folder: Where that file and the preview are.
-        console: Where to print.
     """
-    with_captions = any(own["captions"] for own in report["splits"].values())
-    console.print(_table(report, with_captions))
+    with_captions = report["captions_per_image"] > 0
+    screen = console()
+    screen.print(_table(report, with_captions))
     for line in (*_held_out(report), *_texts(report, with_captions), _decoding(report)):
-        console.print(line)
-    for line in _findings(report):
-        console.print(line, soft_wrap=True)
-    console.print(f"{folder / 'prepare_report.json'}, {folder / 'prepare_preview.png'}", soft_wrap=True)
-    if report["ok"]:
-        console.print("[bold green]ready to train[/]")
-    for reason in report["reasons_to_fail"]:
-        console.print(f"[bold red]not ready: {escape(reason)}[/]", soft_wrap=True)
+        screen.print(printable(line))
+    lines = [*_findings(report), (f"{folder / 'prepare_report.json'}, {folder / 'prepare_preview.png'}", "")]
+    lines += [("ready to train", "bold green")] if report["ok"] else []
+    lines += [(f"not ready: {reason}", "bold red") for reason in report["reasons_to_fail"]]
+    for line, style in lines:
+        screen.print(Text(printable(line), style), soft_wrap=True)
 
 
 def _table(report: dict[str, Any], with_captions: bool) -> Table:
     """A split a row."""
-    table = Table(title=escape(f"{report['source']} in {report['root']}"))
+    table = Table(title=Text(printable(f"{report['source']} in {report['root']}")))
     of_captions = ("captions", "per image", "words", "longer than limit") if with_captions else ()
     for column in ("split", "images", "classes", *of_captions):
         table.add_column(column, justify="left" if column == "split" else "right")
@@ -81,14 +79,14 @@ def _decoding(report: dict[str, Any]) -> str:
     return f"decoded {speed['images']:,} images in {speed['seconds']:,.1f} s ({per_second:,.0f} a second)"
 
 
-def _findings(report: dict[str, Any]) -> Iterator[str]:
-    """Counts by kind, with the first messages of each."""
+def _findings(report: dict[str, Any]) -> Iterator[tuple[str, str]]:
+    """Counts by kind, with the first messages of each: lines, and how they look."""
     for title, kinds, style in (
         ("cannot be used", report["cannot_be_used"], "bold red"),
         ("noticed", report["noticed"], "yellow"),
     ):
         for kind, messages in kinds.items():
-            yield f"[{style}]{title}: {escape(kind)}: {len(messages):,}[/]"
-            yield from (f"  {escape(message)}" for message in messages[:SHOWN])
+            yield f"{title}: {kind}: {len(messages):,}", style
+            yield from ((f"  {message}", "") for message in messages[:SHOWN])
             if len(messages) > SHOWN:
-                yield f"  and {len(messages) - SHOWN:,} more, all in the report"
+                yield f"  and {len(messages) - SHOWN:,} more, all in the report", ""

@@ -11,6 +11,7 @@ import yaml
 from attngan import installed
 from attngan.errors import FileInTheWayError
 from attngan.files import write_whole
+from attngan.terminal import say
 
 WIDTH = 80
 
@@ -67,18 +68,18 @@ def recipes(name: str | None = None, copy: Path | None = None) -> int:
     if name is None:
         found = [Recipe.read(*item) for item in installed.recipes().items()]
         for recipe in found:
-            print("\n".join(recipe.lines()))
-        print(f"\n{len(found)} recipes. `attngan recipes NAME` prints one; with --copy FILE you have it, to change it.")
+            say("\n".join(recipe.lines()))
+        say(f"\n{len(found)} recipes. `attngan recipes NAME` prints one; with --copy FILE you have it, to change it.")
         return 0
     text = installed.recipe(name).read_text(encoding="utf-8")
     if copy is None:
-        print(text, end="")
+        say(text.rstrip("\n"))
         return 0
     place = copy / installed.recipe(name).name if copy.is_dir() else copy
     if place.exists():
         raise FileInTheWayError(f"{place} is there already: name another place with --copy, or remove it")
     write_whole(place, text)
-    print(place)
+    say(place)
     return 0
 
 

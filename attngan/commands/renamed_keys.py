@@ -4,8 +4,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-import yaml
-
+from attngan.bounded import read_recipe
 from attngan.errors import InputError
 
 #: Old key of `attngan train`'s recipes to the new one.
@@ -37,7 +36,7 @@ def refuse_renamed_keys(arguments: Sequence[str]) -> None:
         name, equals, value = argument.partition("=")
         value = value if equals else (arguments[at + 1] if at + 1 < len(arguments) else "")
         if name == "--config" and Path(value).is_file():
-            found += [f"{value}: {old}" for old in _old_keys(yaml.safe_load(Path(value).read_text(encoding="utf-8")))]
+            found += [f"{value}: {old}" for old in _old_keys(read_recipe(Path(value)))]
         elif name.startswith("--") and name[2:] in RENAMED:
             found.append(name)
     if found:

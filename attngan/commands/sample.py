@@ -3,17 +3,30 @@
 import sys
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from attngan.errors import InputError, MissingFileError, require_at_least
+from attngan.array_files import read_array
+from attngan.data.text_files import lines_of, read_text
+from attngan.errors import InputError, MissingFileError, require_at_least, tell_without_effect
 from attngan.installed import checkpoint_and_captions, shipped_generator
-from attngan.pictures import attention_picture, caption_grid, to_pil
+from attngan.pictures import (
+    ATTENTION,
+    GRID,
+    INTERPOLATION,
+    attention_picture,
+    caption_grid,
+    named_after,
+    save_overview,
+    save_sample,
+    to_pil,
+)
 from attngan.sampling import Drawn, Sampler, draw_all, interpolate
+from attngan.terminal import say
 
 GRID_ROWS, GRID_COLUMNS = 32, 8
 COUNT = 16  # pictures of a generator that reads no text, where none other is asked for
@@ -36,6 +49,9 @@ def sample(
     device: str | None = None,
 ) -> int:
     """Draws captions: one PNG a picture, a grid of the first ones, and attention pictures on request.
+
+    A picture is named after the number and the words of its caption, and tells in its text entries the caption, the
+    seed, its number and the SHA-256 of the checkpoint.
 
     The same caption and seed give the same picture, whatever else is drawn beside it. A caption of which the vocabulary
     knows no word is refused by its number; the others are drawn.
@@ -67,41 +83,51 @@ def sample(
     named, captions = checkpoint_and_captions([word for word in (checkpoint, *(captions or [])) if word is not None])
     sampler = Sampler.load(named or shipped_generator(), device)
     if named is None:
-        print(f"drawn by {sampler.title}, which ships; another one: attngan sample CHECKPOINT CAPTION ...")
+        say(f"drawn by {sampler.title}, which ships; another one: attngan sample CHECKPOINT CAPTION ...")
     given = bool(captions or interpolate or file is not None)
     _check_kind(sampler, given, embeddings, count)
     if attention and not sampler.attends:
-        print("this generator does not attend to words: there are no attention maps", file=sys.stderr)
+        say("this generator does not attend to words: there are no attention maps", error=True)
+    if sampler.reads == "nothing":
+        more = {"samples_per_caption": (samples_per_caption, 1)}
+        tell_without_effect("this generator reads no text (--count N draws N pictures)", "--", **more)
+    if not interpolate:
+        tell_without_effect("--interpolate is not given", "--", steps=(steps, 8))
     if interpolate:
+        others: dict[str, Any] = {"captions": (captions, []), "file": (file, None), "attention": (attention, False)}
+        tell_without_effect("--interpolate draws its own two captions alone", "--", **others)
         return _interpolation(sampler, interpolate, steps, samples_per_caption, seed, truncation, out)
     source = _source(sampler, captions, file, embeddings)
     each = (count or COUNT) if sampler.reads == "nothing" else samples_per_caption
     drawn = draw_all(sampler, source, each, seed, batch_size, truncation)
-    written = _write_pictures(drawn, source, sampler, attention, out)
+    written = _write_pictures(drawn, source, sampler, attention, seed, out)
     if source.refused:
-        print(f"{source.refused} captions refused", file=sys.stderr)
+        say(f"{source.refused} captions refused", error=True)
     return 1 if source.refused or not written else 0
 
 
-def _write_pictures(drawn: Iterable[Drawn], source: "_Source", sampler: Sampler, attention: bool, out: Path) -> int:
+def _write_pictures(
+    drawn: Iterable[Drawn], source: "_Source", sampler: Sampler, attention: bool, seed: int, out: Path
+) -> int:
     """One PNG a picture as it comes, then the grid of the first ones; returns how many pictures there are."""
     out.mkdir(parents=True, exist_ok=True)
     shown: list[tuple[str, list[Tensor]]] = []
     written = 0
     for one in drawn:
         name, title, row, column = source.place(one)
-        to_pil(one.image).save(out / f"{name}.png")
+        origin = {"caption": one.caption, "seed": seed, "number": one.number, "checkpoint": sampler.sha256}
+        save_sample(to_pil(one.image), out / f"{name}.png", **origin)
         if attention and one.attention:
             words = sampler.words(one.caption or "")
-            attention_picture(one.image, words, one.attention[-1]).save(out / f"{name}_attention.png")
+            save_overview(attention_picture(one.image, words, one.attention[-1]), out / f"{name}{ATTENTION}")
         if row < GRID_ROWS and column < GRID_COLUMNS:
             if row == len(shown):
                 shown.append((title, []))
             shown[row][1].append(one.image)
         written += 1
     if shown:
-        caption_grid(shown, side=_side_in_grid(sampler)).save(out / "grid.png")
-    print(f"{written} pictures in {out}" + (f", the first ones together in {out / 'grid.png'}" if shown else ""))
+        save_overview(caption_grid(shown, side=_side_in_grid(sampler)), out / GRID)
+    say(f"{written} pictures in {out}" + (f", the first ones together in {out / GRID}" if shown else ""))
     return written
 
 
@@ -145,7 +171,7 @@ class _Captions:
     """Captions that the vocabulary can read, one after another; tells of words and captions that it cannot."""
 
     def __init__(self, sampler: Sampler, lines: Iterable[tuple[int, str]]) -> None:
-        self.vocabulary = sampler.vocabulary
+        self.sampler, self.vocabulary = sampler, sampler.vocabulary
         self.lines = lines
         self.refused = 0
         self._numbers: list[int] = []  # of the captions handed out
@@ -155,16 +181,18 @@ class _Captions:
         for number, caption in self.lines:
             if not self.vocabulary.knows_any(caption):
                 self.refused += 1
-                print(f"caption {number}: the vocabulary knows no word of {caption!r}; not drawn", file=sys.stderr)
+                say(f"caption {number}: the vocabulary knows no word of {caption!r}; not drawn", error=True)
                 continue
+            if unread := self.sampler.unread(caption):
+                say(f"caption {number}: {unread}", error=True)
             if unknown := self.vocabulary.unknown_words(caption):
-                print(f"caption {number}: unknown words: {', '.join(unknown)}", file=sys.stderr)
+                say(f"caption {number}: unknown words: {', '.join(unknown)}", error=True)
             self._numbers.append(number)
             yield caption
 
     def place(self, drawn: Drawn) -> _Place:
         """Named after the caption's line."""
-        name = f"{self._numbers[drawn.position]:05d}_{drawn.number:03d}"
+        name = f"{self._numbers[drawn.position]:05d}_{drawn.number:03d}{named_after(drawn.caption)}"
         return _Place(name, drawn.caption or "", drawn.position, drawn.number)
 
 
@@ -219,19 +247,9 @@ def read_embeddings(path: Path) -> Float[Tensor, "rows text"]:
         MissingFileError: There is no such file.
         InputError: It holds something else than rows of finite numbers.
     """
-    if not path.is_file():
-        raise MissingFileError(f"no embeddings at {path.resolve()}")
-    try:
-        rows = np.load(path, allow_pickle=False)
-    except (ValueError, OSError) as error:
-        raise InputError(f"{path} is not an .npy file of numbers ({error})") from error
-    if (
-        not isinstance(rows, np.ndarray)
-        or rows.ndim != 2
-        or not np.issubdtype(rows.dtype, np.floating)
-        or not len(rows)
-    ):
-        told = f"{rows.dtype} of shape {rows.shape}" if isinstance(rows, np.ndarray) else "several arrays"
+    rows = read_array(path)
+    if rows.ndim != 2 or not np.issubdtype(rows.dtype, np.floating) or not len(rows):
+        told = f"{rows.dtype} of shape {rows.shape}"
         raise InputError(f"{path} holds {told}: embeddings are floating-point numbers, one embedding a row")
     if not np.isfinite(rows).all():
         raise InputError(f"{path} holds numbers that are not finite")
@@ -247,15 +265,19 @@ def _lines(captions: list[str], file: Path | None) -> Iterator[tuple[int, str]]:
 
     def texts() -> Iterator[str]:
         for caption in captions:
-            yield from (sys.stdin if caption == "-" else [caption])
+            yield from (_standard_input() if caption == "-" else [caption])
         if file is not None:
-            try:
-                with file.open(encoding="utf-8-sig") as lines:
-                    yield from lines
-            except UnicodeDecodeError as error:
-                raise InputError(f"{file} is not UTF-8 ({error}): save it as UTF-8") from error
+            yield from lines_of(read_text(file))
 
     return ((number, text.strip()) for number, text in enumerate(texts(), 1) if text.strip())
+
+
+def _standard_input() -> Iterator[str]:
+    try:
+        yield from sys.stdin
+    except UnicodeDecodeError as error:
+        wrong = f"byte 0x{error.object[error.start]:02x} in {error.object[max(0, error.start - 20) : error.end]!r}"
+        raise InputError(f"standard input is not UTF-8 ({wrong}): pipe it through iconv") from error
 
 
 def _interpolation(
@@ -264,12 +286,16 @@ def _interpolation(
     if len(captions) != 2:
         raise InputError(f'--interpolate takes two captions ("caption A" "caption B"), not {len(captions)}')
     out.mkdir(parents=True, exist_ok=True)
+    for caption in captions:
+        if unread := sampler.unread(caption):
+            say(f"{caption[:40]!r}: {unread}", error=True)
     rows = []
     for number in range(samples):
         images = interpolate(sampler, captions[0], captions[1], steps, number, seed, truncation)
+        origin = {"caption": " -> ".join(captions), "seed": seed, "number": number, "checkpoint": sampler.sha256}
         for step, image in enumerate(images):
-            to_pil(image).save(out / f"interpolation_{number:03d}_{step:03d}.png")
+            save_sample(to_pil(image), out / f"interpolation_{number:03d}_{step:03d}.png", step=step, **origin)
         rows.append((f"{captions[0]} -> {captions[1]}", list(images)))
-    caption_grid(rows, side=_side_in_grid(sampler)).save(out / "interpolation.png")
-    print(f"{samples * steps} pictures in {out}, together in {out / 'interpolation.png'}")
+    save_overview(caption_grid(rows, side=_side_in_grid(sampler)), out / INTERPOLATION)
+    say(f"{samples * steps} pictures in {out}, together in {out / INTERPOLATION}")
     return 0

@@ -12,7 +12,7 @@ from PIL import Image
 from torch import Tensor
 
 from attngan.commands.stylize_page import write_page
-from attngan.data.images import UnusableImageError, load_image
+from attngan.data.images import load_named_image
 from attngan.device import usable_device
 from attngan.errors import InputError, MissingFileError, require_at_least
 from attngan.files import replacing
@@ -22,6 +22,7 @@ from attngan.style_transfer.colours import with_colours_of
 from attngan.style_transfer.networks import NetworkName, style_network
 from attngan.style_transfer.objective import Objective, Weights
 from attngan.style_transfer.optimisation import OptimizerName, StyleTransfer, start_image
+from attngan.terminal import say
 
 STATE = "state.pt"
 #: Iterations whose pictures are always kept: one sees in them when it converges.
@@ -150,10 +151,10 @@ def stylize(
     }  # fmt: skip
     if (out / STATE).is_file():
         transfer.load(out / STATE, settings)
-        print(f"{out}: goes on after {len(transfer.history)} iterations", flush=True)
+        say(f"{out}: goes on after {len(transfer.history)} iterations")
     _optimise(transfer, work, iterations, settings, print_iterations, checkpoint_iterations, progress)
     page = write_page(work.out / "index.html", transfer, work.content, work.styles, settings, _kept(out))
-    print(f"{out / 'stylized.png'} after {len(transfer.history)} iterations; how it came about: {page}")
+    say(f"{out / 'stylized.png'} after {len(transfer.history)} iterations; how it came about: {page}")
     return 0
 
 
@@ -173,7 +174,7 @@ def _optimise(
                 show(done.number)
                 if done.number == 1 or done.number % print_iterations == 0:
                     terms = f"content {done.content:.4g}  style {done.style:.4g}  smoothness {done.total_variation:.3g}"
-                    print(f"{done.number:>6}  loss {done.total:.4g}  {terms}", flush=True)
+                    say(f"{done.number:>6}  loss {done.total:.4g}  {terms}")
                 if done.number in SHOWN or done.number % checkpoint_iterations == 0:
                     _save_picture(work.picture(transfer), work.out / f"iteration_{done.number:06d}.png")
                     transfer.save(work.out / STATE, settings)
@@ -206,10 +207,7 @@ def read_image(path: Path) -> Image.Image:
     """
     if not path.is_file():
         raise MissingFileError(f"no image at {path.resolve()}")
-    try:
-        return load_image(path)
-    except UnusableImageError as error:
-        raise InputError(f"{path}: {error}") from error
+    return load_named_image(path, str(path))
 
 
 def fitting(image: Image.Image, longer: int, enlarge: bool = False) -> Image.Image:

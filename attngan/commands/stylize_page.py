@@ -7,6 +7,7 @@ from typing import Any
 from matplotlib.axes import Axes
 from PIL import Image
 
+from attngan.data.images import load_named_image
 from attngan.files import write_whole
 from attngan.pages.page import Fact, Figure, Page, Section, picture, plot
 from attngan.style_transfer.optimisation import Iteration, StyleTransfer
@@ -37,8 +38,8 @@ def write_page(
     Returns:
         ``path``.
     """
-    with Image.open(path.with_name("stylized.png")) as opened:
-        result = opened.convert("RGB")
+    file = path.with_name("stylized.png")
+    result = load_named_image(file, str(file))
     history = transfer.history
     sections = [
         Section("Result", pictures=[picture(result)]),
@@ -72,8 +73,7 @@ def _spread(kept: Sequence[tuple[int, Path]]) -> list[tuple[int, Path]]:
 
 
 def _kept(number: int, file: Path) -> Figure:
-    with Image.open(file) as opened:
-        return _small(opened.convert("RGB"), f"after {number:,}")
+    return _small(load_named_image(file, str(file)), f"after {number:,}")
 
 
 def _small(image: Image.Image, caption: str) -> Figure:

@@ -1,20 +1,28 @@
 """``attngan pretrain`` and ``attngan train``: a YAML recipe to a finished run. A YAML key is a constructor argument."""
 
 import importlib.util
+import json
 import logging
 import sys
+import typing
 import warnings
+from argparse import ArgumentError
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any, Literal, Union
 
 import torch
+import yaml
 from lightning_fabric.utilities.exceptions import MisconfigurationException
 from lightning_utilities.core.rank_zero import rank_zero_only
 from pytorch_lightning import Callback, LightningModule
 from pytorch_lightning.cli import ArgsType, LightningArgumentParser, LightningCLI
 
+from attngan.checkpoint import open_checkpoint
+from attngan.commands.damsm_scores import print_scores
+from attngan.commands.recipe_errors import told_of_recipe
 from attngan.commands.renamed_keys import refuse_renamed_keys
 from attngan.commands.run_folder import (
     CHECKPOINTS,
@@ -30,10 +38,15 @@ from attngan.commands.run_folder import (
     to_store,
     with_resume,
 )
+from attngan.commands.trainer_flags import settle_trainer, take_trial, told_of_trainer
+from attngan.commands.trust import TRUST, admit, refuse_untrusted, take_trusted
 from attngan.data.datamodule import TextImageDataModule
-from attngan.errors import InputError, MissingPackageError, require_at_least
+from attngan.errors import InputError, MissingPackageError, UsageError, require_at_least
 from attngan.files import write_whole
+from attngan.option_errors import with_underscores
+from attngan.short_help import LOGGERS, RUN
 from attngan.stopping import Stopped
+from attngan.terminal import say
 from attngan.training.callbacks import (
     AfterStep,
     Budget,
@@ -44,8 +57,10 @@ from attngan.training.callbacks import (
     RunProgressBar,
     WholeFiles,
 )
+from attngan.training.csv_log import CSVLog
 from attngan.training.damsm_module import DAMSMModule
 from attngan.training.gan_module import GANModule
+from attngan.training.initial_weights import start_generator
 from attngan.training.pictures import TrainingPictures
 from attngan.training.quick_evaluation import QuickEvaluation
 
@@ -71,7 +86,11 @@ class RecipeCLI(LightningCLI):
             save_config_callback=None,
             seed_everything_default=0,
             trainer_defaults={"num_sanity_val_steps": 0, "log_every_n_steps": 10, "enable_model_summary": False},
-            parser_kwargs={"prog": f"attngan {command}", "description": f"attngan {command}: train from a recipe."},
+            parser_kwargs={
+                "prog": f"attngan {command}",
+                "description": f"attngan {command}: train from a recipe.",
+                "exit_on_error": False,
+            },
             auto_configure_optimizers=False,
             args=arguments,
             run=False,
@@ -79,18 +98,16 @@ class RecipeCLI(LightningCLI):
 
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
         read_batches_as_whole_numbers(parser)
-        parser.add_argument(
-            "--run_dir",
-            type=Path | None,
-            help="Folder of the run: config.yaml, checkpoints, pictures, logs. Default: runs/ and the recipe's name.",
-        )
-        parser.add_argument(
-            "--logger",
-            type=Literal["tensorboard", "wandb", "none"],
-            default="tensorboard",
-            help="Where losses and pictures are logged (wandb: pip install 'attngan[wandb]').",
-        )
-        parser.add_argument(RESUME, type=str | None, help="Folder of a run (or one of its checkpoints) to go on with.")
+        types: dict[str, Any] = {
+            "run_dir": Path | None,
+            "logger": Literal[tuple(LOGGERS)],
+            "resume": str | None,
+            "init_from": Path | None,
+            "trust": str | None,
+        }
+        for name, of_type in types.items():
+            default = LOGGERS[0] if name == "logger" else None
+            parser.add_argument(f"--{name}", type=of_type, default=default, help=RUN[name][1])
         parser.add_lightning_class_args(RunCheckpoints, "checkpoints")
         parser.add_lightning_class_args(KeepLast, "last")
         parser.add_lightning_class_args(Budget, "budget")
@@ -99,12 +116,22 @@ class RecipeCLI(LightningCLI):
             parser.add_lightning_class_args(QuickEvaluation, "quick")
 
     def parse_arguments(self, parser: LightningArgumentParser, args: ArgsType) -> None:
-        super().parse_arguments(parser, args)
+        try:
+            super().parse_arguments(parser, args)
+        except ArgumentError as error:
+            assert isinstance(args, list)
+            raise UsageError(told_of_recipe(error.message, parser, args)) from error
+        if self.config.trust is not None:  # the command line's own were taken out
+            raise InputError(f"the recipe says trust: {self.config.trust}: only the command line can ({TRUST} MODULE)")
         if not isinstance(self.config.seed_everything, bool):
             require_at_least(0, 2**32 - 1, seed_everything=self.config.seed_everything)
 
     def before_instantiate_classes(self) -> None:
         config = self.config
+        settle_trainer(config, self.command)
+        self.trial_batches = take_trial(config, self.command)
+        if self.trial_batches:
+            config.run_dir = self.claims.enter_context(TemporaryDirectory(prefix="attngan-trial-"))
         given = [Path(str(recipe)) for recipe in config.config or []]
         self.run_dir = Path(config.run_dir or default_run_dir(given, self.command))
         if getattr(rank_zero_only, "rank", 0) == 0:  # of several processes that train together
@@ -124,7 +151,7 @@ class RecipeCLI(LightningCLI):
         try:
             return super().instantiate_trainer(**kwargs)
         except (MisconfigurationException, ValueError) as error:  # nothing but what `trainer:` says is at work here
-            raise InputError(f"trainer: {error}") from error
+            raise InputError(told_of_trainer(error, self.config)) from error
 
     def _logger(self) -> Any:
         name = self.config.logger
@@ -136,27 +163,64 @@ class RecipeCLI(LightningCLI):
             if importlib.util.find_spec("wandb") is None:
                 raise MissingPackageError("--logger wandb needs an extra: pip install 'attngan[wandb]'")
             return WandbLogger(name=self.run_dir.name, save_dir=str(self.run_dir))
+        if name == "csv":
+            return CSVLog(self.run_dir / "metrics.csv")
         from pytorch_lightning.loggers import TensorBoardLogger
 
         return TensorBoardLogger(str(self.run_dir), name="", version="", default_hp_metric=False)
 
+    def _start_from(self, path: Path) -> None:
+        """Lets the module start from the weights of another run; a run that is gone on with has its own."""
+        fresh = self.config.resume is None
+        if isinstance(self.model, GANModule):
+            self.model.reads_other_captions = True
+            if fresh:
+                say(start_generator(self.model, open_checkpoint(path)))
+        elif fresh:
+            self.model.initial = open_checkpoint(path)
+
     def fit(self) -> None:
         """Trains, and says where things are."""
+        if self.config.init_from is not None:
+            self._start_from(Path(self.config.init_from))
         # null is a value: a generator without text is one by embed_dim: null
         recipe = self.parser.dump(to_store(self.config, self.run_dir), skip_none=False)
         if self.trainer.is_global_zero:
             write_whole(self.run_dir / "config.yaml", recipe)
+        for logger in self.trainer.loggers:
+            logger.log_hyperparams(yaml.safe_load(recipe))
         last = self.run_dir / CHECKPOINTS / LAST
         try:
             # weights_only: a checkpoint holds plain values and tensors, and is read as such
             self.trainer.fit(self.model, self.datamodule, ckpt_path=self.config.resume, weights_only=True)
         except Stopped as stopped:
             goes_on = f"--resume {self.run_dir}" if last.is_file() else f"--config {self.run_dir}/config.yaml"
-            print(f"stopped by {stopped}. Go on with: attngan {self.command} {goes_on}")
+            say(f"stopped by {stopped}. Go on with: attngan {self.command} {goes_on}")
             raise SystemExit(stopped.exit_code) from None
+        except MisconfigurationException as error:
+            raise InputError(told_of_trainer(error, self.config)) from error
         if self.config.resume is not None and not is_whole(last):  # another checkpoint was at the run's end already
             self.trainer.save_checkpoint(last, weights_only=False)
-        print(f"finished: {last}")
+        if self.trial_batches:
+            say(f"the trial of {self.trial_batches} batches ran through; nothing of it is kept (fast_dev_run)")
+        else:
+            say(f"finished: {last}")
+
+    def test(self) -> None:
+        """Scores the best checkpoint on the test split, or where none is chosen the last one; a table, and a file."""
+        try:
+            self.datamodule.split("test")
+        except InputError as error:  # the training is finished, and its checkpoints are there
+            say(f"the test split is not scored: {error}")
+            return
+        folder = self.run_dir / CHECKPOINTS
+        chosen = folder / "best.ckpt" if (folder / "best.ckpt").is_file() else folder / LAST
+        say(f"the test split, by the {chosen.stem} checkpoint ({chosen}):")
+        options: dict[str, Any] = {"ckpt_path": str(chosen), "weights_only": True, "verbose": False}
+        (scores,) = self.trainer.test(self.model, self.datamodule, **options) or [{}]
+        print_scores(scores)
+        if not self.trial_batches:
+            write_whole(self.run_dir / "test_scores.json", json.dumps(scores, indent=1))
 
 
 def pretrain(arguments: list[str], callbacks: Sequence[Callback] = ()) -> None:
@@ -168,12 +232,7 @@ def pretrain(arguments: list[str], callbacks: Sequence[Callback] = ()) -> None:
     """
     with _recipe("pretrain", DAMSMModule, arguments, callbacks) as cli:
         cli.fit()
-        folder = cli.run_dir / CHECKPOINTS
-        name, chosen = "best", folder / "best.ckpt"
-        if not chosen.is_file():
-            name, chosen = "last", folder / LAST
-        print(f"the test split, by the {name} checkpoint ({chosen}):")
-        cli.trainer.test(cli.model, cli.datamodule, ckpt_path=str(chosen), weights_only=True)
+        cli.test()
 
 
 def train(arguments: list[str], callbacks: Sequence[Callback] = ()) -> None:
@@ -189,10 +248,13 @@ def _recipe(
     """The recipe, ready to be trained; until the block ends its run is ours."""
     torch.set_float32_matmul_precision("high")
     _quieten()
-    arguments = spelled_out(arguments)
+    arguments = spelled_out([with_underscores(argument) for argument in arguments])
     if not {CONFIG, RESUME, "-h", "--help"} & {*arguments}:
         raise InputError(f"name a recipe: attngan {command} --config configs/NAME.yaml (see configs/ for them)")
+    arguments, trusted = take_trusted(arguments)
     arguments = with_resume(command, arguments)
+    refuse_untrusted(arguments, trusted)
+    admit(trusted)
     if model_class is GANModule:
         refuse_renamed_keys(arguments)
     with ExitStack() as claims:
@@ -203,7 +265,8 @@ def _recipe(
 
 def _quieten() -> None:
     """Lightning's tips and its warnings of what is meant to be so."""
-    logging.getLogger("pytorch_lightning.utilities.rank_zero").setLevel(logging.WARNING)
+    for name in ("pytorch_lightning", "pytorch_lightning.utilities.rank_zero", "lightning_fabric"):
+        logging.getLogger(name).setLevel(logging.WARNING)
     for message in (
         ".*have no `validation_step`.*",  # a GAN's validation is its scores
         ".*in eval mode at the start of training.*",  # the frozen DAMSM and the moving average
@@ -218,12 +281,14 @@ def _quieten() -> None:
 
 
 def read_batches_as_whole_numbers(parser: LightningArgumentParser) -> None:
-    """A limit of 1 is one batch, not 1.0, which is all of them.
+    """A limit, or an interval, of 1 is one batch, not 1.0, which is all of them.
 
-    Lightning's annotation is int or float, and jsonargparse takes the first that fits. Which one is first depends on
+    Lightning's annotations are int or float, and jsonargparse takes the first that fits. Which one is first depends on
     what was imported before Lightning: typing keeps one union of both orders.
     """
     for action in parser._actions:
-        if action.dest == "trainer.overfit_batches" or action.dest.startswith("trainer.limit_"):
-            # not int | float, which is one object for both orders
-            action._typehint = Union[int, float, None]  # type: ignore[attr-defined]  # noqa: UP007
+        kinds = typing.get_args(getattr(action, "_typehint", None))
+        if action.dest.startswith("trainer.") and {int, float} <= {kind for kind in kinds if isinstance(kind, type)}:
+            # by its members one by one: int | float is one object for both orders
+            members = (int, *(kind for kind in kinds if kind is not int))
+            action._typehint = Union[members]  # type: ignore[attr-defined]  # noqa: UP007

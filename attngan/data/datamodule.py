@@ -1,5 +1,6 @@
 """TextImageDataModule: any data source as splits, loaders and a vocabulary."""
 
+import os
 from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -10,7 +11,7 @@ from typing import Any, Literal
 import numpy as np
 import torch
 from jaxtyping import Float, Int, UInt8
-from lightning_utilities.core.rank_zero import rank_zero_warn
+from lightning_utilities.core.rank_zero import rank_zero_only, rank_zero_warn
 from pytorch_lightning import LightningDataModule
 from torch import Tensor
 
@@ -19,7 +20,9 @@ from attngan.data.encoding import (
     UsableImage,
     captions_in,
     check_vocabulary,
+    note_one_class,
     split_into_words,
+    told_of_other_captions,
     usable_images,
     vocabulary_of,
 )
@@ -29,9 +32,10 @@ from attngan.data.images import load_pixels, shorter_side
 from attngan.data.loader import EpochLoader, EpochOrder, sensible_workers, torch_loader
 from attngan.data.reading import ReadyData, make_ready
 from attngan.data.sentence_embeddings import ImageEmbeddings, places_in_file
+from attngan.data.sources.tables import Columns
 from attngan.data.splits import held_out_for_validation
 from attngan.data.streaming import StreamLoader, StreamOrder
-from attngan.errors import InputError, require_at_least
+from attngan.errors import InputError, require_at_least, tell_without_effect
 from attngan.pixels import centre_crop
 from attngan.records import CaptionBatch, ImageBatch, TextImageBatch
 from attngan.text.tokenizer import Tokenizer
@@ -46,9 +50,10 @@ class TextImageDataModule(LightningDataModule):
 
     Args:
         root: The data set's folder; of shards also an address (https://...).
-        source: What kind of data set it is: cub, coco (coco2014, coco2017 where both are there), flowers
-            (flowers_official for Oxford's own splits), folder for images with a .txt beside each, a metadata.jsonl or a
-            CSV file, or shards that attngan prepare wrote.
+        source: What kind of data set it is: cub, coco (coco2014, coco2017 where both are there), karpathy for
+            dataset_coco.json and its like, flowers (flowers_official for Oxford's own splits), flickr for Flickr8k and
+            Flickr30k, folder for images with a .txt or .caption beside each, a metadata.jsonl or a CSV file, or shards
+            that attngan prepare wrote.
         image_size: Side of the largest images in pixels. Each of the other stages is half as large.
         stages: How many sizes of image the model wants: 3 for 64, 128 and 256 pixels at image_size 256.
         batch_size: Images a batch on each device.
@@ -80,6 +85,10 @@ class TextImageDataModule(LightningDataModule):
         drop_last: Leave out the last images of a training epoch where they do not fill a batch.
         skip_bad: Leave out images that cannot be used (missing, damaged, without captions) instead of stopping.
         shuffle_buffer: For shards: how many images each device keeps (as files) to draw the next one from at random.
+        image_column: For a folder with a table (metadata.jsonl, a CSV file): the column with the images' names; null:
+            file_name, or another usual name.
+        caption_column: Likewise the column with the captions; null: text, texts, or another usual name (caption,
+            prompt ...).
     """
 
     def __init__(
@@ -104,9 +113,11 @@ class TextImageDataModule(LightningDataModule):
         drop_last: bool = True,
         skip_bad: bool = False,
         shuffle_buffer: int = 1000,
+        image_column: str | None = None,
+        caption_column: str | None = None,
     ) -> None:
         super().__init__()
-        self.root = root if "://" in root else Path(root)
+        self.root = root if "://" in root else Path(root).expanduser()
         self.source = source
         self.image_size = image_size
         self.stages = stages
@@ -117,17 +128,20 @@ class TextImageDataModule(LightningDataModule):
         self.validation = validation
         self.min_count = min_count
         self.tokenizer = Tokenizer(tokenizer)
-        self.text_embeddings = text_embeddings
+        self.text_embeddings = text_embeddings and os.path.expanduser(text_embeddings)
         self.truncation = truncation
         self.test_transform = test_transform
         self.workers = workers
-        self.cache_dir = cache_dir
+        self.cache_dir = cache_dir and os.path.expanduser(cache_dir)
         self.seed = seed
         self.drop_last = drop_last
         self.skip_bad = skip_bad
         self.shuffle_buffer = shuffle_buffer
+        self.columns = Columns(image_column, caption_column)
         self.findings = Findings()
         self._given_vocabulary: Vocabulary | None = None
+        self._other_captions = False
+        self._only: tuple[str, ...] | None = None
         self._vocabulary: Vocabulary | None = None
         self._ready: ReadyData | None = None
         self._splits: dict[str, CaptionedImageDataset] = {}
@@ -158,6 +172,8 @@ class TextImageDataModule(LightningDataModule):
             self.captions_per_image > 0,
             self.text_embeddings,
             self.cache_dir,
+            self.columns,
+            self._only,
         )
 
     def _check_arguments(self) -> None:
@@ -165,12 +181,27 @@ class TextImageDataModule(LightningDataModule):
             require_at_least(1, within="data.", **{name: getattr(self, name)})
         if self.captions_per_image < 0:
             raise InputError(f"data.captions_per_image is {self.captions_per_image}: 0 means none")
-        if self.text_embeddings is not None and not self.captions_per_image:
-            raise InputError("data.text_embeddings are of captions, but data.captions_per_image is 0")
+        if not self.captions_per_image:
+            of_captions = {"text_embeddings": (self.text_embeddings, None), "min_count": (self.min_count, 1)}
+            tell_without_effect("data.captions_per_image is 0", "data.", **of_captions)
+        if self.tokenizer.name == "published":
+            why = "data.tokenizer is published, whose vocabulary has every word"
+            tell_without_effect(why, "data.", min_count=(self.min_count, 1))
+        if self.source == "shards":
+            tell_without_effect("data.source is shards", "data.", drop_last=(self.drop_last, True))
+        else:
+            tell_without_effect("data.source is not shards", "data.", shuffle_buffer=(self.shuffle_buffer, 1000))
         if self.image_size % 2 ** (self.stages - 1):
             raise InputError(
                 f"data.image_size {self.image_size} cannot be halved {self.stages - 1} times for {self.stages} stages"
             )
+
+    def read_only(self, *splits: str) -> None:
+        """Before anything is read: these splits are all that is wanted, as for scores; the others need not be there.
+
+        Without training captions the vocabulary is that of the splits that are read.
+        """
+        self._only = splits
 
     # ------------------------------------------------------------------ vocabulary
 
@@ -181,17 +212,22 @@ class TextImageDataModule(LightningDataModule):
             raise RuntimeError("the vocabulary is there after setup(), which reads the captions")
         return self._vocabulary
 
-    def use_vocabulary(self, vocabulary: Vocabulary) -> None:
+    def use_vocabulary(self, vocabulary: Vocabulary, other_captions: bool = False) -> None:
         """Encodes captions with this vocabulary (a checkpoint's), after checking it against the data.
 
         May be called before or after `setup`; before, the check waits until the captions are read.
+
+        Args:
+            vocabulary: The vocabulary.
+            other_captions: It may be that of other captions: words that it lacks become ``<unk>``, or are left out
+                where it has none, and how many they are is told.
 
         Raises:
             InputError: When the data's own vocabulary is another: shows both sizes and the first words that differ. A
                 published vocabulary (with the words of its test captions, without an unknown word) may lack one in a
                 hundred words of the captions.
         """
-        self._given_vocabulary = vocabulary
+        self._given_vocabulary, self._other_captions = vocabulary, other_captions
         if self._ready is not None:
             self._encode()
 
@@ -201,9 +237,12 @@ class TextImageDataModule(LightningDataModule):
         given, each, ready = self._given_vocabulary, self.captions_per_image, self._ready
         tokenizer = given.tokenizer if given else self.tokenizer
         tokens = split_into_words(ready.images, tokenizer, each)
-        if given:
+        if given and self._other_captions:
+            rank_zero_only(print)(told_of_other_captions(given, captions_in(tokens, ready.training_captions)))
+        elif given:
             check_vocabulary(given, captions_in(tokens, ready.training_captions), self.root, each)
-        self._vocabulary = given or vocabulary_of(tokens, ready.training_captions, tokenizer, self.min_count)
+        training = tuple(ready.images) if self._only else ready.training_captions
+        self._vocabulary = given or vocabulary_of(tokens, training, tokenizer, self.min_count)
         findings = Findings()
         usable = {}
         for split, images in ready.images.items():
@@ -214,6 +253,7 @@ class TextImageDataModule(LightningDataModule):
                 places = places_in_file(ready.embeddings[split], self.root, split, images, each, findings)
                 own = [item._replace(place=places[item.image.name]) for item in own if item.image.name in places]
             usable[split] = own
+        note_one_class({split: [item.image for item in own] for split, own in usable.items()}, findings)
         if not self.skip_bad:
             findings.stop_if_bad()
         self._splits = self._make_splits(ready, usable)
@@ -235,7 +275,7 @@ class TextImageDataModule(LightningDataModule):
         members = {split: (split, images) for split, images in usable.items()}
         if self.validation == "published" and "test" in usable:
             members["validation"] = ("test", usable["test"])
-        elif not usable.get("validation") and isinstance(ready.pixels["train"], ImageCache):
+        elif not usable.get("validation") and isinstance(ready.pixels.get("train"), ImageCache):
             held_out = held_out_for_validation([item.image for item in usable["train"]])
             for split, wanted in (("train", False), ("validation", True)):
                 members[split] = ("train", [u for u in usable["train"] if (u.image.name in held_out) is wanted])
@@ -276,8 +316,20 @@ class TextImageDataModule(LightningDataModule):
         if not self._splits:
             raise RuntimeError("splits are there after setup(), which reads the data set")
         if name not in self._splits or not len(self._splits[name]):
-            raise InputError(f"{self.root} has no images in the {name} split; it has {', '.join(self._splits)}")
+            raise InputError(f"{self.root} has no images in the {name} split{self._why_empty(name)}")
         return self._splits[name]
+
+    def _why_empty(self, name: str) -> str:
+        """What the data set has instead, and what to do."""
+        counts = {split: len(own) for split, own in self._splits.items() if len(own)}
+        if name != "validation" or not counts.get("train"):
+            return f"; it has {', '.join(counts) or 'none in any other either'}"
+        there = ", ".join(f"{count:,} to {split}" for split, count in counts.items())
+        why = "one image cannot both train and validate" if counts["train"] == 1 else "none is left to validate on"
+        return (
+            f" ({there}): {why}; add images, give the data set a validation split, or validate on the test split with "
+            "data.validation published"
+        )
 
     def encoded_captions(self, split: str) -> tuple[CaptionBatch, Int[Tensor, "captions"]]:
         """All captions of all images of a split, at most test_words words of each.
@@ -342,6 +394,13 @@ class TextImageDataModule(LightningDataModule):
                 "lower data.batch_size"
             )
         return self._loader(dataset, shuffle=True, drop_last=self.drop_last)
+
+    def batches_of_training(self) -> tuple[int, int, bool]:
+        """Training images of each device, those of a batch, and whether a last batch that is not full is dropped."""
+        dataset = self.split("train")
+        if dataset.stream is not None:  # whose batches are full, but for the very last
+            return self.batch_size, self.batch_size, True
+        return len(dataset) // self._device()[1], self.batch_size, self.drop_last
 
     def val_dataloader(self) -> EpochLoader:
         """Every image of the validation split once, in order."""

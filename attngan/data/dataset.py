@@ -19,6 +19,7 @@ from attngan.data.image_cache import ImageCache
 from attngan.data.images import UnusableImageError, load_pixels, shorter_side
 from attngan.data.sentence_embeddings import ImageEmbeddings
 from attngan.data.sources.shards import ShardStream
+from attngan.data.splits import class_ids
 from attngan.errors import InputError
 from attngan.pixels import centre_corner, from_uint8
 from attngan.records import CaptionedImage, ImageBatch
@@ -101,8 +102,8 @@ class CaptionedImageDataset(Dataset[ImageBatch]):
         self.random_words = random_words
         self.random_caption = augment if random_caption is None else random_caption
         self.embeddings = embeddings
-        numbers = [image.class_id for image in images]
-        self.class_ids = None if None in numbers else np.array(numbers, dtype=np.int64)
+        numbers = class_ids(images)
+        self.class_ids = None if numbers is None else np.array(numbers, dtype=np.int64)
 
     @property
     def fingerprint(self) -> str:

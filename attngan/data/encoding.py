@@ -6,9 +6,10 @@ from typing import NamedTuple
 
 from attngan.data.findings import Findings
 from attngan.data.sources.registry import Splits
+from attngan.data.splits import only_class
 from attngan.errors import InputError
 from attngan.records import CaptionedImage
-from attngan.text.tokenizer import Tokenizer
+from attngan.text.tokenizer import Tokenizer, is_unspaced
 from attngan.text.vocabulary import Vocabulary
 
 UNKNOWN_SHARE = 0.01  # of the words of the training captions may be missing in a published vocabulary
@@ -82,7 +83,8 @@ def check_vocabulary(given: Vocabulary, captions: list[list[str]], root: object,
             raise InputError(
                 f"the vocabulary of the checkpoint is not that of the captions in {root}: {own.difference(given)}. It "
                 "must have been pretrained on these captions (same files, same captions_per_image, here "
-                f"{captions_per_image})."
+                f"{captions_per_image}). To fine-tune on other captions than a checkpoint was trained on: "
+                "--init_from CHECKPOINT (attngan pretrain for the encoders, attngan train for a generator)"
             )
         return
     counts = Counter(word for words in captions for word in words)
@@ -93,8 +95,32 @@ def check_vocabulary(given: Vocabulary, captions: list[list[str]], root: object,
         first = ", ".join(sorted(unknown, key=lambda word: (-unknown[word], word))[:10])
         raise InputError(
             f"the published vocabulary does not fit the captions in {root}: data: {len(counts):,} words, vocabulary: "
-            f"{len(given):,}; it lacks {share:.1%} of all their words, first: {first}"
+            f"{len(given):,}; it lacks {share:.1%} of all their words, first: {first}. To fine-tune on other captions "
+            "than a checkpoint was trained on: --init_from CHECKPOINT"
         )
+
+
+def told_of_other_captions(given: Vocabulary, captions: list[list[str]]) -> str:
+    """How much of captions a vocabulary of others knows, in a sentence.
+
+    Raises:
+        InputError: Nothing.
+    """
+    counts = Counter(word for words in captions for word in words)
+    known = set(given.words)
+    unknown = {word: count for word, count in counts.items() if word not in known}
+    if len(unknown) == len(counts):
+        raise InputError(
+            "the checkpoint's vocabulary knows no word of these captions: train the encoders on them first"
+        )
+    become = "become <unk>" if given.has_unknown else "are left out"
+    first = sorted(unknown, key=lambda word: (-unknown[word], word))[:5]
+    shown = f" (most often {', '.join(first)})" if first else ""
+    share = sum(unknown.values()) / counts.total()
+    return (
+        f"captions: of {len(counts):,} different words the checkpoint knows {len(counts) - len(unknown):,}, which keep "
+        f"their embeddings; {len(unknown):,}{shown} {become}: {share:.1%} of all words"
+    )
 
 
 def usable_images(
@@ -125,5 +151,28 @@ def usable_images(
             continue
         if dropped := len(own) - len(encoded):
             findings.add_note("captions without a known word", f"{image.path}: {dropped} dropped")
+        _note_unread_letters(image, len(own), vocabulary.tokenizer, findings)
         usable.append(UsableImage(image, row, [ids for _, ids in encoded], [number for number, _ in encoded]))
     return usable
+
+
+def _note_unread_letters(image: CaptionedImage, used: int, tokenizer: Tokenizer, findings: Findings) -> None:
+    """Notes captions of a language that the tokenizer cannot split, or of which it leaves letters out."""
+    captions = image.captions[:used]
+    if left_out := "".join(dict.fromkeys("".join(map(tokenizer.left_out, captions)))):
+        findings.add_note(
+            "captions with letters that the tokenizer leaves out",
+            f"{image.path}: {left_out[:20]} (tokenizer words reads them)",
+        )
+    if any(map(is_unspaced, captions)):
+        findings.add_note(
+            "captions without spaces between words",
+            f"{image.path}: each clause counts as one word: put spaces between the words",
+        )
+
+
+def note_one_class(splits: Splits, findings: Findings) -> None:
+    """Notes a split whose images are all of one class, which then counts for nothing (`class_ids`)."""
+    for split, images in splits.items():
+        if (number := only_class(images)) is not None and split == "train":
+            findings.add_note("one class for all images, taken as none", f"all {len(images):,} of {split}: {number}")

@@ -9,17 +9,23 @@ from attngan.errors import InputError
 SHOWN = 10  # how many of a kind an error message lists
 
 
+class UnusableImagesError(InputError):
+    """Images of a data set that cannot be used; names each."""
+
+
 class Findings:
     """Problems by kind. A ``bad`` image stops training unless it may be left out; a ``note`` only is counted.
 
     Attributes:
         bad: Kind to the images that cannot be used, one message each.
         notes: Kind to what was mended, dropped or noticed without losing an image.
+        advice: What to do where nothing of the data set can be used.
     """
 
     def __init__(self) -> None:
         self.bad: dict[str, list[str]] = defaultdict(list)
         self.notes: dict[str, list[str]] = defaultdict(list)
+        self.advice: list[str] = []
 
     def add_bad(self, kind: str, message: str) -> None:
         """An image that cannot be used, and why. The message names the file."""
@@ -38,7 +44,7 @@ class Findings:
         """Raises when an image cannot be used, naming each (the first of each kind, where there are many).
 
         Raises:
-            InputError: Lists the images and says how to go on.
+            UnusableImagesError: Lists the images and says how to go on.
         """
         if not self.bad:
             return
@@ -51,7 +57,7 @@ class Findings:
             "Repair them, or leave them out on purpose with skip_bad=True (--data.skip_bad=true on the command line, "
             "--skip-bad for attngan prepare, which writes all of them into its report)."
         )
-        raise InputError("\n".join(lines))
+        raise UnusableImagesError("\n".join(lines + self.advice))
 
 
 @contextmanager

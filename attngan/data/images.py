@@ -4,18 +4,48 @@ The geometry is the published one, tested against it: the square of 1.5 times th
 clipped to the image; shorter side to 76/64 of the training size with Pillow's bilinear filter (which antialiases).
 """
 
+import importlib.util
 import io
+import stat
 from pathlib import Path
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 from PIL import Image, ImageOps
+from PIL.PngImagePlugin import PngImageFile
 
 from attngan.errors import InputError
+from attngan.pictures import KIND_ENTRY, SAMPLE
 
 MAX_PIXELS = 180_000_000  # larger ones are refused before anything is decoded: decompression bombs
+MAX_BYTES = 1_000_000_000  # of a file: some decoders read all of it first; uncompressed pixels fit
 MAX_ASPECT = 50  # a sliver of 1 x 5,000 px would become 76 x 380,000
 
+#: Names of the images that are read, in lower case; of an animation the first picture.
+IMAGE_SUFFIXES = (
+    *(".jpg", ".jpeg", ".png", ".jpe", ".jfif", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".avif", ".apng"),
+    *(".ppm", ".pgm", ".pbm", ".pnm"),
+)
+#: Pictures that people have among them and that are not read: they are named rather than passed over in silence.
+OTHER_PICTURES = frozenset({".heic", ".heif", ".jxl", ".svg", ".psd", ".dng", ".cr2", ".nef", ".arw", ".jp2", ".exr"})
+
+# Whatever a file is called, no other decoder sees it: Pillow's list goes as far as running Ghostscript.
+_AVIF = ("AVIF",) if importlib.util.find_spec("PIL.AvifImagePlugin") else ()  # from Pillow 11.3 on
+_FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF", "PPM", "DIB", "MPO", *_AVIF)
 _ORIENTATION = 0x0112
+
+
+@runtime_checkable
+class PictureStream(Protocol):
+    """A file that is open, or a member of an archive."""
+
+    def read(self, size: int = -1, /) -> bytes: ...
+
+    def seek(self, offset: int, whence: int = 0, /) -> int: ...
+
+
+#: A picture: its file, the file's content, or a stream of it.
+PictureFile = Path | bytes | PictureStream
 
 
 class UnusableImageError(InputError):
@@ -72,7 +102,7 @@ def upright_size(path: Path) -> tuple[int, int]:
     Raises:
         UnusableImageError: When the file is no image or too large.
     """
-    with _opened(path) as image:
+    with open_image(path) as image:
         width, height = image.size
         return (height, width) if _orientation(image) >= 5 else (width, height)  # 5 to 8 are stored on their side
 
@@ -95,14 +125,15 @@ def load_pixels(file: Path | bytes, box: tuple[float, ...] | None, short: int) -
     return np.asarray(image.resize(resized_shape(*image.size, short), Image.Resampling.BILINEAR))
 
 
-def load_image(file: Path | bytes) -> Image.Image:
+def load_image(file: PictureFile) -> Image.Image:
     """The whole image, upright and RGB. What is transparent shows white.
 
     Raises:
         UnusableImageError: When it cannot be decoded or is too large.
     """
-    with _opened(file) as image:
+    with open_image(file) as image:
         try:
+            _scale_transparent_colour(image)
             image.load()
             if _orientation(image) != 1:
                 image = ImageOps.exif_transpose(image)
@@ -113,25 +144,75 @@ def load_image(file: Path | bytes) -> Image.Image:
             raise UnusableImageError(f"cannot be decoded: {error or type(error).__name__}") from error
 
 
-def _opened(file: Path | bytes) -> Image.Image:
+def load_named_image(file: PictureFile, name: str) -> Image.Image:
+    """`load_image` for those who do not go on without the image: the error's message begins with its name.
+
+    Raises:
+        InputError: When it cannot be decoded or is too large.
+    """
     try:
-        size = len(file) if isinstance(file, bytes) else file.stat().st_size
-        if size == 0:
-            raise UnusableImageError("the file is empty (0 bytes)")
-        image = Image.open(io.BytesIO(file) if isinstance(file, bytes) else file)
+        return load_image(file)
+    except UnusableImageError as error:
+        raise InputError(f"{name}: {error}") from error
+
+
+def open_image(file: PictureFile) -> Image.Image:
+    """The image with its header read and nothing decoded; the caller closes it.
+
+    Raises:
+        UnusableImageError: When it is no regular file, no image, or too large.
+    """
+    try:
+        if isinstance(file, Path | bytes):
+            check_size(_bytes_of(file))
+        stream: Any = io.BytesIO(file) if isinstance(file, bytes) else file
+        image = Image.open(stream, formats=_FORMATS)
     except UnusableImageError:
         raise
     except FileNotFoundError as error:
         raise UnusableImageError("there is no such file") from error
+    except PermissionError as error:
+        raise UnusableImageError("may not be read (its permissions)") from error
     except Image.DecompressionBombError as error:
         raise UnusableImageError(_too_large(str(error))) from error
     except Exception as error:
-        raise UnusableImageError("not an image, or one of a kind that Pillow does not know") from error
+        raise UnusableImageError(f"not an image, or none of the kinds that are read ({', '.join(_FORMATS)})") from error
     width, height = image.size
     if width * height > MAX_PIXELS:
         image.close()
         raise UnusableImageError(_too_large(f"{width:,} x {height:,} pixels"))
     return image
+
+
+def check_size(size: int) -> None:
+    """Refuses files of more bytes than any image that is read has, and empty ones.
+
+    Raises:
+        UnusableImageError: Says how large it is.
+    """
+    if size == 0:
+        raise UnusableImageError("the file is empty (0 bytes)")
+    if size > MAX_BYTES:
+        raise UnusableImageError(f"larger than {MAX_BYTES:,} bytes ({size:,})")
+
+
+def _bytes_of(file: Path | bytes) -> int:
+    """The size of a file, once it is seen to be one: opening a FIFO would wait, a device may never end."""
+    if isinstance(file, bytes):
+        return len(file)
+    status = file.stat()
+    if not stat.S_ISREG(status.st_mode):
+        raise UnusableImageError("no regular file (a folder, FIFO, socket or device)")
+    return status.st_size
+
+
+def is_marked_overview(file: PictureFile) -> bool:
+    """Whether a picture says of itself that it shows samples and is none; see `attngan.pictures.is_overview`."""
+    try:
+        with open_image(file) as image:
+            return bool(image.info.get(KIND_ENTRY, SAMPLE) != SAMPLE)
+    except UnusableImageError:
+        return False  # it is told of when it is to be read
 
 
 def _too_large(what: str) -> str:
@@ -151,6 +232,8 @@ def _checked_rectangle(box: tuple[float, ...] | None, width: int, height: int) -
 def _orientation(image: Image.Image) -> int:
     if image.format == "PNG" and "exif" not in image.info:
         return 1  # getexif() would decode the whole file to look behind the pixels
+    if image.format == "TIFF":
+        return 1  # Pillow turns these itself, and its size is that of the upright image
     try:
         orientation = image.getexif().get(_ORIENTATION, 1)
     except Exception:  # damaged EXIF data says nothing; the pixels may still be fine
@@ -161,13 +244,38 @@ def _orientation(image: Image.Image) -> int:
 def _rgb(image: Image.Image) -> Image.Image:
     if image.mode == "RGB" and "transparency" not in image.info:
         return image
-    if image.mode in ("RGBA", "LA", "PA", "La", "RGBa") or "transparency" in image.info:
+    if image.mode == "F":
+        raise UnusableImageError("floating-point pixels have no agreed range: save it as an 8-bit image")
+    if image.mode.startswith("I"):
+        image = _eight_bits(image)
+    if image.mode in ("RGBA", "LA", "PA", "RGBa") or "transparency" in image.info:
         image = image.convert("RGBA")
         white = Image.new("RGBA", image.size, "white")
         return Image.alpha_composite(white, image).convert("RGB")
-    if image.mode == "F":
-        raise UnusableImageError("floating-point pixels have no agreed range: save it as an 8-bit image")
-    if image.mode.startswith("I"):  # 16 bits a pixel; Pillow's own conversion would clip all but the darkest to white
-        values = np.asarray(image).astype(np.int64)
-        image = Image.fromarray((values >> 8 if values.max() > 255 else values).clip(0, 255).astype(np.uint8))
     return image.convert("RGB")
+
+
+def _scale_transparent_colour(image: Image.Image) -> None:
+    """Brings the colour that a PNG calls transparent to 8 bits, as Pillow brings its pixels but not that."""
+    colour = image.info.get("transparency")
+    if isinstance(image, PngImageFile) and image.tile and colour is not None:
+        packing = image.tile[0][3]
+        if packing in ("L;2", "L;4"):
+            image.info["transparency"] = colour * (85 if packing == "L;2" else 17)
+        elif packing == "RGB;16B":
+            image.info["transparency"] = tuple(value >> 8 for value in colour)
+
+
+def _eight_bits(image: Image.Image) -> Image.Image:
+    """The upper 8 of 16 bits, as of 16-bit colour; Pillow's own conversion clips all but the darkest to white.
+
+    Integers of 32 bits do not say their range: what fits into 8 bits is taken for such, else for 16.
+    """
+    values = np.asarray(image).astype(np.int64)
+    full_range = image.mode.startswith("I;16") or image.format == "PPM"
+    if values.min() < 0 or values.max() > 65535:
+        raise UnusableImageError("32-bit pixels have no agreed range: save it as an 8-bit image")
+    grey = Image.fromarray((values >> 8 if full_range or values.max() > 255 else values).astype(np.uint8))
+    if (transparent := image.info.get("transparency")) is not None:
+        grey.putalpha(Image.fromarray(np.where(values == transparent, 0, 255).astype(np.uint8)))
+    return grey

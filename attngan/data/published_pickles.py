@@ -12,7 +12,9 @@ from typing import Any
 
 import numpy as np
 
+from attngan.bounded import MOST_VALUES, BoundedUnpickler, require_bounded
 from attngan.errors import InputError
+from attngan.file_kinds import kind_of_file
 from attngan.text.tokenizer import Tokenizer
 from attngan.text.vocabulary import Vocabulary
 
@@ -28,17 +30,25 @@ def read_published_pickle(path: str | Path) -> Any:
     """
     data = Path(path).read_bytes()
     try:
-        return _plain(_PlainUnpickler(io.BytesIO(data), encoding="latin1").load())
+        content = _PlainUnpickler(io.BytesIO(data), encoding="latin1").load()
+        require_bounded(content, MOST_VALUES + len(data))
+        return _plain(content)
     except Exception as error:  # a hostile file can make the unpickler raise anything
-        raise InputError(f"{path}: cannot be read as a published pickle: {error}") from error
+        kind = kind_of_file(path)
+        told = (
+            f"{error or type(error).__name__}"
+            if kind.startswith(("a pickle", "a text", "of a kind"))
+            else f"it is {kind}"
+        )
+        raise InputError(f"{path}: cannot be read as a published pickle: {told}") from error
 
 
 class _Dtype:
-    """Stands in for ``numpy.dtype``: numbers and text of a fixed width, nothing with objects or fields."""
+    """Stands in for ``numpy.dtype``: numbers, text of a fixed width, objects (which come as a list); no fields."""
 
     def __init__(self, spec: str, *_flags: Any) -> None:
         dtype = np.dtype(spec)
-        if dtype.kind not in "biufSU" or dtype.fields is not None or dtype.subdtype is not None:
+        if dtype.kind not in "biufSUO" or dtype.fields is not None or dtype.subdtype is not None:
             raise pickle.UnpicklingError(f"an array of {spec!r} is not admitted, only numbers and text")
         self.value = dtype
 
@@ -50,10 +60,15 @@ class _Array:
     """Stands in for an array under reconstruction; `value` is there once its state has arrived."""
 
     def __init__(self, *_reconstruct_arguments: Any) -> None:
-        self.value = np.zeros(0)
+        self.value: np.ndarray | list[Any] = np.zeros(0)
 
     def __setstate__(self, state: tuple[Any, ...]) -> None:
         _version, shape, dtype, is_fortran, raw = state
+        if dtype.value.kind == "O":
+            if not isinstance(raw, list) or shape != (len(raw),):
+                raise pickle.UnpicklingError("an array of objects that is no list: only numbers and text are admitted")
+            self.value = _plain(raw)
+            return
         flat = np.frombuffer(_bytes(raw), dtype.value)
         self.value = flat.reshape(shape, order="F" if is_fortran else "C").copy()
 
@@ -63,6 +78,8 @@ class _ArrayType:
 
 
 def _scalar(dtype: _Dtype, raw: bytes | str) -> Any:
+    if dtype.value.kind == "O":
+        raise pickle.UnpicklingError("a scalar of an object is not admitted")
     return np.frombuffer(_bytes(raw), dtype.value, count=1)[0].item()
 
 
@@ -88,7 +105,9 @@ _ADMITTED: dict[tuple[str, str], Any] = {
 }
 
 
-class _PlainUnpickler(pickle.Unpickler):
+class _PlainUnpickler(BoundedUnpickler):
+    stateful = (_Dtype, _Array)
+
     def find_class(self, module: str, name: str) -> Any:
         try:
             return _ADMITTED[module, name]

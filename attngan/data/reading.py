@@ -1,5 +1,6 @@
 """A data set made ready to train on: its captioned images, and where their pixels and embeddings are."""
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,10 +12,9 @@ from attngan.data.images import shorter_side
 from attngan.data.sentence_embeddings import EmbeddingFile, open_embeddings_of
 from attngan.data.sources.registry import Splits, open_source
 from attngan.data.sources.shards import ShardStream
+from attngan.data.sources.tables import USUAL, Columns
 from attngan.errors import InputError
 from attngan.progress import progress_bar
-
-_SHOW_PROGRESS_FROM = 500  # images to decode
 
 
 @dataclass(frozen=True)
@@ -48,6 +48,8 @@ def make_ready(
     captions: bool = True,
     text_embeddings: str | None = None,
     cache_dir: str | None = None,
+    columns: Columns = USUAL,
+    only: Collection[str] | None = None,
 ) -> ReadyData:
     """Reads a data set, checks it and builds what is missing of its image caches.
 
@@ -60,6 +62,8 @@ def make_ready(
         captions: Read the captions; else the images alone.
         text_embeddings: Path of the files with precomputed embeddings.
         cache_dir: Where the caches are.
+        columns: Which columns of a folder's table hold names and captions.
+        only: The splits that are wanted, where nothing is trained; None: all.
 
     Raises:
         InputError: When there is nothing to train on or, without `skip_bad`, an image cannot be used.
@@ -70,11 +74,12 @@ def make_ready(
             findings.stop_if_bad()
 
     scratch = cache_folder(root, cache_dir)
-    opened = open_source(source, root, findings, scratch, captions)
+    opened = open_source(source, root, findings, scratch, captions, columns, only)
     images = opened.splits
-    if not images.get("train"):
+    if not images if only is not None else not images.get("train"):
         findings.stop_if_bad()
-        raise InputError(f"{root}: no images to train on")
+        what = "no images to train on" if only is None else f"no images in its {' and '.join(sorted(only))} split"
+        raise InputError("; ".join([f"{root}: {what}", *findings.advice]))
     stop_unless_skipping()  # before decoding for minutes
     embeddings = open_embeddings_of(images, root, text_embeddings, scratch) if text_embeddings is not None else {}
     pixels: dict[str, ImageCache | ShardStream] = {**opened.streams}
@@ -82,7 +87,7 @@ def make_ready(
         if split in pixels:
             continue
         path = cache_path(root, source, split, image_size, cache_dir)
-        shown = len(of_split) >= _SHOW_PROGRESS_FROM and getattr(rank_zero_only, "rank", 0) == 0
+        shown = getattr(rank_zero_only, "rank", 0) == 0
         with progress_bar(f"decoding {split} images", len(of_split), shown, transient=True) as show:
             pixels[split] = cache = open_or_build(path, of_split, shorter_side(image_size), progress=show)
         for position, reason in cache.bad.items():

@@ -17,9 +17,10 @@ from typing import Any
 
 import numpy as np
 
+from attngan.array_files import read_array
 from attngan.data.findings import Findings
 from attngan.data.published_pickles import read_published_pickle
-from attngan.data.sources.file_lists import read_file_list
+from attngan.data.sources.file_lists import has_file_list, read_file_list
 from attngan.errors import InputError, MissingFileError
 from attngan.files import replacing
 from attngan.records import CaptionedImage
@@ -38,14 +39,11 @@ class EmbeddingFile:
 
     def __init__(self, path: Path, mapped: Path) -> None:
         self.path, self.mapped = path, mapped
-        try:
-            values = np.load(mapped, mmap_mode="r", allow_pickle=False)
-        except (ValueError, EOFError) as error:
-            raise InputError(f"{path}: not an array in numpy's format: {error}") from error
-        if not isinstance(values, np.ndarray) or values.ndim != 3 or values.dtype.kind != "f" or not values.size:
-            shape, kind = getattr(values, "shape", "no array"), getattr(values, "dtype", "")
+        values = read_array(mapped, mapped=True)
+        if values.ndim != 3 or values.dtype.kind != "f" or not values.size:
             raise InputError(
-                f"{path}: embeddings are one array (images, captions, dimensions) of fractions, not {shape} {kind}"
+                f"{path}: embeddings are one array (images, captions, dimensions) of fractions, not {values.shape} "
+                f"{values.dtype}"
             )
         self.values = values
 
@@ -123,7 +121,7 @@ def open_embeddings(path: Path, scratch: Path) -> EmbeddingFile:
     """
     if not path.is_file():
         raise MissingFileError(f"{path}: no such file of sentence embeddings (text_embeddings)")
-    if path.suffix == ".npy":
+    if path.suffix.lower() == ".npy":
         return EmbeddingFile(path, path)
     status = path.stat()
     which = hashlib.sha256(str(path.resolve()).encode("utf-8", "surrogatepass")).hexdigest()[:12]
@@ -137,7 +135,7 @@ def open_embeddings(path: Path, scratch: Path) -> EmbeddingFile:
 
 def _from_pickle(path: Path) -> np.ndarray:
     content = read_published_pickle(path)
-    if not isinstance(content, list) or not content:
+    if not isinstance(content, list | tuple | np.ndarray) or not len(content):
         raise InputError(f"{path}: embeddings are a list with an array (captions, dimensions) for each image")
     first = np.shape(content[0])
     for number, own in enumerate(content):
@@ -145,7 +143,7 @@ def _from_pickle(path: Path) -> np.ndarray:
             raise InputError(f"{path}: image {number}: not an array (captions, dimensions) of fractions")
         if own.shape != first:
             raise InputError(f"{path}: image {number} has an array of {own.shape}, the first image one of {first}")
-    return np.stack(content).astype(np.float32)
+    return np.stack(list(content)).astype(np.float32)
 
 
 def _keep(values: np.ndarray, kept: Path) -> None:
@@ -174,7 +172,7 @@ def places_in_file(
         InputError: When images and embeddings are not the same number.
     """
     list_of_split = Path(root) / split
-    if any((list_of_split / f"filenames.{kind}").is_file() for kind in ("pickle", "txt")):
+    if has_file_list(list_of_split):
         names, where = read_file_list(list_of_split), f"the list of images in {list_of_split}"
     else:
         names, where = [image.name for image in images], f"the {split} split of {root}"

@@ -1,7 +1,7 @@
 """How images are assigned to splits and classes to numbers where a data set does not say it in numbers itself."""
 
 import hashlib
-from collections.abc import Hashable, Iterable
+from collections.abc import Hashable, Iterable, Sequence
 
 from attngan.records import CaptionedImage
 
@@ -39,9 +39,21 @@ def class_numbers(labels: Iterable[Hashable]) -> dict[Hashable, int]:
     return {label: position for position, label in enumerate(sorted(distinct, key=str))}
 
 
+def class_number(label: Hashable) -> int:
+    """A class as the number that it is written as.
+
+    Raises:
+        ValueError: When it is no whole number, or one that no tensor holds (beyond 64 bits).
+    """
+    number = int(str(label))
+    if abs(number) >= 2**63:
+        raise ValueError(f"class {label} does not fit into 64 bits")
+    return number
+
+
 def _whole_number(label: Hashable) -> int | None:
     try:
-        return int(str(label))
+        return class_number(label)
     except ValueError:
         return None
 
@@ -58,3 +70,19 @@ def held_out_for_validation(images: list[CaptionedImage]) -> set[str]:
     groups = sorted(set(group_of.values()), key=stable_hash)
     chosen = set(groups[: max(1, round(len(groups) / 10))]) if len(groups) > 1 else set()
     return {name for name, group in group_of.items() if group in chosen}
+
+
+def class_ids(images: Sequence[CaptionedImage]) -> list[int] | None:
+    """The class of each image, which losses and scores keep apart; None where there is nothing to keep apart.
+
+    That is where an image has no class, and where all are of one: every pair of captions would be left out as true of
+    both images, and nothing would be left to learn from or to score.
+    """
+    numbers = [image.class_id for image in images if image.class_id is not None]
+    return numbers if len(numbers) == len(images) and len(set(numbers)) > 1 else None
+
+
+def only_class(images: Sequence[CaptionedImage]) -> int | None:
+    """The class that all of several images are of; None where there are several, or none."""
+    classes = {image.class_id for image in images}
+    return classes.pop() if len(classes) == 1 and len(images) > 1 else None

@@ -131,17 +131,23 @@ def choose_extractor(protocol: Protocol | None, request: Request, device: str) -
 
 def _choose_damsm(request: Request, sampler: Sampler | None, word_limit: int | None, device: str) -> DamsmScorer:
     """The DAMSM asked for, else the one in the generator's checkpoint."""
-    path = request.scorer or request.checkpoint
-    if path is None:
+    if request.scorer is not None:
+        return DamsmScorer(open_checkpoint(request.scorer), device, word_limit)
+    if request.checkpoint is None:
         raise InputError("R-precision of images from files needs a scorer: give a DAMSM checkpoint with --scorer")
-    if request.scorer is None:
-        warnings.warn(
-            "R-precision is judged by the DAMSM that trained this generator, which flatters it: give another one with "
-            "--scorer",
-            stacklevel=5,
+    source = None if sampler is None else sampler.source
+    opened = source if isinstance(source, Checkpoint) else open_checkpoint(request.checkpoint)
+    if not opened.holds_damsm:
+        raise InputError(
+            f"R-precision is judged by a DAMSM, and {request.checkpoint} holds none: give a checkpoint of `attngan "
+            "pretrain` with --scorer, or ask for other scores (--metrics is fid)"
         )
-    opened = None if sampler is None or path != request.checkpoint else sampler.source
-    return DamsmScorer(opened if isinstance(opened, Checkpoint) else open_checkpoint(path), device, word_limit)
+    warnings.warn(
+        "R-precision is judged by the DAMSM that trained this generator, which flatters it: give another one with "
+        "--scorer",
+        stacklevel=5,
+    )
+    return DamsmScorer(opened, device, word_limit)
 
 
 def _choose_clip(request: Request, device: str) -> ClipScorer:

@@ -1,7 +1,6 @@
 """What drawn images are compared with: the real images of a split, those in a folder, or published statistics."""
 
 import warnings
-import zipfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from functools import cached_property, partial
@@ -12,6 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from attngan.array_files import read_arrays
 from attngan.checkpoint import file_sha256
 from attngan.errors import InputError
 from attngan.evaluation.feature_pass import collect_outputs
@@ -77,7 +77,7 @@ def reference_of(
             return reference_outputs(source, network, batch, kept / f"scored-{label}", step, device)
 
     found = Reference()
-    if given is not None and given.suffix == ".npz":
+    if given is not None and given.suffix.lower() == ".npz":
         found = published_statistics(given)
     elif networks.extractor is not None and (given is not None or split is not None):
         source: RealCrops | ImageFiles
@@ -165,12 +165,18 @@ def published_statistics(path: Path) -> Reference:
     """Mean and covariance from an ``.npz`` with ``mu`` and ``sigma``, as published references come (FID alone).
 
     Raises:
+        MissingFileError: There is no such file.
         InputError: The file holds something else.
     """
-    try:
-        with np.load(path, allow_pickle=False) as arrays:
-            mean, covariance = torch.from_numpy(arrays["mu"]).double(), torch.from_numpy(arrays["sigma"]).double()
-    except (KeyError, ValueError, OSError, zipfile.BadZipFile) as error:
-        raise InputError(f"{path} holds no published statistics, arrays mu and sigma ({error})") from error
+    mean, covariance = read_arrays(path, "mu", "sigma")
+    numbers = (
+        mean.dtype.kind == covariance.dtype.kind == "f" and np.isfinite(mean).all() and np.isfinite(covariance).all()
+    )
+    if not numbers or mean.ndim != 1 or not mean.size or covariance.shape != (mean.size, mean.size):
+        raise InputError(
+            f"{path} holds no published statistics: mu is {mean.dtype} {mean.shape}, sigma {covariance.dtype} "
+            f"{covariance.shape}; wanted are finite fractions, one a feature, and a square of as many"
+        )
     facts = {"path": str(path), "sha256": file_sha256(path), "statistics": "published mean and covariance"}
-    return Reference({}, GaussianStatistics(mean, covariance, 0), facts)
+    statistics = GaussianStatistics(torch.from_numpy(mean).double(), torch.from_numpy(covariance).double(), 0)
+    return Reference({}, statistics, facts)

@@ -14,10 +14,12 @@ class Request:
     checkpoint: Path | None = None
     images: Path | None = None
     data: Path | None = None
-    source: str = "cub"
+    source: str | None = None
     split: str | None = None
     image_size: int | None = None
     skip_bad: bool = False
+    image_column: str | None = None
+    caption_column: str | None = None
     reference: Path | None = None
     metrics: Sequence[str] | None = None
     protocol: str | None = None

@@ -4,15 +4,18 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
+from attngan.data.sources.tables import Columns
 from attngan.device import usable_device
-from attngan.errors import InputError, require_at_least
+from attngan.errors import InputError, require_at_least, tell_without_effect
 from attngan.evaluation.image_files import ImageFiles
 from attngan.evaluation.measuring import Naming
 from attngan.evaluation.metric_table import DECLARED, Metric, in_order
 from attngan.evaluation.networks import Networks, choose_extractor, choose_networks
 from attngan.evaluation.protocols import PROTOCOLS, Protocol, departures
 from attngan.evaluation.request import Request
+from attngan.evaluation.run_data import USUAL_SOURCE, with_data_of_run
 from attngan.evaluation.scored_images import DrawnImages, GivenImages, ScoredImages, Split, read_split
 from attngan.sampling import Sampler
 
@@ -108,9 +111,11 @@ def resolve(request: Request) -> Evaluation:
         FileNotFoundError: No checkpoint, images or weights at the place named.
         InputError: Arguments that do not fit together; says which.
     """
+    request = with_data_of_run(request)
     _check(request)
-    require_at_least(1, image_size=request.image_size, splits=request.splits, batch_size=request.batch_size)
-    require_at_least(0, count=request.count, seed=request.seed, truncation=request.truncation)
+    require_at_least(1, count=request.count, image_size=request.image_size)
+    require_at_least(1, splits=request.splits, batch_size=request.batch_size)
+    require_at_least(0, seed=request.seed, truncation=request.truncation)
     protocol = PROTOCOLS[request.protocol] if request.protocol else None
     settings = protocol or Protocol("none", "inception-tf", "tensorflow", metrics=("is", "r_precision"))
     device = str(usable_device(request.device))
@@ -121,6 +126,7 @@ def resolve(request: Request) -> Evaluation:
     sampler = None if request.checkpoint is None else Sampler.load(request.checkpoint, device)
     usual = settings.metrics if protocol is not None or sampler is not None else ("is",)
     metrics, left_out = _choose_metrics(request, usual, _reads_text(sampler))
+    _tell_unused(request, metrics, sampler)
     extractor = None
     if any(metric.through == "extractor" for metric in metrics):
         extractor = choose_extractor(protocol, request, device)
@@ -154,10 +160,38 @@ def _check(request: Request) -> None:
     if (request.checkpoint is None) == (request.images is None):
         raise InputError("give either --checkpoint or --images: what is to be scored")
     if request.checkpoint is not None and request.data is None:
-        raise InputError("give the data set's root with --data: its captions are drawn, its images compared with")
+        raise InputError(
+            "give the data set's root with --data: its captions are drawn, its images compared with (no config.yaml of "
+            "a run beside the checkpoint tells it)"
+        )
     if request.untrained and request.checkpoint is None:
         raise InputError("--untrained needs --checkpoint: a folder of images has no untrained generator")
     in_order(request.metrics)
+
+
+def _tell_unused(request: Request, metrics: Sequence[Metric], sampler: Sampler | None) -> None:
+    """Tells what was asked for and changes no score."""
+    through = {metric.through for metric in metrics}
+    if request.images is not None:
+        own = {"truncation": (request.truncation, None), "write_images": (request.write_images, False)}
+        tell_without_effect("--images are scored as they are", "--", **own)
+    if request.data is None:
+        of_data: dict[str, Any] = {"split": (request.split, None), "image_size": (request.image_size, None)}
+        tell_without_effect("no --data is given", "--", **of_data, skip_bad=(request.skip_bad, False))
+    if sampler is not None and sampler.reads != "embeddings":
+        embeddings = {"text_embeddings": (request.text_embeddings, None)}
+        tell_without_effect(f"this generator reads {sampler.reads}", "--", **embeddings)
+    if "damsm" not in through:
+        tell_without_effect("no metric asks a DAMSM (r_precision does)", "--", scorer=(request.scorer, None))
+    if request.clip is None:
+        tell_without_effect("no --clip is given", "--", clip_weights=(request.clip_weights, None))
+    if "extractor" not in through:
+        chosen = {"extractor": (request.extractor, None), "extractor_weights": (request.extractor_weights, None)}
+        tell_without_effect(
+            "no metric looks through a feature extractor", "--", **chosen, resize=(request.resize, None)
+        )
+    if not any(metric.name == "is" for metric in metrics):
+        tell_without_effect("the Inception Score is not asked for", "--", splits=(request.splits, None))
 
 
 def _reads_text(sampler: Sampler | None) -> bool:
@@ -197,7 +231,10 @@ def _read_split(request: Request, split_name: str, sampler: Sampler | None) -> S
         raise InputError("real images are compared at the size of the scored ones: give it with --image_size")
     embeddings = request.text_embeddings if sampler is not None and sampler.reads == "embeddings" else None
     text = _reads_text(sampler)
-    return read_split(request.data, request.source, split_name, side, request.skip_bad, text, embeddings)
+    columns = Columns(request.image_column, request.caption_column)
+    return read_split(
+        request.data, request.source or USUAL_SOURCE, split_name, side, request.skip_bad, text, embeddings, columns
+    )
 
 
 def _choose_images(

@@ -15,6 +15,8 @@ from jaxtyping import Float, UInt8
 from torch import Tensor
 
 from attngan.checkpoint import file_sha256
+from attngan.data.sources.tables import USUAL, Columns
+from attngan.data.splits import class_ids
 from attngan.errors import InputError
 from attngan.evaluation.image_files import ImageFiles, caption_in_name, drawn_name, write_images
 from attngan.files import write_whole
@@ -54,8 +56,8 @@ class Split:
         flat = [(text, owner) for owner, image in enumerate(self.images) for text in image.captions]
         self.captions = [text for text, _ in flat]
         self.owners = torch.tensor([owner for _, owner in flat], dtype=torch.int64)
-        known = all(image.class_id is not None for image in self.images)
-        self.classes = torch.tensor([image.class_id for image in self.images]) if known else None
+        numbers = class_ids(self.images)
+        self.classes = None if numbers is None else torch.tensor(numbers)
 
 
 def read_split(
@@ -66,6 +68,7 @@ def read_split(
     skip_bad: bool = False,
     text: bool = True,
     text_embeddings: str | None = None,
+    columns: Columns = USUAL,
 ) -> Split:
     """A split of a data set on disk.
 
@@ -77,6 +80,7 @@ def read_split(
         skip_bad: Leave out images that cannot be used instead of stopping.
         text: Read the captions too; without, images suffice.
         text_embeddings: File of precomputed sentence embeddings of the captions.
+        columns: Which columns of a folder's table hold names and captions.
     """
     from attngan.data.datamodule import TextImageDataModule
 
@@ -88,7 +92,11 @@ def read_split(
         captions_per_image=10 if text else 0,
         skip_bad=skip_bad,
         text_embeddings=text_embeddings,
+        image_column=columns.image,
+        caption_column=columns.caption,
     )
+    # of what validates, and of what is left to train on, the training split decides
+    data.read_only(*(("test",) if split == "test" else ("train", "validation")))
     data.setup("test" if split == "test" else "fit")
     return split_of(data, split)
 
@@ -247,8 +255,12 @@ class DrawnImages:
                 texts = [self.split.captions[position] for position in positions]
         images = to_uint8(self.sampler.draw(texts, list(numbers), self.seed, self.truncation).images[-1])
         if self.folder is not None:
-            write_images(images, [self._path(i) for i in numbers])
+            write_images(images, [self._path(i) for i in numbers], [self._origin(i) for i in numbers])
         return images
+
+    def _origin(self, number: int) -> dict[str, object]:
+        caption = None if self.captions is None else self.split.captions[self.captions[number]]
+        return {"caption": caption, "seed": self.seed, "number": number, "checkpoint": self.sampler.sha256}
 
     def _path(self, number: int) -> Path:
         assert self.folder is not None
@@ -301,6 +313,7 @@ class GivenImages:
             "images": len(files),
             "fingerprint": files.fingerprint,
             "order_by_seed": files.shuffle,
+            "passed_over": files.passed_over,
         }
 
     def __len__(self) -> int:

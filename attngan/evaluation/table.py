@@ -6,6 +6,7 @@ from attngan.evaluation.image_sets import TITLES
 from attngan.evaluation.measuring import ScoreEntry
 from attngan.evaluation.metric_table import title_of
 from attngan.evaluation.result import EvaluationResult, Facts
+from attngan.terminal import console, say
 
 #: A score's technical name to what it is of (a key of ``TITLES``) to the score.
 Rows = dict[str, dict[str, ScoreEntry]]
@@ -39,21 +40,31 @@ def numbers(score: ScoreEntry) -> tuple[str, str]:
 
 
 def print_table(result: EvaluationResult) -> None:
-    """Prints scores, what they are compared with, and the facts."""
-    from rich.console import Console
-    from rich.table import Column, Table
+    """Prints scores, what they are compared with, and what was scored; names and hashes are in scores.json."""
+    from rich.table import Table
 
-    # names are never cut: what they say is the point of them
-    titles = ("score", "value", "±", "over", "name in scores.json")
-    table = Table(*(Column(title, no_wrap=True) for title in titles))
+    table = Table("score", "value", "±", "over")
     for name, row in pivot(result["scores"])[1].items():
         for suffix, score in row.items():
             label = f"  {TITLES[suffix]}" if suffix else title_of(name)
-            table.add_row(label, *numbers(score), score.get("std_over", ""), "" if suffix else name)
-    console = Console(width=max(Console().width, Console(width=300).measure(table).maximum))
-    console.print(table)
-    for title, fact in facts(result):
-        print(f"{title}: {fact}")
+            table.add_row(label, *numbers(score), score.get("std_over", ""))
+    console().print(table)
+    for line in in_short(result):
+        say(line)
+
+
+def in_short(result: EvaluationResult) -> list[str]:
+    """What decided the numbers, in a few lines for the terminal."""
+    lines = []
+    if protocol := result["protocol"]:
+        missed = protocol["departures"]
+        state = "completed" if not missed else "NOT completed: " + "; ".join(missed)
+        lines.append(f"protocol {protocol['name']}: {state}")
+    lines += [f"{name}: not scored: {why}" for name, why in result["left_out"].items()]
+    parts = (("extractor", result["extractor"]), ("scorer", result["scorer"]), ("CLIP", result["clip"]))
+    networks = [f"{title} {part['name']}" for title, part in parts if part and "name" in part]
+    lines.append(", ".join([f"{result['images']:,} images, seed {result['seed']}", *networks]))
+    return lines
 
 
 def facts(result: EvaluationResult) -> list[tuple[str, str]]:

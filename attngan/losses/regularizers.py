@@ -7,7 +7,7 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.nn import functional as F
 
-from attngan.errors import require_at_least
+from attngan.errors import require_at_least, tell_without_effect
 from attngan.losses.precision import at_least_float32
 
 
@@ -37,6 +37,8 @@ class R1:
     def __post_init__(self) -> None:
         require_at_least(0, within="model.r1.", weight=self.weight)
         require_at_least(1, within="model.r1.", every=self.every)
+        if not self.weight:
+            tell_without_effect("model.r1.weight is 0", "model.r1.", every=(self.every, 4))
 
     def weight_at(self, step: int) -> float:
         """Gamma at this step, counted from 0."""

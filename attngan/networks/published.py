@@ -7,12 +7,10 @@ end in a sigmoid; ours give the logits before it.
 """
 
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from pickle import UnpicklingError
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -29,6 +27,7 @@ from attngan.networks.multistage import AttnGANGenerator, DMGANGenerator, StackG
 from attngan.networks.published_names import KeyMap, published_names
 from attngan.networks.stackgan import StackGANGenerator, StackGANStage2Generator
 from attngan.networks.text_encoder import TextEncoder
+from attngan.weight_files import in_file, read_weights, some, without_wrappers
 
 Published = Mapping[str, Tensor]
 Network = TypeVar("Network", bound=nn.Module)
@@ -64,7 +63,7 @@ class PublishedNetwork:
         Raises:
             InputError: A weight is missing, or shapes do not go together.
         """
-        sizes = self.read_sizes(stripped(published))
+        sizes = self.read_sizes(without_wrappers(published))
         if any(isinstance(size, int) and size < (name.endswith("_dim")) for name, size in sizes.items()):
             raise InputError(f"the shapes do not go together: by them the sizes are {sizes}")
         return sizes
@@ -263,7 +262,7 @@ def generator_kind(published: Published) -> PublishedNetwork:
     Raises:
         InputError: None that is known; says what it is instead, if it is one of the other networks.
     """
-    return _kind(published, GENERATORS, "generator", DISCRIMINATORS, "discriminator")
+    return _kind(published, GENERATORS, "generator")
 
 
 def discriminator_kind(published: Published) -> PublishedNetwork:
@@ -272,32 +271,16 @@ def discriminator_kind(published: Published) -> PublishedNetwork:
     Raises:
         InputError: None that is known; says what it is instead, if it is one of the other networks.
     """
-    return _kind(published, DISCRIMINATORS, "discriminator", GENERATORS, "generator")
+    return _kind(published, DISCRIMINATORS, "discriminator")
 
 
-def _kind(
-    published: Published,
-    wanted: Sequence[PublishedNetwork],
-    what: str,
-    others: Sequence[PublishedNetwork],
-    other_what: str,
-) -> PublishedNetwork:
-    published = stripped(published)
-
-    def among(kinds: Sequence[PublishedNetwork]) -> PublishedNetwork | None:
-        return next((kind for kind in kinds if any(re.match(kind.mark, name) for name in published)), None)
-
-    if (kind := among(wanted)) is not None:
+def _kind(published: Published, wanted: Sequence[PublishedNetwork], what: str) -> PublishedNetwork:
+    published = without_wrappers(published)
+    if (kind := _among(wanted, published)) is not None:
         return kind
     known = ", ".join(dict.fromkeys(kind.title for kind in wanted))
-    if (other := among(others)) is not None:
-        is_one = f"it is a {other_what} of {other.title}"
-    elif "rnn.weight_hh_l0" in published:
-        is_one = "it is a text encoder"
-    elif "emb_features.weight" in published:
-        is_one = "it is an image encoder"
-    else:
-        is_one = f"its names are {_some(published, 3)}"
+    other = published_network(published)
+    is_one = f"its names are {some(published, 3)}" if other is None else f"it is {other.title}"
     raise InputError(f"this is no published {what} that is known ({known}): {is_one}")
 
 
@@ -313,7 +296,7 @@ def discriminator_sizes(published: Published) -> Sizes:
 
 def text_encoder_sizes(published: Published) -> dict[str, Any]:
     """The arguments of `TextEncoder` that a published RNN_ENCODER was made with."""
-    published = stripped(published)
+    published = without_wrappers(published)
     vocabulary_size, word_dim = _shape(published, "encoder.weight", 2)
     gates, half = _shape(published, "rnn.weight_hh_l0", 2)
     rnn = {4: "lstm", 3: "gru"}.get(gates // half)
@@ -324,7 +307,7 @@ def text_encoder_sizes(published: Published) -> dict[str, Any]:
 
 def image_encoder_sizes(published: Published) -> dict[str, Any]:
     """The arguments of `ImageEncoder`, but for the trunk, that a published CNN_ENCODER was made with."""
-    return {"embed_dim": _shape(stripped(published), "emb_features.weight", 4)[0]}
+    return {"embed_dim": _shape(without_wrappers(published), "emb_features.weight", 4)[0]}
 
 
 def generator_state(published: Published) -> dict[str, Tensor]:
@@ -456,49 +439,33 @@ def read_published(path: Path | str, network: str = "netG") -> dict[str, Tensor]
     """
     if not Path(path).is_file():
         raise MissingFileError(f"no published checkpoint at {Path(path).resolve()}")
-    try:
-        found = torch.load(path, map_location="cpu", weights_only=True)
-    except (UnpicklingError, RuntimeError, EOFError) as error:
-        raise InputError(f"{path} cannot be read as a file of weights: {error}") from error
-    return stripped(_state_dict_in(found, network, str(path)))
+    return read_weights(path, entries=(network,))
 
 
-def _state_dict_in(found: object, network: str, within: str) -> Published:
-    while isinstance(found, Mapping) and found:
-        if all(isinstance(name, str) and isinstance(value, Tensor) for name, value in found.items()):
-            return found
-        entry = next((e for e in (network, "state_dict", "model") if isinstance(found.get(e), Mapping)), None)
-        if entry is None:
-            raise InputError(
-                f"{within} holds no state dict: expected tensors by name, as the published code saves them; it has the "
-                f"entries {_some(map(str, found))}"
-            )
-        found, within = found[entry], f"{within}, entry {entry!r},"
-    raise InputError(f"{within} holds no state dict: expected tensors by name, as the published code saves them")
+class Recognised(NamedTuple):
+    """A network of the published code: what it is, and the option of `attngan import-published` that takes it."""
+
+    title: str
+    option: str | None
 
 
-@contextmanager
-def in_file(path: Path | str) -> Iterator[None]:
-    """Puts the file's name before the message of an InputError."""
-    try:
-        yield
-    except InputError as error:
-        raise InputError(f"{path}: {error}") from error
+def published_network(published: Published) -> Recognised | None:
+    """What a state dict is of, by its names; None: no network of the published code."""
+    for kinds, what, option in ((GENERATORS, "generator", "generator"), (DISCRIMINATORS, "discriminator", None)):
+        if (kind := _among(kinds, published)) is not None:
+            return Recognised(f"a {what} of {kind.title}", option)
+    if "rnn.weight_hh_l0" in published:
+        return Recognised("a text encoder", "text_encoder")
+    return Recognised("an image encoder", "image_encoder") if "emb_features.weight" in published else None
 
 
-def stripped(published: Published) -> dict[str, Tensor]:
-    """Without what wrappers put before the names: ``module.`` (DataParallel) and ``_orig_mod.`` (torch.compile)."""
-    return {re.sub(r"^(?:module\.|_orig_mod\.)+", "", name): tensor for name, tensor in published.items()}
+def _among(kinds: Sequence[PublishedNetwork], published: Published) -> PublishedNetwork | None:
+    return next((kind for kind in kinds if any(re.match(kind.mark, name) for name in published)), None)
 
 
 def _count(published: Published, numbered: str) -> int:
     """How many numbers stand in names of this pattern."""
     return len({m[1] for name in published if (m := re.match(numbered, name))})
-
-
-def _some(names: Iterable[str], most: int = 5) -> str:
-    names = list(names)
-    return ", ".join(names[:most]) + (f" and {len(names) - most} more" if len(names) > most else "")
 
 
 def _shape(published: Published, name: str, dimensions: int) -> tuple[int, ...]:
@@ -528,7 +495,7 @@ def _translated(
     turned: Callable[[str, Tensor], Tensor] = lambda name, tensor: tensor,
 ) -> dict[str, Tensor]:
     """The published tensors under the names of ``network``, each of which must have one, of its shape."""
-    published = stripped(published)
+    published = without_wrappers(published)
     state, missing = {}, []
     for name, expected in network.state_dict().items():
         candidates = published_names(name, key_map)
@@ -547,9 +514,9 @@ def _translated(
         else:
             missing.append(" or ".join(candidates))
     if missing:
-        raise InputError(f"the published network lacks {_some(missing)}")
+        raise InputError(f"the published network lacks {some(missing)}")
     if published:
-        raise InputError(f"not a name of the published network: {_some(published)}")
+        raise InputError(f"not a name of the published network: {some(published)}")
     return state
 
 

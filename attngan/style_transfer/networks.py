@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from attngan.errors import InputError, MissingFileError
 from attngan.networks.image_trunks import EfficientNetLiteTrunk
+from attngan.weight_files import read_weights
 
 NetworkName = Literal["vgg19", "efficientnet-lite0", "efficientnet-lite2"]
 #: Convolutions of each block of VGG-19.
@@ -178,12 +179,7 @@ def _vgg_weights(file: Path | None) -> dict[str, Tensor]:
     elif not file.is_file():
         raise MissingFileError(f"no weights of VGG-19 at {file.resolve()}; {offline}")
     else:
-        try:
-            weights = torch.load(file, map_location="cpu", weights_only=True)
-        except Exception as error:  # whatever is in the file
-            raise InputError(f"{file} cannot be read as a state dict of torchvision's VGG-19: {error}") from error
-    if not isinstance(weights, dict):
-        raise InputError(f"{file} holds no state dict of torchvision's VGG-19")
+        weights = read_weights(file, "weights of VGG-19")
     convolutions = {
         name.removeprefix("features."): value for name, value in weights.items() if not name.startswith("classifier.")
     }

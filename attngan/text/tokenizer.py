@@ -24,6 +24,10 @@ _ACCENTS_AND_JOINERS = re.compile(
     "[\u0300-\u036f\u1ab0-\u1aff\u1dc0-\u1dff\u20d0-\u20ff\ufe20-\ufe2f\u200b-\u200f\u2060\ufe00-\ufe0f\ufeff\u00ad]"
 )
 
+_HAN = "\u3400-\u9fff\uf900-\ufaff\U00020000-\U0003ffff"
+# also kana, Thai, Lao, Burmese and Khmer; so many letters in a row are no single word
+_UNSPACED = re.compile(f"[{_HAN}]{{5,}}|[{_HAN}\u3040-\u30ff\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff]{{10,}}")
+
 
 class Tokenizer:
     """Splits a caption into words.
@@ -50,6 +54,12 @@ class Tokenizer:
         split: list[str] = _nltk_words().tokenize(fold_accents(caption).lower())
         return split
 
+    def left_out(self, caption: str) -> str:
+        """The caption's letters and digits that come into no word, each once; empty for most captions."""
+        if self.name != "published" or caption.isascii():
+            return ""
+        return "".join(dict.fromkeys(letter for letter in caption if letter.isalnum() and not letter.isascii()))
+
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Tokenizer) and other.name == self.name
 
@@ -58,6 +68,14 @@ class Tokenizer:
 
     def __repr__(self) -> str:
         return f"Tokenizer({self.name!r})"
+
+
+def is_unspaced(caption: str) -> bool:
+    """Whether the caption is of a script that puts no spaces between words, and nobody has put any there.
+
+    Words are split at spaces: a whole clause becomes one word, which no other caption has.
+    """
+    return not caption.isascii() and _UNSPACED.search(caption) is not None
 
 
 def fold_accents(text: str) -> str:

@@ -105,8 +105,17 @@ class Vocabulary:
 
     @classmethod
     def from_dict(cls, saved: dict[str, Any]) -> "Vocabulary":
-        """The vocabulary that `to_dict` saved."""
-        return cls(tuple(saved["words"]), Tokenizer(saved["tokenizer"]), saved["min_count"])
+        """The vocabulary that `to_dict` saved.
+
+        Raises:
+            InputError: That is not what was saved.
+        """
+        words, tokenizer, min_count = (saved.get(part) for part in ("words", "tokenizer", "min_count"))
+        if not isinstance(words, list) or not all(isinstance(word, str) for word in words):
+            raise InputError("the words of a stored vocabulary are a list of text")
+        if not isinstance(tokenizer, str) or not isinstance(min_count, int):
+            raise InputError("a stored vocabulary has a tokenizer's name and a min_count beside its words")
+        return cls(tuple(words), Tokenizer(tokenizer), min_count)  # type: ignore[arg-type]  # checked there
 
     def difference(self, other: "Vocabulary", this_is: str = "data", other_is: str = "checkpoint") -> str:
         """What keeps the two apart, for an error message; empty when they are equal.

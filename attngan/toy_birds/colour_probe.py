@@ -89,9 +89,12 @@ class ColourProbe(nn.Module):
         if description is None:
             raise InputError(f"{path} is no colour probe (a .safetensors file that train_probe's result was saved to)")
         state = described_weights.read_weights(path)
-        probe = cls(description["class_names"], state["class_head.colours"], description["width"], description["size"])
-        described_weights.load_weights(probe, state, str(path))
-        return probe.eval().requires_grad_(False)
+
+        def described() -> "ColourProbe":
+            colours, width, size = state["class_head.colours"], description["width"], description["size"]
+            return cls(tuple(map(str, description["class_names"])), colours, width, size)
+
+        return described_weights.build_with(described, state, str(path)).eval().requires_grad_(False)
 
     def _described(self) -> dict[str, Any]:
         return {"kind": _KIND, "class_names": self.class_names, "width": self.width, "size": self.size}

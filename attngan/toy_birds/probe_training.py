@@ -1,6 +1,5 @@
 """The colour probe's training on generated birds, and what it gets right of birds that it has not seen."""
 
-import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,7 +12,8 @@ from PIL import Image
 from torch import Tensor
 from torch.nn import functional as F
 
-from attngan.data.images import crop_rectangle, resized_shape, shorter_side
+from attngan.data.images import crop_rectangle, load_named_image, resized_shape, shorter_side
+from attngan.data.text_files import read_json
 from attngan.errors import MissingFileError
 from attngan.pixels import centre_corner, centre_crop, from_uint8
 from attngan.progress import with_progress
@@ -169,12 +169,12 @@ def _read_birds(root: Path, size: int) -> _Birds:
     truth_file = root / "attributes.json"
     if not truth_file.is_file():
         raise MissingFileError(f"no {truth_file}: the colour probe learns from generated birds (draw_toy_birds) only")
-    truth = json.loads(truth_file.read_text(encoding="utf-8"))
+    truth = read_json(truth_file)
     side = shorter_side(size)
     pictures, colours = [], []
     for record in truth["images"]:
-        with Image.open(root / "images" / f"{record['name']}.jpg") as picture:
-            pictures.append(_cropped(picture, record["box"], side))
+        path = root / "images" / f"{record['name']}.jpg"
+        pictures.append(_cropped(load_named_image(path, str(path)), record["box"], side))
         colours.append([COLOUR_NAMES.index(record["colours"][part]) for part in PARTS])
     classes = np.array([record["class_id"] - 1 for record in truth["images"]])
     every_colour = torch.tensor(colours)
@@ -209,7 +209,7 @@ def _birds_of_random_colours(
 
 def _cropped(picture: Image.Image, box: Sequence[float], side: int) -> np.ndarray:
     """What the generator sees of the picture, with the random crop's margin around it."""
-    crop = picture.convert("RGB").crop(crop_rectangle(tuple(box), *picture.size))
+    crop = picture.crop(crop_rectangle(tuple(box), *picture.size))
     width, height = resized_shape(*crop.size, side)
     return centre_crop(np.asarray(crop.resize((width, height), Image.Resampling.BILINEAR)), side)
 

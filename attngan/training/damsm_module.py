@@ -4,11 +4,12 @@ from pathlib import Path
 from typing import Any, Literal
 
 import torch
+from lightning_utilities.core.rank_zero import rank_zero_only, rank_zero_warn
 from pytorch_lightning import LightningModule
 from torch import Tensor, nn
 
-from attngan.checkpoint import ENTRY, Entry
-from attngan.errors import InputError, require_at_least
+from attngan.checkpoint import ENTRY, Checkpoint, Entry
+from attngan.errors import InputError, require_at_least, tell_without_effect
 from attngan.losses.matching import MatchingLoss, matching_loss
 from attngan.metrics.r_precision import CaptionPool, r_precision, text_ids
 from attngan.metrics.retrieval import recall_at
@@ -17,10 +18,14 @@ from attngan.networks.image_encoder import ImageEncoder
 from attngan.networks.image_trunks import ConvTrunk, ImageTrunk
 from attngan.networks.text_encoder import TextEncoder
 from attngan.records import CaptionBatch, ImageFeatures, TextFeatures, TextImageBatch
+from attngan.terminal import say
 from attngan.training.callbacks import share_done
-from attngan.training.finite import check_finite
+from attngan.training.descent import Part, clipped_norm, in_parts
+from attngan.training.finite import check_finite, check_gradients
+from attngan.training.initial_weights import start_damsm
 from attngan.training.kept_features import KeptFeatures, keep_features, trunk_fingerprint
 from attngan.training.rates import require_decay_rates
+from attngan.training.rivals import Rivals, require_rivals
 
 
 class DAMSMModule(LightningModule):
@@ -50,6 +55,10 @@ class DAMSMModule(LightningModule):
             none. For runs with a budget or a last epoch.
         weight_decay: Each step takes this share, times the step size, off every weight matrix (AdamW).
         text_gradient_clip: Largest norm of the text encoder's gradient.
+        clip: Largest norm of the gradient of all weights together, after that; None for no limit, as published.
+        accumulate: Computes each batch in so many parts, whose gradients are averaged before the one step that a batch
+            makes: less memory for large batches. An item's rivals are those of its part alone, and batch norms see a
+            part at a time, so a step is not that of the whole batch. 1 for batches in one.
         adam: "kept", or "reset" at each epoch, as the published code did.
         keep_features: Folder for the frozen trunk's features, computed once for the centre crop and its mirror image;
             None to run the trunk at each step on the augmented crop.
@@ -80,6 +89,8 @@ class DAMSMModule(LightningModule):
         learning_rate_fall: float = 0.0,
         weight_decay: float = 0.0,
         text_gradient_clip: float = 0.25,
+        clip: float | None = None,
+        accumulate: int = 1,
         adam: Literal["kept", "reset"] = "kept",
         keep_features: Path | None = None,
         kept_image_size: Literal["trunk", "data"] = "trunk",
@@ -89,6 +100,15 @@ class DAMSMModule(LightningModule):
         require_at_least(0, within="model.", learning_rate=learning_rate, weight_decay=weight_decay)
         require_at_least(0, within="model.", words_weight=words_weight, sentence_weight=sentence_weight)
         require_decay_rates(betas, "model.betas")
+        require_at_least(1e-9, within="model.", text_gradient_clip=text_gradient_clip, clip=clip)
+        require_at_least(1, within="model.", words_within=words_within, accumulate=accumulate)
+        if not words_weight + sentence_weight + weight_decay:
+            raise InputError("model.words_weight and model.sentence_weight are both 0: there is nothing to learn from")
+        if not words_weight:
+            of_words = {"words_within": (words_within, None), "gamma1": (gamma1, 4.0), "gamma2": (gamma2, 5.0)}
+            tell_without_effect("model.words_weight is 0", "model.", **of_words)
+        if keep_features is None:
+            tell_without_effect("model.keep_features is null", "model.", kept_image_size=(kept_image_size, "trunk"))
         self.image_encoder = ImageEncoder(image_trunk or ConvTrunk(), embed_dim)
         self.text_arguments: dict[str, Any] = {
             "embed_dim": embed_dim,
@@ -105,12 +125,17 @@ class DAMSMModule(LightningModule):
         self.learning_rate_decay = learning_rate_decay
         self.learning_rate_fall = learning_rate_fall
         self.weight_decay = weight_decay
-        self.text_gradient_clip = text_gradient_clip
+        self.text_gradient_clip, self.clip = text_gradient_clip, clip
+        self.accumulate = accumulate
+        self._waiting: list[Part] = []  # parts of the batch that come after the first one's backward pass
         self.reset_adam = adam == "reset"
         self.features_folder = keep_features
         self.kept_image_size = kept_image_size
         self.kept = {}
-        self.images_seen = 0
+        self.images_seen = self.steps = 0
+        #: Checkpoint whose weights it starts from, of other captions perhaps.
+        self.initial: Checkpoint | None = None
+        self.rivals = Rivals()
         self._validation: list[Tensor] = []
         if keep_features is not None and not self.image_encoder.trunk.frozen:
             raise InputError(
@@ -120,15 +145,21 @@ class DAMSMModule(LightningModule):
 
     # --- the model, once the vocabulary is known --------------------------------------------------------------
 
+    def setup(self, stage: str) -> None:
+        if stage == "fit":
+            require_rivals(getattr(self.trainer.datamodule, "batch_size", 2))  # type: ignore[attr-defined]
+
     def configure_model(self) -> None:
         if not hasattr(self, "damsm"):
             vocabulary = self.trainer.datamodule.vocabulary  # type: ignore[attr-defined]
             text_encoder = TextEncoder(len(vocabulary), **self.text_arguments)
             self.damsm = DAMSM(text_encoder, self.image_encoder, vocabulary, self.gammas)
             del self.image_encoder  # one owner, one name in the checkpoint
+            if self.initial is not None:
+                rank_zero_only(say)(start_damsm(self.damsm, self.initial))
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        entry = Entry("damsm", damsm=self.damsm.describe(), images_seen=self.images_seen)
+        entry = Entry("damsm", damsm=self.damsm.describe(), steps=self.steps, images_seen=self.images_seen)
         checkpoint[ENTRY] = entry.as_dict()
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
@@ -137,7 +168,7 @@ class DAMSMModule(LightningModule):
             raise InputError(
                 f"the checkpoint's vocabulary is not the data's: {self.damsm.vocabulary.difference(entry.vocabulary)}"
             )
-        self.images_seen = entry.images_seen
+        self.images_seen, self.steps = entry.images_seen, entry.steps
 
     def configure_optimizers(self) -> Any:
         trained = [p for p in self.damsm.parameters() if p.requires_grad]
@@ -165,8 +196,10 @@ class DAMSMModule(LightningModule):
 
     def configure_gradient_clipping(self, optimizer: Any, *_: Any, **__: Any) -> None:
         # as published: the text encoder alone is clipped
-        norm = nn.utils.clip_grad_norm_(self.damsm.text_encoder.parameters(), self.text_gradient_clip)
-        self.log("gradient_norm/text", norm)
+        self.log("gradient_norm/text", clipped_norm(self.damsm.text_encoder.parameters(), self.text_gradient_clip))
+        trained = (p for p in self.damsm.parameters() if p.requires_grad)
+        self.log("gradient_norm/all", clipped_norm(trained, self.clip))
+        self.log("learning_rate", optimizer.param_groups[0]["lr"])
 
     # --- training ---------------------------------------------------------------------------------------------
 
@@ -205,11 +238,37 @@ class DAMSMModule(LightningModule):
         return encoder.project(type(trunk)(*map(self.image_dropout, trunk)))
 
     def training_step(self, batch: TextImageBatch, batch_index: int) -> Tensor:
+        first, *self._waiting = in_parts(batch, self.accumulate)
+        self.images_seen += len(batch.indices) * self.trainer.world_size
+        self.steps += 1
+        return self._part_of_loss(first)
+
+    def backward(self, loss: Tensor, *args: Any, **kwargs: Any) -> None:
+        """Of the first part's loss, then of the others', one by one: each graph is gone before the next one."""
+        loss.backward(*args, **kwargs)
+        precision: Any = self.trainer.precision_plugin
+        while self._waiting:
+            with precision.train_step_context():
+                of_part = self._part_of_loss(self._waiting.pop(0))
+            precision.pre_backward(of_part, self).backward()
+
+    def _part_of_loss(self, part: Part) -> Tensor:
+        """What a part of a batch counts in the batch's loss."""
+        batch = part.batch
         loss = self._loss(self.encode_images(batch, "train"), self.damsm.text_encoder(batch.captions), batch)
         check_finite(loss._asdict(), self)
-        self.images_seen += len(batch.indices) * self.trainer.world_size
+        self.rivals.add(batch.classes, len(batch.indices))
         self._log_loss("train", loss, batch)
-        return loss.weighted(self.words_weight, self.sentence_weight)
+        weighted = loss.weighted(self.words_weight, self.sentence_weight)
+        return weighted * part.share if self.accumulate > 1 else weighted
+
+    def on_before_optimizer_step(self, optimizer: torch.optim.Optimizer) -> None:
+        if getattr(self.trainer.precision_plugin, "scaler", None) is None:  # which leaves such a step out by itself
+            check_gradients(self.damsm.parameters(), self, "DAMSM")
+
+    def on_train_epoch_end(self) -> None:
+        if told := self.rivals.tell():
+            rank_zero_warn(f"epoch {self.current_epoch}: {told}")
 
     def _loss(self, image: ImageFeatures, text: TextFeatures, batch: TextImageBatch) -> MatchingLoss:
         if not self.words_weight:
@@ -245,6 +304,9 @@ class DAMSMModule(LightningModule):
         captions, owner = data.encoded_captions(split)
         images, sentences = torch.cat(self._validation), self.damsm.encode_batches(captions)
         self._validation.clear()
+        seen = owner < len(images)  # of the first batches alone, where trainer.limit_val_batches or _test_ says so
+        captions = CaptionBatch(captions.ids[seen], captions.lengths[seen])
+        sentences, owner = sentences[seen.to(sentences.device)], owner[seen]
         scores = recall_at(images, sentences, owner)
         if split == "test":
             scores |= self._real_r_precision(images, sentences, captions, owner)
@@ -260,7 +322,7 @@ class DAMSMModule(LightningModule):
         classes = None if dataset.class_ids is None else torch.as_tensor(dataset.class_ids)[owner]
         rivals = len(owner) - int(torch.bincount(owner if classes is None else classes).max())
         if rivals < 99:  # a finished training must not fail over a small test split
-            print(f"no R-precision: it needs 99 captions of other classes, the test split has {rivals}")
+            say(f"no R-precision: it needs 99 captions of other classes, the test split has {rivals}")
             return {}
         score = r_precision(images[owner], torch.arange(len(owner)), CaptionPool(sentences, owner, texts, classes))
         return {"r_precision_100": score.mean, "r_precision_100_std": score.std}

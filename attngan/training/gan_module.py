@@ -8,17 +8,18 @@ import time
 from contextlib import nullcontext
 from itertools import pairwise
 from pathlib import Path
-from typing import Any, Literal, cast
+from typing import Any, Literal, NamedTuple, cast
 
 import torch
+from lightning_utilities.core.rank_zero import rank_zero_warn
 from pytorch_lightning import LightningModule
 from pytorch_lightning.core.optimizer import LightningOptimizer
-from torch import Tensor
+from torch import Tensor, nn
 from torch.optim import Adam, Optimizer
 
 from attngan.checkpoint import ENTRY, WORD_LIMIT, Entry, load_damsm
 from attngan.data.datamodule import TextImageDataModule
-from attngan.errors import InputError, require_at_least
+from attngan.errors import InputError, require_at_least, tell_without_effect
 from attngan.losses.adversarial import ADVERSARIAL, WRONG_PAIRS, Adversarial, Verdict, WrongPairsRule
 from attngan.losses.matching import MatchingLoss, matching_loss
 from attngan.losses.precision import at_least_float32
@@ -32,17 +33,36 @@ from attngan.losses.regularizers import (
 from attngan.networks.description import describe
 from attngan.networks.discriminators import Discriminators
 from attngan.networks.generator import Generator
-from attngan.records import FrozenFeatures, GeneratedImages, TextFeatures, TextImageBatch
+from attngan.records import FrozenFeatures, GeneratedImages, GeneratorNoise, TextFeatures, TextImageBatch
 from attngan.sampling import Sampler
 from attngan.training.augmentation import Augmentation, binomial_blur
 from attngan.training.callbacks import share_done
 from attngan.training.caption_queue import CaptionQueue
-from attngan.training.finite import check_finite
+from attngan.training.descent import Part, clipped_norm, in_parts, mean_terms, refuse_lonely_items, statistics_kept
+from attngan.training.finite import check_finite, check_gradients
 from attngan.training.generator_ema import EMA, GeneratorEMA
 from attngan.training.rates import Rates
+from attngan.training.rivals import Rivals, require_rivals
 
 #: What a player minimises, and the terms that are logged of it by name.
 Objective = tuple[Tensor, dict[str, Tensor]]
+
+
+class Drawing(NamedTuple):
+    """What the generator draws in a step, or a part of one: for whose captions, and from which noise."""
+
+    batch: TextImageBatch
+    share: float
+    text: TextFeatures | None
+    noise: GeneratorNoise
+
+
+class Drawn(NamedTuple):
+    """What it drew; what the discriminators' trained parts read of each image, and of the caption."""
+
+    fake: GeneratedImages
+    features: list[FrozenFeatures]
+    sentence: Tensor | None
 
 
 class GANModule(LightningModule):
@@ -81,6 +101,12 @@ class GANModule(LightningModule):
             published. Leave colours alone where captions speak of them.
         rates: The players' learning rates.
         ema: The generator's moving average, which draws pictures and scores.
+        accumulate: Computes each batch in so many parts, whose gradients are averaged before the one step that a batch
+            makes: a batch of 64 takes the memory of one of 16 with 4. Epochs, steps and budgets count whole batches.
+            Batch norms see a part at a time, wrong captions and the DAMSM loss's rivals come from the same part, and
+            the generator draws twice, so a step is no more than nearly that of the whole batch. 1 for batches in one.
+        clip: Largest norm of a player's gradient, all its weights together (each discriminator for itself); a larger
+            one is scaled down to it. None for no limit, as published.
         compile: Compile the networks with torch.compile: a slow start, then faster steps. The discriminators are left
             as they are under a gradient penalty, whose double backward pass torch.compile cannot do.
     """
@@ -104,12 +130,24 @@ class GANModule(LightningModule):
         augment: dict[str, float] | float = 0.0,
         rates: Rates = Rates(),
         ema: EMA = EMA(),
+        accumulate: int = 1,
+        clip: float | None = None,
         compile: bool = False,
     ) -> None:
         super().__init__()
         weights = {"matching": matching, "kl": kl, "color_consistency": color_consistency}
         counts = {"gradient_penalty": gradient_penalty, "matching_captions": matching_captions}
         require_at_least(0, within="model.", **weights, **counts)
+        require_at_least(1, within="model.", accumulate=accumulate)
+        require_at_least(1e-9, within="model.", clip=clip)
+        if not matching:
+            of_matching = {"matching_blur": (matching_blur, False), "matching_captions": (matching_captions, 0)}
+            tell_without_effect("model.matching is 0", "model.", **of_matching, matching_pass=(matching_pass, "shared"))
+        if generator.embed_dim is None:
+            tell_without_effect("this generator reads no text", "model.", wrong_pairs=(wrong_pairs, "other class"))
+        if not generator.condition_dim:
+            why = "this generator has no conditioning augmentation"
+            tell_without_effect(why, "model.", kl=(kl, 1.0 if kl else 0.0))
         self.automatic_optimization = False
         self.generator, self.discriminators = generator, discriminators
         self.damsm = None if damsm is None else load_damsm(damsm)
@@ -121,12 +159,17 @@ class GANModule(LightningModule):
         self.wrong_pairs = WRONG_PAIRS[wrong_pairs]
         self.augment = Augmentation(augment)
         self.rates = rates
+        self.accumulate, self.clip = accumulate, clip
         self.ema = GeneratorEMA(generator, ema)
         # Lightning's global_step counts every optimiser's steps, so we keep our own counts
+        self.rivals = Rivals()
+        #: Whether the captions may be others than the DAMSM was trained on.
+        self.reads_other_captions = False
         self.steps = 0
         self.images_seen = 0
         self.word_limit: int | None = None
         self._clock = (0.0, 0)
+        self._terms: dict[str, Tensor] = {}  # of the step that is about to be made
         self._check_fit()
         self.caption_queue = None
         if self.damsm is not None and matching_captions > 0:
@@ -219,8 +262,17 @@ class GANModule(LightningModule):
     def setup(self, stage: str) -> None:
         data = cast(TextImageDataModule, self.trainer.datamodule)  # type: ignore[attr-defined]  # set at the start
         if self.damsm is not None and data.vocabulary != self.damsm.vocabulary:
-            data.use_vocabulary(self.damsm.vocabulary)  # a published one fits, one of other captions is an error
+            # a published one fits; one of other captions is an error, unless that is what was asked for
+            data.use_vocabulary(self.damsm.vocabulary, self.reads_other_captions)
+        if self.generator.embed_dim is not None:  # wrong captions are those of other images
+            require_rivals(getattr(data, "batch_size", 2) // self.accumulate)
+        if self.damsm is not None:
+            why = "model.damsm reads the captions"
+            tell_without_effect(why, "data.", text_embeddings=(data.text_embeddings, None))
         self.word_limit = getattr(data, "test_words", None)
+        if stage == "fit":
+            networks = nn.ModuleList([self.generator, self.discriminators])
+            refuse_lonely_items(*data.batches_of_training(), self.accumulate, networks)
         given = tuple(data.image_size // 2**stage for stage in reversed(range(data.stages)))
         if given != tuple(self.generator.image_sizes):
             raise InputError(
@@ -231,31 +283,65 @@ class GANModule(LightningModule):
     # --- one step ---------------------------------------------------------------------------------------------
 
     def training_step(self, batch: TextImageBatch, batch_index: int) -> None:
-        for_generator, *for_discriminators = self._optimizers()
         self._set_learning_rates()
-        text = self.encode_text(batch)
-        fake = self.generator(self.generator.draw_noise(len(batch.indices)), text)
-        sentence = self._read_by_discriminators(fake, text)
+        drawings = [self._drawing(part) for part in in_parts(batch, self.accumulate)]
+        # one part: a pass of the generator serves both players; the graphs of several would fill the memory
+        once = self._draw(drawings[0]) if len(drawings) == 1 else None
 
-        drawn = [self._extract(stage, images) for stage, images in enumerate(fake.images)]
-        terms: dict[str, Tensor] = {}
-        for stage, optimizer in enumerate(for_discriminators):
-            loss, of_stage = self._discriminator_objective(stage, batch, drawn[stage].detach(), sentence)
-            self._descend(loss, optimizer)
-            terms |= of_stage
-
+        of_discriminators = self._train_discriminators(drawings, once)
         # the generator meets the discriminators as they are after their step, and gives their weights no gradient
         self.discriminators.requires_grad_(False)
-        loss, of_generator = self._generator_objective(batch, fake, drawn, text, sentence)
-        self._descend(loss, for_generator)
+        of_generator = self._train_generator(drawings, once)
         self.discriminators.requires_grad_(True)
 
-        terms |= of_generator
+        terms = of_discriminators | of_generator
         check_finite(terms, self)
         self.ema.update(self.generator)
         self.steps += 1
         self.images_seen += len(batch.indices) * self.trainer.world_size
         self._log(terms)
+
+    def _train_discriminators(self, drawings: list[Drawing], once: Drawn | None) -> dict[str, Tensor]:
+        """One step of each discriminator; returns what they minimised, by name."""
+        _, *optimizers = self._optimizers()
+        for optimizer in optimizers:
+            optimizer.zero_grad()
+        terms = []
+        for drawing in drawings:
+            with nullcontext() if once else torch.no_grad(), nullcontext() if once else statistics_kept(self.generator):
+                drawn = once or self._draw(drawing)
+            of_part: dict[str, Tensor] = {}
+            for stage, features in enumerate(drawn.features):
+                sentence = drawn.sentence
+                loss, of_stage = self._discriminator_objective(stage, drawing.batch, features.detach(), sentence)
+                self.manual_backward(loss * drawing.share if len(drawings) > 1 else loss)
+                of_part |= of_stage
+            terms.append((drawing.share, of_part))
+        self._terms = mean_terms(terms)
+        self._step(optimizers)
+        return self._terms
+
+    def _train_generator(self, drawings: list[Drawing], once: Drawn | None) -> dict[str, Tensor]:
+        """One step of the generator; returns what it minimised, by name."""
+        optimizer, *_ = self._optimizers()
+        optimizer.zero_grad()
+        terms = []
+        for drawing in drawings:
+            drawn = once or self._draw(drawing)
+            loss, of_part = self._generator_objective(drawing, drawn)
+            self.manual_backward(loss * drawing.share if len(drawings) > 1 else loss)
+            terms.append((drawing.share, of_part))
+        self._terms = mean_terms(terms)
+        self._step([optimizer])
+        return self._terms
+
+    def _drawing(self, part: Part) -> Drawing:
+        return Drawing(*part, self.encode_text(part.batch), self.generator.draw_noise(len(part.batch.indices)))
+
+    def _draw(self, drawing: Drawing) -> Drawn:
+        fake = self.generator(drawing.noise, drawing.text)
+        features = [self._extract(stage, images) for stage, images in enumerate(fake.images)]
+        return Drawn(fake, features, self._read_by_discriminators(fake, drawing.text))
 
     def _discriminator_objective(
         self, stage: int, batch: TextImageBatch, drawn: FrozenFeatures, sentence: Tensor | None
@@ -285,18 +371,12 @@ class GANModule(LightningModule):
             loss = loss + self.gradient_penalty * terms["gradient_penalty"]
         return loss, {f"discriminator_{images.shape[-1]}/{name}": value for name, value in terms.items()}
 
-    def _generator_objective(
-        self,
-        batch: TextImageBatch,
-        fake: GeneratedImages,
-        drawn: list[FrozenFeatures],
-        text: TextFeatures | None,
-        sentence: Tensor | None,
-    ) -> Objective:
+    def _generator_objective(self, drawing: Drawing, drawn: Drawn) -> Objective:
         """What the generator minimises: sum of L over the stages + kl KL + color_consistency C + matching L_DAMSM."""
+        batch, text, fake = drawing.batch, drawing.text, drawn.fake
         terms: dict[str, Tensor] = {}
         for stage, images in enumerate(fake.images):
-            verdict, _ = self._judge(stage, drawn[stage], sentence)
+            verdict, _ = self._judge(stage, drawn.features[stage], drawn.sentence)
             terms[f"generator_{images.shape[-1]}/loss"] = self.adversarial.generator(verdict)
         loss = torch.stack(list(terms.values())).sum()
         if fake.mean is not None and fake.log_variance is not None:
@@ -308,7 +388,7 @@ class GANModule(LightningModule):
             loss = loss + self.color_consistency * terms["generator/color_consistency"]
         if self.matching > 0:
             assert text is not None  # checked at the start
-            match = self._matching_loss(fake.images[-1], drawn[-1], text, batch)
+            match = self._matching_loss(fake.images[-1], drawn.features[-1], text, batch)
             loss = loss + self.matching * match.total
             terms |= {f"matching/{name}": value for name, value in match._asdict().items()}
         return loss, terms | {"generator/loss": loss}
@@ -369,7 +449,9 @@ class GANModule(LightningModule):
         else:
             seen = self.damsm.image_encoder(binomial_blur(images) if self.matching_blur else images)
         captions, classes = text, batch.classes
-        if self.caption_queue is not None:
+        if self.caption_queue is None:
+            self.rivals.add(classes, len(images))
+        else:
             captions, classes = self.caption_queue.beside(text, batch.classes)
             self.caption_queue.add(text, batch.classes)
         return matching_loss(seen, captions, classes, *self.damsm.gammas)
@@ -387,10 +469,26 @@ class GANModule(LightningModule):
             for group in optimizer.param_groups:
                 group["lr"] = rate * factor
 
-    def _descend(self, loss: Tensor, optimizer: Optimizer | LightningOptimizer) -> None:
-        optimizer.zero_grad()
-        self.manual_backward(loss)
-        optimizer.step()
+    def on_before_optimizer_step(self, optimizer: Optimizer) -> None:
+        """Once a gradient is whole, and no longer scaled for 16 bits: finite, `clip`, and its norm into the log."""
+        optimizers = [getattr(own, "optimizer", own) for own in self._optimizers()]
+        number = optimizers.index(optimizer)
+        side = self.discriminators.resolutions[number - 1]
+        parameters = [p for group in optimizer.param_groups for p in group["params"]]
+        if getattr(self.trainer.precision_plugin, "scaler", None) is None:  # which leaves such a step out by itself
+            player = f"{side} px discriminator" if number else "generator"
+            check_gradients(parameters, self, player, self._terms)
+        if self.clip is not None or (self.steps + 1) % self.trainer.log_every_n_steps == 0:  # type: ignore[attr-defined]
+            norm = clipped_norm(parameters, self.clip)
+            self.log(f"discriminator_{side}/gradient_norm" if number else "generator/gradient_norm", norm)
+
+    def on_train_epoch_end(self) -> None:
+        if told := self.rivals.tell():
+            rank_zero_warn(f"epoch {self.current_epoch}: {told}")
+
+    def _step(self, optimizers: list[Optimizer | LightningOptimizer]) -> None:
+        for optimizer in optimizers:
+            optimizer.step()
         # autocast keeps low-precision copies of the weights for the whole training step: after an update they are old
         torch.clear_autocast_cache()
 
@@ -416,6 +514,8 @@ class GANModule(LightningModule):
             self._clock = (now, self.images_seen)
             self.log("images_per_second", rate, prog_bar=True)
         self.log("images_seen", float(self.images_seen))
+        for number, optimizer in enumerate(self._optimizers()[:2]):  # the discriminators' is one
+            self.log(f"learning_rate/{'discriminator' if number else 'generator'}", optimizer.param_groups[0]["lr"])
         self.log("loss_generator", terms["generator/loss"], prog_bar=True, logger=False)
         of_discriminators = [
             value for name, value in terms.items() if name.startswith("disc") and name.endswith("/loss")

@@ -7,7 +7,7 @@ from typing import Generic, Literal, TypeVar
 import torch
 from torch import Tensor, nn
 
-from attngan.errors import require_at_least
+from attngan.errors import InputError, require_at_least, tell_without_effect
 
 Network = TypeVar("Network", bound=nn.Module)
 
@@ -30,6 +30,13 @@ class EMA:
 
     def __post_init__(self) -> None:
         require_at_least(0, 1, within="model.ema.", decay=self.decay)
+        if not self.decay:
+            own = {"warmup": (self.warmup, False), "buffers": (self.buffers, "averaged")}
+            tell_without_effect("model.ema.decay is 0: the average is the generator", "model.ema.", **own)
+        if self.decay == 1:
+            raise InputError(
+                "model.ema.decay is 1: the average would stay the untrained generator; use less, e.g. 0.999"
+            )
 
     def decay_after(self, updates: int) -> float:
         """The decay of the next update."""

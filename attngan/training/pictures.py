@@ -8,8 +8,8 @@ import numpy as np
 import torch
 from pytorch_lightning import Callback, LightningModule, Trainer
 
-from attngan.files import replacing
-from attngan.pictures import attention_picture, caption_grid, stack
+from attngan.errors import require_at_least, tell_without_effect
+from attngan.pictures import attention_picture, caption_grid, save_overview, stack
 from attngan.records import GeneratedImages, TextFeatures
 from attngan.sampling import Sampler
 
@@ -35,6 +35,11 @@ class TrainingPictures(Callback):
         samples: int = 4,
         seed: int = 0,
     ) -> None:
+        require_at_least(0, within="pictures.", every_steps=every_steps, seed=seed)
+        require_at_least(1, within="pictures.", count=count, samples=samples)
+        if not every_steps:
+            given = {"captions": (list(captions or []), []), "count": (count, 8), "samples": (samples, 4)}
+            tell_without_effect("pictures.every_steps is 0", "pictures.", **given, seed=(seed, 0))
         self.folder = folder or Path("pictures")
         self.every_steps = every_steps
         self.captions = list(captions) if captions else None
@@ -72,8 +77,7 @@ class TrainingPictures(Callback):
                 ]
             )
         for kind, picture in pictures.items():
-            with replacing(self.folder / f"{kind}_{steps:07d}.png") as part:
-                picture.save(part, "PNG")
+            save_overview(picture, self.folder / f"{kind}_{steps:07d}.png")
             loggers: list[Any] = trainer.loggers
             for logger in loggers:
                 if hasattr(logger.experiment, "add_image"):  # TensorBoard

@@ -9,24 +9,25 @@ from typing import Any, NamedTuple, cast
 
 import torch
 from pytorch_lightning import Callback, LightningModule, Trainer
-from pytorch_lightning.utilities import rank_zero_info
 
-from attngan.checkpoint import CaptionReader, write_generator
+from attngan.checkpoint import CaptionReader, open_checkpoint, write_generator
 from attngan.data.datamodule import TextImageDataModule
-from attngan.errors import InputError
+from attngan.errors import InputError, require_at_least, tell_without_effect
 from attngan.evaluation.feature_pass import collect_outputs
 from attngan.evaluation.image_sets import ImageSet, reference_sets
 from attngan.evaluation.measuring import Naming, measure
-from attngan.evaluation.metric_table import in_order, kind_named, larger_is_better
+from attngan.evaluation.metric_table import in_order, kind_named, larger_is_better, title_of
 from attngan.evaluation.networks import Networks
 from attngan.evaluation.protocols import PROTOCOLS, departures
 from attngan.evaluation.reference import Reference, real_crops, reference_outputs
 from attngan.evaluation.scored_images import DrawnImages, Split, split_of
 from attngan.extractors.named import load_extractor
 from attngan.files import write_whole
+from attngan.terminal import say
 from attngan.training.gan_module import GANModule
 
 HISTORY = "history.json"
+QUICK_METRICS = ("is", "fid", "kid")
 
 
 class _Prepared(NamedTuple):
@@ -57,11 +58,16 @@ class QuickEvaluation(Callback):
         self,
         folder: Path | None = None,
         every_epochs: int = 0,
-        metrics: Sequence[str] = ("is", "fid", "kid"),
+        metrics: Sequence[str] = QUICK_METRICS,
         extractor: str | None = None,
         count: int | None = None,
         batch_size: int = 32,
     ) -> None:
+        require_at_least(0, within="quick.", every_epochs=every_epochs)
+        require_at_least(1, within="quick.", count=count, batch_size=batch_size)
+        if not every_epochs:
+            given = {"extractor": (extractor, None), "count": (count, None), "metrics": (tuple(metrics), QUICK_METRICS)}
+            tell_without_effect("quick.every_epochs is 0", "quick.", **given)
         self.folder = folder or Path("quick")
         self.every_epochs = every_epochs
         self.metrics = tuple(metrics)
@@ -85,6 +91,7 @@ class QuickEvaluation(Callback):
 
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         if self.every_epochs and trainer.is_global_zero:
+            self._drop_files_of_another_future()
             # now, since a missing extractor should be known before hours of training
             with torch.random.fork_rng(), torch.autocast(pl_module.device.type, enabled=False):
                 self._prepare(trainer, pl_module)
@@ -146,17 +153,36 @@ class QuickEvaluation(Callback):
         }
         self.history.append(record)
         for logger in trainer.loggers:
-            logger.log_metrics({f"quick/{name}": value for name, value in scores.items()}, step=trainer.global_step)
+            # at the step that the losses are logged at: Lightning's own count is one an optimiser
+            logger.log_metrics({f"quick/{name}": value for name, value in scores.items()}, step=module.steps)
         self._keep_best(module, scores)
         self._write(networks)
         drawn = {name: value for name, value in scores.items() if "_of_" not in name}
-        told = ", ".join(f"{name} {value:.2f}" for name, value in drawn.items())
-        rank_zero_info(f"epoch {record['epoch']}: {told}")
+        told = ", ".join(f"{title_of(name)} {value:.2f}" for name, value in drawn.items())
+        say(f"epoch {record['epoch']}: {told}")
+
+    def _drop_files_of_another_future(self) -> None:
+        """Removes each best generator that the history does not know: of steps after the checkpoint gone on with."""
+        known = {(kind, best_of(self.history, name)["steps"]) for kind, name in self._best_names()}
+        for path in sorted(self.folder.glob("best_*.safetensors")):
+            kind, steps = path.stem.removeprefix("best_"), open_checkpoint(path).entry.steps
+            if (kind, steps) not in known:
+                say(f"{path} is of step {steps:,}, which is not in this run's history any more: removed")
+                path.unlink()
+
+    def _best_names(self) -> list[tuple[str, str]]:
+        """Kind and name of every score that a best generator is kept of."""
+        names = {name: None for record in self.history for name in record["scores"]}
+        return [(kind, name) for name, kind in _kept(names).items() if _is_number_somewhere(self.history, name)]
 
     def _keep_best(self, module: GANModule, scores: dict[str, float]) -> None:
         for name, kind in _kept(scores).items():
-            if not math.isnan(scores[name]) and best_of(self.history, name)["steps"] == module.steps:
-                _write_averaged(self.folder / f"best_{kind}.safetensors", module)
+            path = self.folder / f"best_{kind}.safetensors"
+            if math.isnan(scores[name]):
+                continue
+            # the best of all; or, where that one's file was of another future, the best that there is
+            if best_of(self.history, name)["steps"] == module.steps or not path.is_file():
+                _write_averaged(path, module)
 
     def _write(self, networks: Networks) -> None:
         summary = {
@@ -172,6 +198,10 @@ def _kept(names: Iterable[str]) -> dict[str, str]:
     """Scores of drawn images that have a better side, whose best generator is kept; name to kind."""
     kinds = {name: kind_named(name) for name in names if "_of_" not in name}
     return {name: kind[0] for name, kind in kinds.items() if kind is not None and kind[1].better is not None}
+
+
+def _is_number_somewhere(history: Sequence[dict[str, Any]], name: str) -> bool:
+    return any(not math.isnan(record["scores"].get(name, math.nan)) for record in history)
 
 
 def best_of(history: Sequence[dict[str, Any]], name: str) -> dict[str, Any]:

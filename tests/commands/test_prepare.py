@@ -188,3 +188,48 @@ def test_real_coco(real_coco, run, tmp_path):
     assert report["splits"]["train"]["captions"] == 385
     assert report["splits"]["test"]["images"] == 141
     assert not report["noticed"]
+
+
+# What it says of other people's data sets
+
+
+def test_unreadable_captions_are_not_called_images_alone(tmp_path, run):
+    (tmp_path / "x").mkdir()
+    for number in range(3):
+        picture(number).save(tmp_path / "x" / f"{number}.jpg")
+        (tmp_path / "x" / f"{number}.txt").write_bytes("grüner Vogel".encode("cp1252"))
+    code, report, printed = run(tmp_path / "x", source="folder")
+    assert code == 1
+    assert "images alone" not in printed
+    assert len(report["cannot_be_used"]["captions not UTF-8"]) == 3
+    assert "line 1 is not UTF-8 (byte 0xfc)" in " ".join(printed.split())
+    code, report, printed = run(tmp_path / "x", source="folder", captions_per_image=0)
+    assert code == 0
+    assert "images alone: no caption is read (captions_per_image 0)" in printed
+
+
+def test_the_wrong_source_says_which_one_fits(root, run):
+    code, report, printed = run(root, source="folder")
+    assert code == 1
+    assert "there is no image to train on; source cub fits: it reads 18 images there" in report["reasons_to_fail"]
+    assert "source cub fits" in printed
+
+
+def test_columns_and_what_was_passed_over(tmp_path, run):
+    (tmp_path / "x" / ".ipynb_checkpoints").mkdir(parents=True)
+    rows = ["image;alt;caption"]
+    for number in range(12):
+        picture(number).save(tmp_path / "x" / f"{number}.JPG")
+        rows.append(f"{number}.JPG;red, blue bird {number};a file")
+    (tmp_path / "x" / "birds.csv").write_text("\n".join(rows))
+    code, report, printed = run(tmp_path / "x", source="folder", caption_column="alt")
+    assert code == 0
+    assert report["vocabulary"]["most_frequent"][:3] == ["bird", "blue", "red"]
+    assert "hidden, passed over: 1" in printed
+
+
+def test_folders_from_the_home_folder(root, tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert prepare(f"~/{root.name}", image_size=32, processes=1, out="~/told", cache_dir="~/kept") == 0
+    assert (tmp_path / "told" / "prepare_report.json").is_file()
+    assert list((tmp_path / "kept").glob("cub-train-*.cache"))

@@ -12,7 +12,7 @@ from attngan.data.published_pickles import published_vocabulary
 from attngan.data.splits import held_out_for_validation
 from attngan.records import CaptionedImage, ImageBatch, TextImageBatch
 from attngan.text.vocabulary import Vocabulary
-from tests.data.conftest import module, ready
+from tests.data.conftest import module, picture, ready
 
 # Splits
 
@@ -323,3 +323,28 @@ def test_a_torch_loader_is_not_expected(make_cub):
     assert not isinstance(ready(make_cub()).train_dataloader(), DataLoader)
     json.dumps(ready(make_cub("second")).train_dataloader().state_dict())
     assert np.isscalar(len(ready(make_cub("third")).train_dataloader()))
+
+
+# A split without images
+
+
+def splits_of(root, **counts):
+    for split, count in counts.items():
+        (root / split).mkdir(parents=True)
+        for number in range(count):
+            picture(number).save(root / split / f"{number}.png")
+            (root / split / f"{number}.txt").write_text(f"bird {number}\n")
+    return ready(root, source="folder", image_size=16, stages=1, batch_size=1, drop_last=False)
+
+
+def test_one_image_cannot_train_and_validate(tmp_path):
+    data = splits_of(tmp_path / "x", train=1, test=3)
+    with pytest.raises(ValueError, match=r"validation split \(1 to train, 3 to test\): one image cannot both"):
+        data.val_dataloader()
+    assert len(splits_of(tmp_path / "y", train=2, test=1).split("validation")) == 1
+
+
+def test_a_split_that_is_not_there_says_which_are(tmp_path):
+    data = splits_of(tmp_path / "x", train=5, validation=2)
+    with pytest.raises(ValueError, match=r"has no images in the test split; it has train, validation$"):
+        data.test_dataloader()

@@ -1,4 +1,8 @@
+import io
+import os
 import struct
+import tracemalloc
+import zlib
 
 import numpy as np
 import pytest
@@ -14,6 +18,7 @@ from attngan.data.images import (
     load_pixels,
     resized_shape,
     shorter_side,
+    upright_size,
 )
 from tests.data.conftest import picture, png_bytes
 
@@ -138,6 +143,115 @@ def test_exif_rotation_is_undone_and_the_box_is_that_of_the_upright_image(tmp_pa
     assert pixels[..., 1].mean() < 40
 
 
+@pytest.mark.parametrize("orientation", range(1, 9))
+@pytest.mark.parametrize("suffix", ["jpg", "png", "webp", "tiff"])
+def test_every_orientation_in_every_format_that_has_one(tmp_path, suffix, orientation):
+    """Turned by hand as the EXIF standard says: row 0 and column 0 of the stored pixels are which sides."""
+    stored = np.zeros((40, 64, 3), np.uint8)
+    stored[:20, :32], stored[:20, 32:], stored[20:, :32] = (200, 0, 0), (0, 200, 0), (0, 0, 200)
+    turned = {
+        1: stored,
+        2: stored[:, ::-1],
+        3: stored[::-1, ::-1],
+        4: stored[::-1],
+        5: stored.swapaxes(0, 1),
+        6: np.rot90(stored, -1),
+        7: stored[::-1, ::-1].swapaxes(0, 1),
+        8: np.rot90(stored, 1),
+    }
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    path = tmp_path / f"x.{suffix}"
+    Image.fromarray(stored).save(path, exif=exif, quality=100)
+    seen = np.asarray(load_image(path)).astype(int)
+    assert seen.shape == turned[orientation].shape
+    assert np.abs(seen - turned[orientation]).mean() < 6
+    assert upright_size(path) == seen.shape[1::-1]
+    assert load_pixels(path, None, 38).shape == (*reversed(kept_shape(path, None, 38)), 3)
+
+
+def sixteen_bit_png(path, colour, rows, transparent=None):
+    """A PNG of 16 bits a channel, from rows of values; perhaps with a colour that is transparent."""
+    rows = np.asarray(rows, dtype=">u2")
+    packed = b"".join(b"\0" + row.tobytes() for row in rows)
+    content = png_bytes(rows.shape[1], rows.shape[0], 16, colour, packed)
+    if transparent is not None:
+        chunk = b"tRNS" + np.asarray(transparent, dtype=">u2").tobytes()
+        chunk = struct.pack(">I", len(chunk) - 4) + chunk + struct.pack(">I", zlib.crc32(chunk))
+        content = content.replace(content[33:37] + b"IDAT", chunk + content[33:37] + b"IDAT", 1)
+    path.write_bytes(content)
+    return np.asarray(load_image(path)).tolist()
+
+
+def test_dark_sixteen_bit_pictures_stay_dark(tmp_path):
+    """None of its values is above 255 of 65,535: it is black, not a picture of 8 bits."""
+    assert sixteen_bit_png(tmp_path / "x.png", 0, [[0, 100, 255]]) == [[[0, 0, 0]] * 3]
+
+
+def test_sixteen_bits_with_transparency(tmp_path):
+    grey = sixteen_bit_png(tmp_path / "grey.png", 0, [[0, 30000, 65535]], transparent=[30000])
+    assert grey == [[[0] * 3, [255] * 3, [255] * 3]]
+    colour = [[[65535, 256, 512], [0, 30000, 65535]]]
+    assert sixteen_bit_png(tmp_path / "rgb.png", 2, colour, transparent=[65535, 256, 512]) == [
+        [[255, 255, 255], [0, 117, 255]]
+    ]
+    with_alpha = [[[65535, 0], [0, 65535], [0, 32768]]]
+    white, black, half = sixteen_bit_png(tmp_path / "la.png", 4, with_alpha)[0]
+    assert (white, black) == ([255] * 3, [0] * 3)
+    assert abs(half[0] - 127) <= 1
+
+
+@pytest.mark.parametrize(("depth", "row"), [(1, b"\x40"), (2, b"\x10"), (4, b"\x01\x00")])
+def test_a_transparent_grey_of_few_bits(tmp_path, depth, row):
+    """Four pixels of which the second has value 1, which is transparent; the others are black."""
+    content = png_bytes(4, 1, depth, 0, b"\0" + row)
+    chunk = b"tRNS" + struct.pack(">H", 1)
+    chunk = struct.pack(">I", 2) + chunk + struct.pack(">I", zlib.crc32(chunk))
+    place = content.index(b"IDAT") - 4
+    (tmp_path / "x.png").write_bytes(content[:place] + chunk + content[place:])
+    assert np.asarray(load_image(tmp_path / "x.png"))[0, :, 0].tolist() == [0, 255, 0, 0]
+
+
+def test_sixteen_bits_in_other_formats(tmp_path):
+    ramp = np.linspace(0, 65535, 64).astype(np.uint16).reshape(8, 8)
+    Image.fromarray(ramp).save(tmp_path / "x.tiff")
+    (tmp_path / "x.pgm").write_bytes(b"P5 8 8 65535 " + ramp.astype(">u2").tobytes())
+    for name in ("x.tiff", "x.pgm"):
+        assert (np.asarray(load_image(tmp_path / name))[..., 0] == ramp >> 8).all()
+
+
+@pytest.mark.parametrize("value", [-5, 70_000])
+def test_integers_of_32_bits_without_a_range_are_refused(tmp_path, value):
+    Image.fromarray(np.full((4, 4), value, np.int32)).save(tmp_path / "x.tiff")
+    with pytest.raises(UnusableImageError, match="no agreed range"):
+        load_image(tmp_path / "x.tiff")
+
+
+@pytest.mark.parametrize(
+    ("mode", "value", "shown"),
+    [
+        *(("1", 1, (255, 255, 255)), ("L", 90, (90, 90, 90)), ("LA", (90, 0), (255, 255, 255))),
+        *(
+            ("LA", (90, 255), (90, 90, 90)),
+            ("RGBA", (9, 8, 7, 0), (255, 255, 255)),
+            ("RGBA", (9, 8, 7, 255), (9, 8, 7)),
+        ),
+    ],
+)
+def test_modes_of_a_png(tmp_path, mode, value, shown):
+    Image.new(mode, (5, 4), value).save(tmp_path / "x.png")
+    assert load_image(tmp_path / "x.png").getpixel((2, 2)) == shown
+
+
+@pytest.mark.parametrize("suffix", ["gif", "png", "webp", "tiff"])
+def test_of_an_animation_the_first_picture(tmp_path, suffix):
+    frames = [Image.new("RGB", (8, 6), colour) for colour in ((250, 0, 0), (0, 250, 0), (0, 0, 250))]
+    options = {"lossless": True} if suffix == "webp" else {}
+    frames[0].save(tmp_path / f"x.{suffix}", save_all=True, append_images=frames[1:], **options)
+    assert load_image(tmp_path / f"x.{suffix}").getpixel((3, 3)) == (250, 0, 0)
+    assert load_pixels(tmp_path / f"x.{suffix}", None, 38).shape == (38, 50, 3)
+
+
 def test_one_pixel_becomes_one_colour(tmp_path):
     Image.new("RGB", (1, 1), (1, 2, 3)).save(tmp_path / "dot.png")
     assert (load_pixels(tmp_path / "dot.png", None, 38) == (1, 2, 3)).all()
@@ -174,6 +288,45 @@ def test_decompression_bomb_is_refused_from_its_header(tmp_path, width, height, 
     for look in (kept_shape, load_pixels):
         with pytest.raises(UnusableImageError, match="decompression bomb"):
             look(path, None, 38)
+
+
+def test_a_bomb_takes_no_memory(tmp_path):
+    """A header of 60,000 x 60,000 and no pixels behind it; as a stream too, which a member of an archive is."""
+    path = tmp_path / "bomb.png"
+    path.write_bytes(png_bytes(60_000, 60_000, depth=8, colour=6, rows=b""))
+    tracemalloc.start()
+    for file in (path, path.read_bytes(), io.BytesIO(path.read_bytes())):
+        with pytest.raises(UnusableImageError, match="decompression bomb"):
+            load_image(file)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 5_000_000
+
+
+def test_huge_files_are_refused_by_their_size(tmp_path):
+    path = tmp_path / "sparse.png"
+    path.write_bytes(png_bytes(4, 4, depth=8, colour=2, rows=b""))
+    with path.open("r+b") as file:
+        file.truncate(2_000_000_000)  # takes no room on the disk
+    with pytest.raises(UnusableImageError, match=r"larger than 1,000,000,000 bytes \(2,000,000,000\)"):
+        load_image(path)
+
+
+@pytest.mark.parametrize("make", [os.mkfifo, os.mkdir, lambda path: path.symlink_to("/dev/zero")])
+def test_what_is_no_file_is_refused_without_waiting(tmp_path, make):
+    make(tmp_path / "x.png")
+    for look in (load_image, upright_size):
+        with pytest.raises(UnusableImageError, match="no regular file"):
+            look(tmp_path / "x.png")
+
+
+def test_no_other_decoder_sees_a_file(tmp_path):
+    """PostScript called an image would be run by Ghostscript."""
+    (tmp_path / "x.png").write_bytes(b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 10 10\n%%EndComments\nshowpage\n")
+    Image.new("RGB", (4, 4)).save(tmp_path / "tga", "TGA")
+    for name in ("x.png", "tga"):
+        with pytest.raises(UnusableImageError, match="not an image, or none of the kinds that are read"):
+            load_image(tmp_path / name)
 
 
 @pytest.mark.filterwarnings("ignore::PIL.Image.DecompressionBombWarning")

@@ -1,5 +1,7 @@
 """Images from folders and zips."""
 
+import os
+import tracemalloc
 import zipfile
 
 import numpy as np
@@ -7,7 +9,11 @@ import pytest
 import torch
 from PIL import Image
 
+from attngan.data.images import load_image, load_pixels
 from attngan.evaluation.image_files import ImageFiles, caption_in_name, drawn_name, write_images
+from attngan.evaluation.scored_images import GivenImages
+from attngan.pictures import save_overview
+from tests.data.conftest import png_bytes
 
 
 @pytest.fixture
@@ -83,6 +89,163 @@ def test_errors_name_the_place(folder, tmp_path):
     (tmp_path / "empty").mkdir()
     with pytest.raises(ValueError, match="no images in"):
         ImageFiles(tmp_path / "empty")
+
+
+def odd_pictures(folder):
+    """Pictures of kinds that are read in a way of their own."""
+    folder.mkdir()
+    values = np.random.default_rng(0).integers(0, 256, (12, 9, 4), dtype=np.uint8)
+    exif = Image.Exif()
+    exif[0x0112] = 8
+    Image.fromarray(values[..., 0].astype(np.uint16) * 257).save(folder / "sixteen.png")
+    Image.fromarray(values[..., 0].astype(np.uint16) * 257).save(folder / "sixteen.TIF")
+    Image.fromarray(values).save(folder / "alpha.png")
+    Image.fromarray(values[..., :2]).save(folder / "grey and alpha.PNG")
+    Image.fromarray(values[..., :3]).save(folder / "turned.jpg", exif=exif)
+    Image.fromarray(values[..., :3]).save(folder / "turned.webp", exif=exif)
+    Image.fromarray(values[..., :3]).convert("CMYK").save(folder / "cmyk.JPEG")
+    Image.fromarray(values[..., :3]).quantize(7).save(folder / "palette.gif", transparency=2)
+    Image.fromarray(values[..., 0] > 99).save(folder / "bits.png")
+    Image.fromarray(values[..., :3]).save(
+        folder / "moving.gif", save_all=True, append_images=[Image.new("RGB", (9, 12), "red")]
+    )
+    return sorted(path.name for path in folder.iterdir())
+
+
+def test_pixels_are_those_of_training(tmp_path):
+    names = odd_pictures(tmp_path / "x")
+    archive = zipped(tmp_path / "x", names, tmp_path / "x.zip")
+    for files in (ImageFiles(tmp_path / "x"), ImageFiles(archive)):
+        assert files.names == names
+        for position, name in enumerate(names):
+            scored = next(files.batches(position, 1))[0].permute(1, 2, 0).numpy()
+            short = min(scored.shape[:2])
+            assert (scored == np.asarray(load_image(tmp_path / "x" / name))).all()
+            assert (scored == load_pixels(tmp_path / "x" / name, None, short)).all()
+
+
+def test_linked_folders_are_scored_too(folder, tmp_path):
+    (tmp_path / "far").mkdir()
+    Image.new("RGB", (6, 6), "blue").save(tmp_path / "far" / "z.JPG")
+    (folder / "more").symlink_to(tmp_path / "far")
+    (folder / "back").symlink_to(".")
+    with pytest.warns(UserWarning, match=r"5 images; linked folder passed over: 1"):
+        files = ImageFiles(folder)
+    assert files.names == ["a.png", "c.png", "d.png", "more/z.JPG", "sub/b.png"]
+
+
+def test_what_is_passed_over_is_counted_and_said(folder):
+    (folder / ".ipynb_checkpoints").mkdir()
+    os.mkfifo(folder / "pipe.png")
+    for name in ("x.heic", "y.HEIC", "grid.png", "00001_000.png"):
+        (folder / name).write_bytes((folder / "a.png").read_bytes())
+    with pytest.warns(UserWarning, match="5 images") as warned:
+        files = ImageFiles(folder)
+    assert files.names == ["00001_000.png", "a.png", "c.png", "d.png", "sub/b.png"]
+    assert files.passed_over == {
+        "hidden, passed over": 1,
+        "no regular file, passed over": 1,
+        "pictures of a kind that is not read": 2,
+        "no sample (grid, attention), passed over": 1,
+    }
+    assert len(warned) == 1
+    assert all(f"{kind}: {count}" in str(warned[0].message) for kind, count in files.passed_over.items())
+    assert GivenImages(files).description["passed_over"] == files.passed_over
+
+
+def test_nothing_is_said_where_nothing_is_passed_over(folder, recwarn):
+    (folder / "notes.txt").write_text("not an image")
+    ImageFiles(folder)
+    assert not recwarn
+
+
+def test_overviews_in_an_archive_are_known_by_their_mark(folder, tmp_path):
+    save_overview(Image.new("RGB", (6, 6)), folder / "grid.png")
+    save_overview(Image.new("RGB", (6, 6)), folder / "00001_red_attention.png")
+    archive = zipped(folder, ["a.png", "grid.png", "00001_red_attention.png"], tmp_path / "x.zip")
+    with pytest.warns(UserWarning, match="no sample"):
+        assert ImageFiles(archive).names == ["a.png"]
+    (folder / "grid.png").write_bytes((folder / "a.png").read_bytes())  # somebody's picture of a grid
+    assert "grid.png" in ImageFiles(zipped(folder, ["a.png", "grid.png"], tmp_path / "y.zip")).names
+
+
+@pytest.mark.parametrize("place", ["folder", "zip"])
+def test_bombs_are_refused_by_name_before_memory_is_taken(tmp_path, place):
+    (tmp_path / "x").mkdir()
+    (tmp_path / "x" / "bomb.png").write_bytes(png_bytes(60_000, 60_000, depth=8, colour=2, rows=b""))
+    path = tmp_path / "x"
+    if place == "zip":
+        path = tmp_path / "x.zip"
+        with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+            archive.writestr("bomb.png", (tmp_path / "x" / "bomb.png").read_bytes() + bytes(100_000_000))
+    tracemalloc.start()
+    with pytest.raises(ValueError, match=r"bomb\.png.*decompression bomb"):
+        all_of(ImageFiles(path))
+    assert tracemalloc.get_traced_memory()[1] < 20_000_000
+    tracemalloc.stop()
+
+
+def test_members_of_gigabytes_are_refused_by_name(tmp_path, monkeypatch):
+    with zipfile.ZipFile(tmp_path / "x.zip", "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("large.png", bytes(3_000_000))
+    monkeypatch.setattr("attngan.data.images.MAX_BYTES", 2_000_000)
+    with pytest.raises(ValueError, match=r"large\.png in .*larger than 2,000,000 bytes \(3,000,000\)"):
+        all_of(ImageFiles(tmp_path / "x.zip"))
+
+
+def damaged(content):
+    """A flipped byte in the first member's data: a wrong checksum."""
+    place = content.index(b"a.png") + 60
+    return content[:place] + bytes([content[place] ^ 255]) + content[place + 1 :]
+
+
+def encrypted(content):
+    """The flag of encryption set, in both places."""
+    for mark, offset in ((b"PK\x03\x04", 6), (b"PK\x01\x02", 8)):
+        place = content.index(mark) + offset
+        content = content[:place] + bytes([content[place] | 1]) + content[place + 1 :]
+    return content
+
+
+def of_unknown_method(content):
+    for mark, offset in ((b"PK\x03\x04", 8), (b"PK\x01\x02", 10)):
+        place = content.index(mark) + offset
+        content = content[:place] + bytes([99]) + content[place + 1 :]
+    return content
+
+
+@pytest.mark.parametrize("spoil", [damaged, encrypted, of_unknown_method])
+def test_archives_that_cannot_be_unpacked_are_told(folder, tmp_path, spoil):
+    archive = zipped(folder, ["a.png"], tmp_path / "x.zip")
+    archive.write_bytes(spoil(archive.read_bytes()))
+    with pytest.raises(ValueError, match=r"image a\.png in .*x\.zip cannot be read"):
+        all_of(ImageFiles(archive))
+
+
+@pytest.mark.parametrize(
+    ("name", "told"),
+    [
+        ("features.npy", "name the folder"),
+        ("images.tar", "tar -xf"),
+        ("x.parquet", "pandas"),
+        ("a.png", "name the folder"),
+    ],
+)
+def test_a_file_that_is_no_zip_is_told(tmp_path, name, told):
+    (tmp_path / name).write_bytes(b"content")
+    with pytest.raises(ValueError, match=rf"{name} is a file, but no zip of images: .*{told}"):
+        ImageFiles(tmp_path / name)
+
+
+def test_a_fifo_is_not_waited_for(tmp_path):
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(ValueError, match="FIFO"):
+        ImageFiles(tmp_path / "pipe")
+
+
+def test_from_the_home_folder(folder, monkeypatch):
+    monkeypatch.setenv("HOME", str(folder.parent))
+    assert len(ImageFiles(f"~/{folder.name}")) == 4
 
 
 def test_names_of_drawn_images_tell_the_caption():

@@ -4,6 +4,13 @@ import re
 from pathlib import Path
 
 from attngan.data.findings import Findings
+from attngan.data.text_files import EncodingError, lines_of, read_text
+from attngan.errors import InputError, MissingFileError
+
+#: Names of caption files, in lower case; of several of one stem the first is read.
+CAPTION_SUFFIXES = (".txt", ".caption")
+#: Folders of caption files, in the layouts that have one.
+CAPTION_FOLDERS = ("text", "text_c10")
 
 _HAS_WORD = re.compile(r"\w")
 
@@ -15,19 +22,17 @@ def read_caption_file(path: Path, findings: Findings) -> tuple[str, ...] | None:
     caption in two.
     """
     try:
-        content = path.read_bytes()
-    except OSError:
-        findings.add_bad(
-            "missing captions", f"{path}: no such caption file" if not path.exists() else f"{path}: unreadable"
-        )
+        text = read_text(path)
+    except MissingFileError:
+        findings.add_bad("missing captions", f"{path}: no such caption file")
         return None
-    try:
-        text = content.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        line = content[: error.start].count(b"\n") + 1
-        findings.add_bad("captions not UTF-8", f"{path}: line {line} is not UTF-8; save the file as UTF-8")
+    except EncodingError as error:
+        findings.add_bad("captions not UTF-8", str(error))
         return None
-    return clean_captions(re.split(r"\r\n|\r|\n", text.rstrip()), str(path), findings)
+    except InputError as error:
+        findings.add_bad("unreadable captions", str(error))
+        return None
+    return clean_captions(lines_of(text.rstrip()), str(path), findings)
 
 
 def clean_captions(lines: list[str], where: str, findings: Findings) -> tuple[str, ...] | None:

@@ -4,14 +4,16 @@
 ``test/``, ``text/`` or ``captions.pickle``) is read by `attngan.data.sources.cub`, whose layout it shares.
 """
 
-import json
 from collections import defaultdict
 from pathlib import Path
 from typing import Any
 
 from attngan.data.findings import Findings, collecting
+from attngan.data.folders import FileFinder, folder_with_most, folders_in, why_no_file
+from attngan.data.names import NameOutsideError, path_inside, without_suffix
 from attngan.data.sources.caption_files import clean_captions
 from attngan.data.sources.cub import read_cub
+from attngan.data.text_files import read_json
 from attngan.errors import InputError, MissingFileError
 from attngan.records import CaptionedImage
 
@@ -47,24 +49,28 @@ def read_coco(
             else:
                 images_by_id[entry["id"]] = entry
         captions_of = _captions_by_image(path, annotations if captions else [], images_by_id, findings)
-        folder = _image_folder(root, path, entries)
+        folder, finder = _image_folder(root, path, entries), FileFinder()
         images: dict[str, CaptionedImage] = {}
         for number, entry in images_by_id.items():
             file_name = entry["file_name"]
-            if Path(file_name).is_absolute() or ".." in Path(file_name).parts:
-                findings.add_bad("name outside the data set", f"{path}: {file_name!r}")
+            try:
+                image = path_inside(file_name, folder, root)
+            except NameOutsideError as error:
+                findings.add_bad("name outside the data set", f"{path}: {error}")
                 continue
-            if not (folder / file_name).is_file():
-                findings.add_bad("missing image", f"{path}: no file {folder / file_name}")
+            found = finder.exact(image)
+            if found is None:
+                findings.add_bad("missing image", f"{path}: {why_no_file(image)}")
                 continue
-            name = Path(file_name).with_suffix("").as_posix()
+            within = folder if image.is_relative_to(folder) else root
+            name = without_suffix(image.relative_to(within).as_posix())
             if name in images:
                 findings.add_bad("duplicate id", f"{path}: image file {file_name} given twice")
                 continue
             where = f"{path}, image {file_name}"
             own = clean_captions(captions_of[number], where, findings) if captions else ()
             if own is not None:
-                images[name] = CaptionedImage(name, folder / file_name, own)
+                images[name] = CaptionedImage(name, found, own)
     return list(images.values())
 
 
@@ -82,13 +88,18 @@ def _annotation_file(root: Path, split: str, year: int | None) -> Path:
 
 
 def _parse(path: Path) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+    """Images and annotations, each with what is read of it; captions that are null are left out as blank ones are."""
     try:
-        content = json.loads(path.read_text(encoding="utf-8-sig"))
+        content = read_json(path)
+    except InputError as error:
+        raise InputError(f"{path}: not a COCO caption file: {error}") from error
+    try:
         entries, annotations = content["images"], content["annotations"]
         for entry in entries:
-            entry["id"], entry["file_name"].strip()
+            hash(entry["id"]), entry["file_name"].strip()
         for annotation in annotations:
-            annotation["image_id"], annotation["caption"].strip()
+            hash(annotation["image_id"]), hash(annotation.get("id"))
+            annotation["caption"] = (annotation["caption"] or "").strip()
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise InputError(
             f"{path}: not a COCO caption file (images with id and file_name, annotations with image_id and caption): "
@@ -123,10 +134,7 @@ def _image_folder(root: Path, path: Path, entries: list[dict[str, Any]]) -> Path
     Else ``images/`` or whichever folder holds most of them. One folder, never several: another split may have files of
     the same names.
     """
-    official = path.stem.removeprefix("captions_")
-    for folder in (root / official, root / "images" / official):
-        if folder.is_dir():
-            return folder
-    folders = [root / "images", root, *sorted(inner for inner in root.iterdir() if inner.is_dir())]
-    some = [entry["file_name"] for entry in entries[:: max(1, len(entries) // 50)]]
-    return max(folders, key=lambda folder: sum((folder / name).is_file() for name in some))
+    official, images = path.stem.removeprefix("captions_"), root / "images"
+    own = [folder for folder in (root / official, images / official) if folder.is_dir()]
+    names = [entry["file_name"].replace("\\", "/") for entry in entries]  # which may begin with that folder
+    return folder_with_most(names, [*own, images, root] if own else [images, root, *folders_in(root)])

@@ -2,7 +2,7 @@
 
 A data set lies in one folder, whatever its name::
 
-    text/<class>/<name>.txt          one caption a line (or captions.pickle, the published metadata)
+    text/<class>/<name>.txt          one caption a line, or text_c10/ (or captions.pickle, the published metadata)
     train/filenames.pickle           names ``<class>/<name>`` (or filenames.txt, one a line); test/ likewise
     train/class_info.pickle          class numbers, used where image_class_labels.txt is absent
     images/<class>/<name>.jpg        here, or one folder deeper (CUB_200_2011/) together with
@@ -11,18 +11,22 @@ A data set lies in one folder, whatever its name::
 The published ``coco`` metadata is the same layout without classes and boxes.
 """
 
+import math
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from attngan.data.findings import Findings, collecting
+from attngan.data.folders import FileFinder, folders_in, why_no_file
+from attngan.data.images import IMAGE_SUFFIXES
+from attngan.data.names import NameOutsideError, path_inside, without_suffix
 from attngan.data.published_pickles import read_published_pickle
-from attngan.data.sources.caption_files import clean_captions, read_caption_file
+from attngan.data.sources.caption_files import CAPTION_FOLDERS, CAPTION_SUFFIXES, clean_captions, read_caption_file
 from attngan.data.sources.file_lists import read_file_list
+from attngan.data.splits import class_number
+from attngan.data.text_files import lines_of, read_text
 from attngan.errors import InputError, MissingFileError
 from attngan.records import CaptionedImage
-
-IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".JPG", ".JPEG", ".PNG")
 
 
 def read_cub(
@@ -43,20 +47,24 @@ def read_cub(
     root = Path(root)
     names = read_file_list(root / split)
     tables = _image_tables(_image_root(root))
-    captions_of: _CaptionReader = _caption_reader(root, split, names) if captions else lambda *_image: ()
+    finder = FileFinder()
+    captions_of: _CaptionReader = _caption_reader(root, split, names, finder) if captions else lambda *_image: ()
     class_of = _class_reader(root, split, names, tables)
     images: dict[str, CaptionedImage] = {}
     with collecting(findings) as findings:
-        for position, name in enumerate(names):
+        for position, listed in enumerate(names):
+            try:
+                name = path_inside(listed, tables["folder"]).relative_to(tables["folder"]).as_posix()
+            except NameOutsideError as error:
+                findings.add_bad("name outside the data set", f"{error}, in the file list of {root / split}")
+                continue
             if name in images:
                 findings.add_note("listed twice", f"{name} in {root / split}: taken once")
                 continue
-            if not isinstance(name, str) or Path(name).is_absolute() or ".." in Path(name).parts:
-                findings.add_bad("name outside the data set", f"{name!r} in the file list of {root / split}")
-                continue
-            path = _image_path(tables, name)
+            path = _image_path(tables, name, finder)
             if path is None:
-                findings.add_bad("missing image", f"{name}: no file {tables['folder'] / name}.jpg")
+                usual = tables["folder"] / f"{name}{IMAGE_SUFFIXES[0]}"
+                findings.add_bad("missing image", f"{name}: {why_no_file(tables['paths'].get(name, usual))}")
                 continue
             if tables["boxes"] and name not in tables["boxes"]:
                 findings.add_bad("no bounding box", f"{name}: not in {tables['folder'].parent / 'bounding_boxes.txt'}")
@@ -74,7 +82,7 @@ def _image_root(root: Path) -> Path:
         return root
     if not root.is_dir():
         raise MissingFileError(f"{root}: no such folder")
-    inner = [folder for folder in sorted(root.iterdir()) if (folder / "images").is_dir()]
+    inner = [folder for folder in folders_in(root) if (folder / "images").is_dir()]
     if len(inner) != 1:
         found = ", ".join(map(str, inner)) or "none"
         raise MissingFileError(f"one folder images/ is looked for in {root} or one folder deeper; found: {found}")
@@ -83,59 +91,76 @@ def _image_root(root: Path) -> Path:
 
 def _image_tables(image_root: Path) -> dict[str, Any]:
     """What images.txt and its companions say, by image name; empty tables where a file is absent."""
-    listed = {number: Path(rest[0]) for number, rest in _numbered(image_root / "images.txt", 1).items()}
-    names = {number: path.with_suffix("").as_posix() for number, path in listed.items()}
-    tables: dict[str, Any] = {"folder": image_root / "images"}
-    tables["paths"] = {names[number]: tables["folder"] / path for number, path in listed.items()}
-    boxes = _numbered(image_root / "bounding_boxes.txt", 4)
+    folder = image_root / "images"
+    paths = _numbered(image_root / "images.txt", 1, lambda rest: path_inside(rest[0].strip(), folder))
+    names = {number: without_suffix(path.relative_to(folder).as_posix()) for number, path in paths.items()}
     # Real downloads list boxes and labels of images that are not there: lines of unlisted images are passed over.
-    labels = _numbered(image_root / "image_class_labels.txt", 1)
-    try:
-        tables["boxes"] = {
-            names[n]: (float(x), float(y), float(w), float(h)) for n, (x, y, w, h) in boxes.items() if n in names
-        }
-        tables["classes"] = {names[n]: int(label) for n, (label,) in labels.items() if n in names}
-    except ValueError as error:
-        raise InputError(
-            f"{image_root}: bounding_boxes.txt or image_class_labels.txt holds no number: {error}"
-        ) from None
-    return tables
+    boxes = _numbered(image_root / "bounding_boxes.txt", 4, _box)
+    labels = _numbered(image_root / "image_class_labels.txt", 1, lambda rest: class_number(rest[0]))
+    return {
+        "folder": folder,
+        "paths": {names[number]: path for number, path in paths.items()},
+        "boxes": {names[number]: box for number, box in boxes.items() if number in names},
+        "classes": {names[number]: label for number, label in labels.items() if number in names},
+    }
 
 
-def _numbered(path: Path, fields: int) -> dict[str, list[str]]:
-    """``number field field ...`` a line, by number; empty when the file is absent."""
-    table: dict[str, list[str]] = {}
+_Value = TypeVar("_Value")
+
+
+def _numbered(path: Path, fields: int, value_of: Callable[[list[str]], _Value]) -> dict[str, _Value]:
+    """``number field field ...`` a line, by number; empty when the file is absent.
+
+    Raises:
+        InputError: When a line is malformed; names it.
+    """
+    table: dict[str, _Value] = {}
     if not path.is_file():
         return table
-    for number, line in enumerate(path.read_text(encoding="utf-8-sig").splitlines(), start=1):
+    for number, line in enumerate(lines_of(read_text(path)), start=1):
         key, *rest = line.split(maxsplit=fields) or [""]
         if not key:
             continue
-        if len(rest) != fields or key in table:
-            why = "image number given twice" if key in table else f"expected a number and {fields} field(s)"
-            raise InputError(f"{path}, line {number}: {why}: {line[:80]!r}")
-        table[key] = rest
+        try:
+            if key in table:
+                raise ValueError("image number given twice")
+            if len(rest) != fields:
+                raise ValueError(f"expected a number and {fields} field(s)")
+            table[key] = value_of(rest)
+        except ValueError as error:
+            raise InputError(f"{path}, line {number}: {error}: {line[:80]!r}") from None
     return table
 
 
-def _image_path(tables: dict[str, Any], name: str) -> Path | None:
-    listed = tables["paths"].get(name)
-    candidates = [listed] if listed else [tables["folder"] / f"{name}{suffix}" for suffix in IMAGE_SUFFIXES]
-    return next((path for path in candidates if path.is_file()), None)
+def _box(fields: list[str]) -> tuple[float, float, float, float]:
+    x, y, width, height = map(float, fields)
+    if not all(map(math.isfinite, (x, y, width, height))):
+        raise ValueError("a box of numbers that are not finite")
+    return x, y, width, height
+
+
+def _image_path(tables: dict[str, Any], name: str, finder: FileFinder) -> Path | None:
+    listed: Path | None = tables["paths"].get(name)
+    return finder.exact(listed) if listed else finder.find(tables["folder"] / name, IMAGE_SUFFIXES)
 
 
 _CaptionReader = Callable[[int, str, Findings], tuple[str, ...] | None]
 
 
-def _caption_reader(root: Path, split: str, names: list[str]) -> _CaptionReader:
+def _caption_reader(root: Path, split: str, names: list[str], finder: FileFinder) -> _CaptionReader:
     """Captions by the image's own text file, or by position from the published captions.pickle."""
-    if (root / "text").is_dir():
-        return lambda _position, name, findings: read_caption_file(root / "text" / f"{name}.txt", findings)
+    folder = next((root / name for name in CAPTION_FOLDERS if (root / name).is_dir()), None)
+    if folder is not None:
+
+        def beside(_position: int, name: str, findings: Findings) -> tuple[str, ...] | None:
+            found = finder.find(folder / name, CAPTION_SUFFIXES)
+            return read_caption_file(found or folder / f"{name}{CAPTION_SUFFIXES[0]}", findings)
+
+        return beside
     pickled = root / "captions.pickle"
     if not pickled.is_file():
         raise MissingFileError(f"no captions: neither the folder {root / 'text'} nor {pickled} exists")
-    content = read_published_pickle(pickled)
-    captions, words = content[0 if split == "train" else 1], content[2]
+    captions = _captions_in(pickled, split)
     # The file says nothing of which caption belongs to which image: they are cut by count. Where one image had fewer,
     # every later one would get another's captions.
     each, left = divmod(len(captions), max(len(names), 1))
@@ -146,10 +171,21 @@ def _caption_reader(root: Path, split: str, names: list[str]) -> _CaptionReader:
         )
 
     def by_position(position: int, name: str, findings: Findings) -> tuple[str, ...] | None:
-        own = captions[position * each : (position + 1) * each]
-        return clean_captions([" ".join(words[i] for i in ids) for ids in own], f"{pickled}, {name}", findings)
+        return clean_captions(captions[position * each : (position + 1) * each], f"{pickled}, {name}", findings)
 
     return by_position
+
+
+def _captions_in(pickled: Path, split: str) -> list[str]:
+    """The captions of one split, one image's after the other's."""
+    content = read_published_pickle(pickled)
+    try:
+        captions, words = content[0 if split == "train" else 1], content[2]
+        return [" ".join(str(words[i]) for i in ids) for ids in captions]
+    except (TypeError, LookupError, ValueError) as error:
+        raise InputError(
+            f"{pickled}: not a published captions.pickle (training captions, test captions, id to word): {error!r}"
+        ) from error
 
 
 def _class_reader(root: Path, split: str, names: list[str], tables: dict[str, Any]) -> Callable[[int, str], int | None]:
@@ -159,7 +195,11 @@ def _class_reader(root: Path, split: str, names: list[str], tables: dict[str, An
     pickled = root / split / "class_info.pickle"
     if not pickled.is_file():
         return lambda _position, _name: None
-    numbers = list(read_published_pickle(pickled))
+    content = read_published_pickle(pickled)
+    try:
+        numbers = [class_number(number) for number in content]
+    except (TypeError, ValueError) as error:
+        raise InputError(f"{pickled}: not a list of class numbers: {error}") from error
     if len(numbers) != len(names):
         raise InputError(f"{pickled}: {len(numbers):,} class numbers for {len(names):,} images")
-    return lambda position, _name: int(numbers[position])
+    return lambda position, _name: numbers[position]

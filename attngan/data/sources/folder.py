@@ -1,9 +1,10 @@
-"""Any folder of images: captions in a ``.txt`` beside each image, in ``metadata.jsonl`` or in a CSV file.
+"""Any folder of images: captions in a text file beside each image, in ``metadata.jsonl`` or in a CSV file.
 
 ``metadata.jsonl`` follows the convention of Hugging Face's ImageFolder: one JSON object a line with ``file_name``
 (relative to the file), ``text`` or ``texts``, and optionally ``class``, ``bbox`` ([x, y, width, height] in pixels)
-and ``split``. A CSV file (``metadata.csv``, or the only one there) has the same columns; an image may have several
-rows, one caption each. Either may also lie one folder deeper, one file a folder.
+and ``split``. ``metadata.csv`` and ``metadata.tsv`` (or the only table in the root) have the same columns, separated by
+commas, semicolons, tabs or bars; an image may have several rows, one caption each. Names and captions may be in columns
+of other names, told or usual ones. There may be several such files of one kind, each in a folder of its own.
 
 Without captions a plain folder of images will do, with or without such files.
 
@@ -11,24 +12,23 @@ An image's split is what its ``split`` says; else, where every image lies in a f
 ``test/``, that folder; else it comes from a stable hash of its name: 80 % train, 10 % validation, 10 % test.
 """
 
-import csv
-import io
-import json
 import math
 import re
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import Any
 
 from attngan.data.findings import Findings, collecting
-from attngan.data.sources.caption_files import clean_captions, read_caption_file
+from attngan.data.folders import FileFinder, choose_images, folder_with_most, folders_in, walk, why_no_file
+from attngan.data.images import IMAGE_SUFFIXES, is_marked_overview
+from attngan.data.names import NameOutsideError, path_inside
+from attngan.data.sources.caption_files import CAPTION_SUFFIXES, clean_captions, read_caption_file
+from attngan.data.sources.tables import USUAL, Columns, Row, RowError, captions_of_cell, read_table
 from attngan.data.splits import SPLIT_NAMES, class_numbers, split_by_hash
 from attngan.errors import InputError
 from attngan.records import CaptionedImage
 
-IMAGE_SUFFIXES = {".jpg", ".jpeg", ".png", ".gif", ".webp", ".bmp", ".tif", ".tiff"}
-COLUMNS = ("file_name", "text", "texts", "class", "bbox", "split")
+METADATA = ("metadata.jsonl", "metadata.csv", "metadata.tsv")
 
 
 @dataclass
@@ -38,15 +38,16 @@ class _Entry:
     name: str
     path: Path
     where: str
-    captions: list[str] | None = None  # None: in the .txt beside it
+    captions: list[str] | None = None  # None: in the text file beside it
     label: Any = None
     box: tuple[float, float, float, float] | None = None
     split: str | None = None
     rows: set[tuple[object, ...]] = field(default_factory=set)
+    text: Path | None = None  # the file beside it, where there is one
 
 
 def read_folder(
-    root: str | Path, findings: Findings | None = None, captions: bool = True
+    root: str | Path, findings: Findings | None = None, captions: bool = True, columns: Columns = USUAL
 ) -> dict[str, list[CaptionedImage]]:
     """The captioned images of a folder and the folders in it, by split.
 
@@ -54,6 +55,7 @@ def read_folder(
         root: The folder.
         findings: Takes what is wrong with single images, which then are left out; None: they are an error.
         captions: Read the captions; else the images alone, of which none needs any.
+        columns: Which columns of a metadata file hold names and captions.
 
     Raises:
         InputError: When a metadata file is malformed, several contradict each other or, without `findings`, an image
@@ -61,11 +63,17 @@ def read_folder(
     """
     root = Path(root)
     with collecting(findings) as findings:
-        metadata = _metadata_files(root)
+        files = walk(root, findings)
+        pictures = choose_images(files, findings, is_marked_overview)
+        metadata = _metadata_files(root, files)
         if metadata:
-            entries = _from_metadata(root, metadata, findings, captions)
+            entries = _from_metadata(root, metadata, pictures, findings, captions, columns)
+        elif columns != USUAL:
+            raise InputError(f"{root}: there is no table whose columns could be chosen ({', '.join(METADATA)})")
+        elif not pictures:
+            raise InputError(f"{root}: no images ({', '.join(IMAGE_SUFFIXES)})")
         else:
-            entries = _from_text_files(root, findings) if captions else _images_alone(root)
+            entries = _from_text_files(root, files, pictures, findings) if captions else _images_alone(root, pictures)
         _assign_splits(entries)
         numbers = class_numbers(entry.label for entry in entries if entry.label is not None)
         images: dict[str, list[CaptionedImage]] = {"train": [], "validation": [], "test": []}
@@ -83,20 +91,12 @@ def read_folder(
 
 def _captions_of(entry: _Entry, findings: Findings) -> tuple[str, ...] | None:
     if entry.captions is None:
-        return read_caption_file(entry.path.with_suffix(".txt"), findings)
+        return read_caption_file(entry.text or entry.path.with_suffix(CAPTION_SUFFIXES[0]), findings)
     return clean_captions(entry.captions, entry.where, findings)
 
 
 def _without_class(image: CaptionedImage) -> CaptionedImage:
     return CaptionedImage(image.name, image.path, image.captions, None, image.box)
-
-
-def _files(root: Path) -> Iterator[Path]:
-    """All files but hidden ones (which our own cache is in) and what macOS adds to archives."""
-    for path in sorted(root.rglob("*")):
-        parts = path.relative_to(root).parts
-        if not any(part.startswith(".") or part == "__MACOSX" for part in parts) and path.is_file():
-            yield path
 
 
 def _name(root: Path, path: Path) -> str:
@@ -106,206 +106,136 @@ def _name(root: Path, path: Path) -> str:
 # Images alone, or with captions beside them
 
 
-def _images_alone(root: Path) -> list[_Entry]:
+def _images_alone(root: Path, pictures: list[Path]) -> list[_Entry]:
     """Every image, by its name with the suffix where two differ in nothing else."""
     entries: dict[str, _Entry] = {}
-    for path in _files(root):
-        if path.suffix.lower() in IMAGE_SUFFIXES:
-            name = _name(root, path)
-            name = name if name not in entries else path.relative_to(root).as_posix()
-            entries[name] = _Entry(name, path, str(path))
-    if not entries:
-        raise _no_images(root)
+    for path in pictures:
+        name = _name(root, path)
+        name = name if name not in entries else path.relative_to(root).as_posix()
+        entries[name] = _Entry(name, path, str(path))
     return list(entries.values())
 
 
-def _no_images(root: Path) -> InputError:
-    return InputError(f"{root}: no images ({', '.join(sorted(IMAGE_SUFFIXES))})")
-
-
-def _from_text_files(root: Path, findings: Findings) -> list[_Entry]:
+def _from_text_files(root: Path, files: list[Path], pictures: list[Path], findings: Findings) -> list[_Entry]:
     entries: dict[str, _Entry] = {}
-    texts: set[str] = set()
-    for path in _files(root):
+    for path in pictures:
         name = _name(root, path)
-        if path.suffix == ".txt":
-            texts.add(name)
-        elif path.suffix.lower() in IMAGE_SUFFIXES:
-            if name in entries:
-                findings.add_bad("two images of one name", f"{path}: {entries[name].path.name} has the same captions")
-            else:
-                entries[name] = _Entry(name, path, str(path))
-    if not entries:
-        raise _no_images(root)
+        if name in entries:
+            findings.add_bad("two images of one name", f"{path}: {entries[name].path.name} has the same captions")
+        else:
+            entries[name] = _Entry(name, path, str(path))
+    texts = [path for path in files if path.suffix.lower() in CAPTION_SUFFIXES]
     if not texts:
         raise InputError(
-            f"{root}: no captions: neither metadata.jsonl, nor a CSV file, nor a .txt file beside each image "
-            f"(for example {next(iter(entries.values())).path.with_suffix('.txt')}); images alone are read with "
+            f"{root}: no captions: neither {', '.join(METADATA)}, nor another CSV file, nor a text file beside each "
+            f"image (for example {next(iter(entries.values())).path.with_suffix('.txt')}); images alone are read with "
             "captions_per_image 0"
         )
-    for name in sorted(texts - entries.keys()):
-        findings.add_note("captions of no image", f"{root / name}.txt: no image beside it")
+    for path in sorted(texts, key=lambda path: CAPTION_SUFFIXES.index(path.suffix.lower())):
+        entry = entries.get(_name(root, path))
+        if entry is None:
+            findings.add_note("captions of no image", f"{path}: no image beside it")
+        elif entry.text is None:
+            entry.text = path
+        else:
+            findings.add_note("two caption files", f"{path}: {entry.text.name} is read instead")
     return list(entries.values())
 
 
 # Metadata files
 
 
-def _metadata_files(root: Path) -> list[Path]:
-    """The metadata files, in the root or one folder deeper; of one kind only."""
-    folders = [root, *sorted(path for path in root.iterdir() if path.is_dir() and not path.name.startswith("."))]
-    found = {
-        "metadata.jsonl": [folder / "metadata.jsonl" for folder in folders],
-        "metadata.csv": [folder / "metadata.csv" for folder in folders],
-    }
-    kinds = {kind: [path for path in paths if path.is_file()] for kind, paths in found.items()}
+def _metadata_files(root: Path, files: list[Path]) -> list[Path]:
+    """The metadata files, wherever they lie, of one kind only; else the only table in the root."""
+    kinds = {kind: [path for path in files if path.name.lower() == kind] for kind in METADATA}
     kinds = {kind: paths for kind, paths in kinds.items() if paths}
     if len(kinds) > 1:
-        raise InputError(f"{root}: both metadata.jsonl and metadata.csv: which one is meant? Remove the other")
+        raise InputError(f"{root}: both {' and '.join(kinds)}: which one is meant? Remove the other")
     if kinds:
         return next(iter(kinds.values()))
-    tables = sorted(root.glob("*.csv"))
+    tables = [path for path in files if path.parent == root and path.suffix.lower() in (".csv", ".tsv")]
     if len(tables) > 1:
         names = ", ".join(path.name for path in tables)
         raise InputError(f"{root}: several CSV files ({names}): call the one with the captions metadata.csv")
     return tables
 
 
-def _from_metadata(root: Path, files: list[Path], findings: Findings, captions: bool) -> list[_Entry]:
+def _from_metadata(
+    root: Path, tables: list[Path], pictures: list[Path], findings: Findings, captions: bool, columns: Columns
+) -> list[_Entry]:
     entries: dict[str, _Entry] = {}
-    for file in files:
-        for line, row in _rows(file, findings, captions):
-            row = row if captions else {**row, "texts": []}
-            _add_row(root, file, f"{file}, line {line}", row, entries, findings)
-    mentioned = {entry.path for entry in entries.values()}
-    for path in _files(root):
-        if path.suffix.lower() in IMAGE_SUFFIXES and path not in mentioned:
-            findings.add_note("images without metadata", f"{path}: not in {files[0].name}")
-    usable = []
+    for file in tables:
+        rows = read_table(file, findings, columns, captions)
+        base = _base(file, [row.image for row in rows])
+        for row in rows:
+            try:
+                _add(_entry(root, base, row, captions), entries, findings)
+            except RowError as error:
+                findings.add_bad("malformed row", f"{row.where}: {error}")
+    finder, usable = FileFinder(), []
     for entry in entries.values():
-        if entry.path.is_file():
-            usable.append(entry)
+        if (path := finder.exact(entry.path)) is None:
+            findings.add_bad("missing image", f"{entry.where}: {why_no_file(entry.path)}")
         else:
-            findings.add_bad("missing image", f"{entry.where}: no file {entry.path}")
+            entry.path = path
+            usable.append(entry)
+    mentioned = {entry.path for entry in usable}
+    for path in pictures:
+        if path not in mentioned:
+            findings.add_note("images without metadata", f"{path}: not in {tables[0].name}")
     return usable
 
 
-def _rows(file: Path, findings: Findings, captions: bool) -> Iterator[tuple[int, dict[str, Any]]]:
+def _base(file: Path, names: list[Any]) -> Path:
+    """What the names in a table start from: its folder, or the one in it that holds most of them."""
+    told = [name.replace("\\", "/") for name in names if isinstance(name, str) and "\0" not in name]
+    return folder_with_most(told, [file.parent, *folders_in(file.parent)]) if told else file.parent
+
+
+def _entry(root: Path, base: Path, row: Row, captions: bool) -> _Entry:
+    """What a row says of its image.
+
+    Raises:
+        RowError: When it is malformed; says how.
+    """
+    if row.image is None:
+        raise RowError("no file_name")
     try:
-        text = file.read_bytes().decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise InputError(f"{file}: not UTF-8 (byte {error.start:,}); save it as UTF-8") from None
-    yield from (
-        _json_rows(file, text, findings) if file.suffix == ".jsonl" else _csv_rows(file, text, findings, captions)
-    )
+        path = path_inside(row.image, base, root)
+    except NameOutsideError as error:
+        raise RowError(f"file_name {error}") from None
+    texts: list[str] = []
+    if captions and row.captions is None:
+        raise RowError("neither text nor texts")
+    if captions:
+        texts = captions_of_cell(row.captions, row.several)
+    label = _label(row.values.get("class"))
+    box, split = _box(row.values.get("bbox")), _split(row.values.get("split"))
+    return _Entry(_name(root, path), path, row.where, texts, label, box, split, {(tuple(texts), label, box, split)})
 
 
-def _json_rows(file: Path, text: str, findings: Findings) -> Iterator[tuple[int, dict[str, Any]]]:
-    for number, line in enumerate(re.split(r"\r\n|\r|\n", text), start=1):
-        if not line.strip():
-            continue
-        try:
-            row = json.loads(line)
-        except (ValueError, RecursionError) as error:
-            findings.add_bad("malformed row", f"{file}, line {number}: not JSON: {error}")
-            continue
-        if isinstance(row, dict):
-            yield number, row
-        else:
-            findings.add_bad("malformed row", f"{file}, line {number}: not a JSON object")
-
-
-def _csv_rows(file: Path, text: str, findings: Findings, captions: bool) -> Iterator[tuple[int, dict[str, Any]]]:
-    if "\0" in text:
-        findings.add_note("NUL bytes in captions", f"{file}: NUL bytes taken for spaces")
-        text = text.replace("\0", " ")
-    csv.field_size_limit(100_000_000)
-    reader = csv.DictReader(io.StringIO(text, newline=""), restkey="too many fields", strict=True)
-    columns = reader.fieldnames or []
-    if "file_name" not in columns or (captions and not {"text", "texts"} & set(columns)):
-        raise InputError(
-            f"{file}: its first line must name the columns file_name and text (or texts); optional are class, bbox and "
-            f"split; found: {', '.join(map(str, columns)) or 'nothing'}"
-        )
-    try:
-        for row in reader:
-            if "too many fields" in row:
-                why = "more fields than columns (a caption with a comma must stand in quotation marks)"
-                findings.add_bad("malformed row", f"{file}, line {reader.line_num}: {why}")
-                continue
-            filled = {column: value for column, value in row.items() if value not in (None, "")}
-            yield reader.line_num, _with_list_of_texts(filled)
-    except csv.Error as error:
-        raise InputError(f"{file}, line {reader.line_num}: {error}") from error
-
-
-def _with_list_of_texts(row: dict[str, Any]) -> dict[str, Any]:
-    """In a CSV file ``texts`` is a JSON list, or captions separated by line breaks."""
-    texts = row.get("texts")
-    if not isinstance(texts, str):
-        return row
-    try:
-        parsed = json.loads(texts)
-    except ValueError:
-        parsed = None
-    return {**row, "texts": parsed if isinstance(parsed, list) else re.split(r"\r\n|\r|\n", texts)}
-
-
-def _add_row(
-    root: Path, file: Path, where: str, row: dict[str, Any], entries: dict[str, _Entry], findings: Findings
-) -> None:
-    """Adds what a row says to its image's entry; what is malformed goes to the findings and changes nothing."""
-    try:
-        file_name = _file_name(row)
-        captions = _captions(row)
-        box, split = _box(row.get("bbox")), _split(row.get("split"))
-    except _RowError as error:
-        findings.add_bad("malformed row", f"{where}: {error}")
+def _add(new: _Entry, entries: dict[str, _Entry], findings: Findings) -> None:
+    """Adds what a row says to its image's entry; what contradicts an earlier one goes to the findings."""
+    entry = entries.setdefault(new.name, new)
+    if entry is new:
         return
-    label = row.get("class")
-    if label is not None and not isinstance(label, str | int):
-        findings.add_bad("malformed row", f"{where}: class must be text or a whole number, not {label!r}")
-        return
-    path = file.parent / file_name
-    name = _name(root, path)
-    facts = (tuple(captions), label, box, split)
-    entry = entries.get(name)
-    if entry is None:
-        entries[name] = _Entry(name, path, where, captions, label, box, split, {facts})
-        return
-    if facts in entry.rows:
-        findings.add_note("row given twice", f"{where}: the same as an earlier one, taken once")
-        return
-    if (path, label, box, split) != (entry.path, entry.label, entry.box, entry.split):
-        findings.add_bad("contradicting rows", f"{where}: other class, bbox, split or suffix than at {entry.where}")
-        return
-    entry.rows.add(facts)
-    assert entry.captions is not None
-    entry.captions += captions
+    if new.rows <= entry.rows:
+        findings.add_note("row given twice", f"{new.where}: the same as an earlier one, taken once")
+    elif (new.path, new.label, new.box, new.split) != (entry.path, entry.label, entry.box, entry.split):
+        findings.add_bad("contradicting rows", f"{new.where}: other class, bbox, split or suffix than at {entry.where}")
+    else:
+        entry.rows |= new.rows
+        assert entry.captions is not None
+        assert new.captions is not None
+        entry.captions += new.captions
 
 
-class _RowError(ValueError):
-    """Why a row cannot be used."""
-
-
-def _file_name(row: dict[str, Any]) -> str:
-    name = row.get("file_name")
-    if not isinstance(name, str) or not name.strip():
-        raise _RowError("no file_name")
-    posix = PurePosixPath(name.replace("\\", "/"))
-    if posix.is_absolute() or ".." in posix.parts or re.match(r"[A-Za-z]:", name) or "\0" in name:
-        raise _RowError(f"file_name {name!r} leads out of the folder")
-    return str(posix)
-
-
-def _captions(row: dict[str, Any]) -> list[str]:
-    texts = row.get("texts", row.get("text"))
-    texts = [texts] if isinstance(texts, str) else texts
-    if texts is None:
-        raise _RowError("neither text nor texts")
-    if not isinstance(texts, list) or not all(isinstance(text, str) for text in texts):
-        raise _RowError("text must be one caption, texts a list of them")
-    return [" ".join(re.split(r"\r\n|\r|\n", text)) for text in texts]
+def _label(value: Any) -> str | int | None:
+    if isinstance(value, float) and value.is_integer():
+        return int(value)  # pandas makes fractions of whole numbers where some are missing
+    if value is not None and not isinstance(value, str | int):
+        raise RowError(f"class must be text or a whole number, not {value!r}")
+    return value
 
 
 def _box(value: Any) -> tuple[float, float, float, float] | None:
@@ -316,9 +246,9 @@ def _box(value: Any) -> tuple[float, float, float, float] | None:
     try:
         x, y, width, height = (float(number) for number in value)
     except (TypeError, ValueError):
-        raise _RowError(f"bbox must be four numbers x, y, width, height, not {value!r}") from None
+        raise RowError(f"bbox must be four numbers x, y, width, height, not {value!r}") from None
     if not all(map(math.isfinite, (x, y, width, height))) or width <= 0 or height <= 0:
-        raise _RowError(f"bbox {[x, y, width, height]} has no area")
+        raise RowError(f"bbox {[x, y, width, height]} has no area")
     return x, y, width, height
 
 
@@ -326,7 +256,7 @@ def _split(value: Any) -> str | None:
     if value is None:
         return None
     if not isinstance(value, str) or value.strip().lower() not in SPLIT_NAMES:
-        raise _RowError(f"split must be train, validation or test, not {value!r}")
+        raise RowError(f"split must be train, validation or test, not {value!r}")
     return SPLIT_NAMES[value.strip().lower()]
 
 

@@ -5,17 +5,22 @@ from typing import Any
 
 from pytorch_lightning import Callback, LightningModule, Trainer
 
+from attngan.errors import require_at_least
+
 
 class Budget(Callback):
-    """Ends the training after so many minutes or images; the checkpoint is written as at any end.
+    """Ends the training after so many minutes, images or steps; the checkpoint is written as at any end.
 
     Args:
         minutes: Minutes of training, those before an interruption included; None for no limit.
         images: Training images, counted over epochs; None for no limit.
+        steps: Steps, one a batch, however many networks learn from it; None for no limit.
     """
 
-    def __init__(self, minutes: float | None = None, images: int | None = None) -> None:
-        self.minutes, self.images = minutes, images
+    def __init__(self, minutes: float | None = None, images: int | None = None, steps: int | None = None) -> None:
+        require_at_least(0, within="budget.", minutes=minutes)
+        require_at_least(1, within="budget.", images=images, steps=steps)
+        self.minutes, self.images, self.steps = minutes, images, steps
         self._start = time.monotonic()
         self._before = 0.0
 
@@ -36,6 +41,8 @@ class Budget(Callback):
             shares.append((self._before + time.monotonic() - self._start) / (60 * self.minutes))
         if self.images:
             shares.append(int(getattr(module, "images_seen", 0)) / self.images)
+        if self.steps:
+            shares.append(int(getattr(module, "steps", 0)) / self.steps)
         return max(shares, default=None)
 
     def on_train_batch_end(self, trainer: Trainer, pl_module: LightningModule, *_: Any) -> None:

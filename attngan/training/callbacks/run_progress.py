@@ -7,7 +7,21 @@ from typing import Any
 from pytorch_lightning import Callback, LightningModule, Trainer
 from pytorch_lightning.callbacks import RichProgressBar
 
+from attngan.progress import EVERY_SECONDS, Lines
+from attngan.terminal import say
 from attngan.training.callbacks.budget import share_done
+
+#: What a module shows beside the progress, by the name that it is logged under.
+READABLE = {
+    "loss_generator": "generator's loss",
+    "loss_discriminators": "discriminators' loss",
+    "images_per_second": "images/s",
+    "train/loss_step": "loss",
+    "train/loss_epoch": "loss of the last epoch",
+    "train/loss": "loss",
+    "validation/loss": "validation loss",
+    "validation/r1": "validation recall (%)",
+}
 
 
 class TimeLeft:
@@ -37,10 +51,11 @@ class ProgressLines(Callback):
         every_seconds: Time between two lines.
     """
 
-    def __init__(self, every_seconds: float = 30.0) -> None:
+    def __init__(self, every_seconds: float = EVERY_SECONDS) -> None:
         self.every_seconds = every_seconds
         self._said = 0.0
         self._left = TimeLeft()
+        self._pass: Lines | None = None
 
     def on_train_batch_end(self, trainer: Trainer, pl_module: LightningModule, *_: Any) -> None:
         left = self._left(trainer, pl_module)
@@ -48,9 +63,37 @@ class ProgressLines(Callback):
             return
         self._said = time.monotonic()
         metrics = {name: value for name, value in trainer.progress_bar_metrics.items() if name != "v_num"}
-        shown = ", ".join(f"{name} {float(value):.4g}" for name, value in metrics.items())
+        shown = ", ".join(f"{readable(name)} {float(value):.4g}" for name, value in metrics.items())
         images = int(getattr(pl_module, "images_seen", 0))
-        print(f"epoch {trainer.current_epoch}, {images:,} images, left {left or '?'}: {shown}", flush=True)
+        time_left = f", {left} left" if left else ""
+        say(f"epoch {trainer.current_epoch}, {images:,} images{time_left}: {shown}")
+
+    # a pass over another split is silent for as long as it takes: minutes, of a large one
+
+    def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        self._pass = Lines("validation", sum(map(int, trainer.num_val_batches)), self.every_seconds)
+
+    def on_test_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        self._pass = Lines("test", sum(map(int, trainer.num_test_batches)), self.every_seconds)
+
+    def _show_pass(self, batch_index: int) -> None:
+        if self._pass is not None:
+            self._pass.show(batch_index + 1)
+
+    def on_validation_batch_end(
+        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int, *_: Any
+    ) -> None:
+        self._show_pass(batch_idx)
+
+    def on_test_batch_end(
+        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int, *_: Any
+    ) -> None:
+        self._show_pass(batch_idx)
+
+
+def readable(name: str) -> str:
+    """What is shown beside the progress, as words: ``loss_generator`` is the loss of the generator."""
+    return READABLE.get(name, name)
 
 
 class RunProgressBar(RichProgressBar):
@@ -63,4 +106,5 @@ class RunProgressBar(RichProgressBar):
     def get_metrics(self, trainer: Trainer, pl_module: LightningModule) -> dict[str, Any]:
         metrics = {name: value for name, value in super().get_metrics(trainer, pl_module).items() if name != "v_num"}
         left = self._left(trainer, pl_module)
+        metrics = {readable(name): value for name, value in metrics.items()}
         return metrics if left is None else metrics | {"left": left}

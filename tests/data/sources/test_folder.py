@@ -204,7 +204,7 @@ def test_two_images_of_one_name_are_not_confused(pictures):
         ({}, "no captions: neither metadata.jsonl"),
         ({"metadata.jsonl": "", "metadata.csv": ""}, "which one is meant"),
         ({"a.csv": "file_name,text", "b.csv": "file_name,text"}, "several CSV files"),
-        ({"metadata.csv": "image,caption\nx,y\n"}, r"columns file_name and text .*found: image, caption"),
+        ({"metadata.csv": "picture,words\nx,y\n"}, r"columns file_name and text .*found: picture, words"),
         ({"metadata.csv": b"file_name,text\nimage 0.png,M\xf6we\n"}, "not UTF-8"),
         ({"metadata.csv": 'file_name,text\nimage 0.png,"open\n'}, r"metadata\.csv, line"),
         ({"metadata.csv": "file_name,text\nimage 0.png,a bird, red\n"}, "must stand in quotation marks"),

@@ -1,0 +1,110 @@
+"""How a step goes down its gradient: in parts that fit the memory, and no farther than a limit."""
+
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from attngan.errors import InputError
+from attngan.records import CaptionBatch, TextImageBatch
+
+
+class Part(NamedTuple):
+    """Some of a batch's items, and their share of all of them: what their mean counts in the mean over the batch."""
+
+    batch: TextImageBatch
+    share: float
+
+
+def in_parts(batch: TextImageBatch, parts: int) -> list[Part]:
+    """A batch in so many parts of nearly equal size, in its order; fewer where it has fewer items.
+
+    Args:
+        batch: One batch of the data.
+        parts: How many; 1 gives the batch itself.
+    """
+    if parts == 1:
+        return [Part(batch, 1.0)]
+    count = len(batch.indices)
+    chunks = [rows for rows in torch.arange(count, device=batch.indices.device).tensor_split(parts) if len(rows)]
+    return [Part(_rows_of(batch, rows), len(rows) / count) for rows in chunks]
+
+
+def _rows_of(batch: TextImageBatch, rows: Tensor) -> TextImageBatch:
+    captions = CaptionBatch(*(values[rows] for values in batch.captions))
+    return TextImageBatch(
+        tuple(images[rows] for images in batch.images),
+        captions,
+        None if batch.classes is None else batch.classes[rows],
+        batch.indices[rows],
+        batch.mirrored[rows],
+        None if batch.embedding is None else batch.embedding[rows],
+    )
+
+
+def mean_terms(terms: Sequence[tuple[float, dict[str, Tensor]]]) -> dict[str, Tensor]:
+    """The terms of a batch's loss from those of its parts, each with its share."""
+    if len(terms) == 1:
+        return terms[0][1]
+    return {name: torch.stack([share * of_part[name] for share, of_part in terms]).sum(0) for name in terms[0][1]}
+
+
+def clipped_norm(parameters: Iterable[nn.Parameter], limit: float | None) -> Tensor:
+    """The norm of the gradient of all these weights together; where it is above the limit they are scaled down to it.
+
+    As `torch.nn.utils.clip_grad_norm_`; the norm is the one before.
+
+    Args:
+        parameters: The weights; those without a gradient count as 0.
+        limit: Largest norm; None leaves the gradient as it is.
+    """
+    return nn.utils.clip_grad_norm_(list(parameters), float("inf") if limit is None else limit)
+
+
+@contextmanager
+def statistics_kept(network: nn.Module) -> Iterator[None]:
+    """Batch norms normalise as ever but learn no running mean and variance: of images that are drawn a second time."""
+    norms = [module for module in network.modules() if isinstance(module, nn.modules.batchnorm._BatchNorm)]
+    momenta = [norm.momentum for norm in norms]
+    counted = [None if norm.num_batches_tracked is None else norm.num_batches_tracked.clone() for norm in norms]
+    for norm in norms:
+        norm.momentum = 0.0
+    try:
+        yield
+    finally:
+        for norm, momentum, count in zip(norms, momenta, counted, strict=True):
+            norm.momentum = momentum
+            if count is not None and norm.num_batches_tracked is not None:
+                norm.num_batches_tracked.copy_(count)
+
+
+def refuse_lonely_items(images: int, batch_size: int, drop_last: bool, accumulate: int, network: nn.Module) -> None:
+    """A batch norm over vectors cannot normalise a single item: told before the training, with what to change.
+
+    Args:
+        images: Training images of one device.
+        batch_size: Images of its batches.
+        drop_last: Whether a last batch that is not full is left out.
+        accumulate: In how many parts each batch is computed.
+        network: What is trained.
+
+    Raises:
+        InputError: A batch, or a part of one, would have one item.
+    """
+    if not any(isinstance(module, nn.BatchNorm1d) for module in network.modules()):
+        return
+    rest = 0 if drop_last else images % batch_size
+    if batch_size // accumulate < 2:
+        asked = f"data.batch_size {batch_size} in model.accumulate {accumulate} parts" if accumulate > 1 else "1"
+        raise InputError(
+            f"data.batch_size: {asked} leaves one image to be normalised by itself, which batch norm cannot do: give "
+            "at least two images a part"
+        )
+    if rest and rest // accumulate < 2:
+        raise InputError(
+            f"the last batch of an epoch would have {rest} of {images:,} training images, too few for batch norm (two "
+            f"a part, {accumulate} part{'s' * (accumulate > 1)}): set data.drop_last=true, or another data.batch_size "
+            f"than {batch_size}"
+        )
