@@ -26,7 +26,7 @@ class StyleNetwork(nn.Module):
         content_layers: Those that tell content by default: the finer one, and a deeper one to blend with.
         style_layers: Those that tell style by default.
         style_weight: Default weight of the style's loss, where that of the content has 1.
-        smoothness_weight: Likewise that of the total variation.
+        smoothness_weight: Default weight of the total variation.
         strides: How many pixels of the image a place of each layer stands for.
     """
 
