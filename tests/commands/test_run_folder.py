@@ -251,8 +251,7 @@ def test_options_have_one_spelling():
 @pytest.mark.parametrize("spelling", [["--config={}"], ["-c", "{}"]])
 def test_a_recipe_is_named_either_way(spelling, tmp_path, capsys):
     missing = tmp_path / "missing.yaml"
-    with pytest.raises(SystemExit):
-        main(["pretrain", *(word.format(missing) for word in spelling)])
+    assert main(["pretrain", *(word.format(missing) for word in spelling)]) != 0
     assert "missing.yaml" in capsys.readouterr().err
 
 
