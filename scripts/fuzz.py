@@ -327,7 +327,9 @@ def shards(folder: Path) -> list[bytes]:
     from attngan.records import CaptionedImage
 
     _pictures(folder)
-    images = [CaptionedImage(path.stem, path, CAPTIONS[:2], 1, (0, 0, 9, 9)) for path in sorted(folder.glob("?.png"))]
+    images = [
+        CaptionedImage(path.stem, path, CAPTIONS[:2], 1, (0.0, 0.0, 9.0, 9.0)) for path in sorted(folder.glob("?.png"))
+    ]
     write_shards({"train": images}, folder / "shards")
     return [(folder / "shards" / "index.json").read_bytes()]
 

@@ -182,8 +182,9 @@ class TextImageDataModule(LightningDataModule):
         if self.captions_per_image < 0:
             raise InputError(f"data.captions_per_image is {self.captions_per_image}: 0 means none")
         if not self.captions_per_image:
-            of_captions = {"text_embeddings": (self.text_embeddings, None), "min_count": (self.min_count, 1)}
-            tell_without_effect("data.captions_per_image is 0", "data.", **of_captions)
+            if self.text_embeddings is not None:
+                raise InputError("data.text_embeddings are of captions, but data.captions_per_image is 0")
+            tell_without_effect("data.captions_per_image is 0", "data.", min_count=(self.min_count, 1))
         if self.tokenizer.name == "published":
             why = "data.tokenizer is published, whose vocabulary has every word"
             tell_without_effect(why, "data.", min_count=(self.min_count, 1))
