@@ -106,5 +106,6 @@ def told_of_trainer(error: Exception, config: Any) -> str:
         )
     if isinstance(error, ImportError):
         asked = f"accelerator {accelerator}, strategy {config.trainer.strategy}"
-        return f"trainer.{asked}: a package that it needs is not installed ({text.rstrip('.')}): install it, or leave it out"
+        lacks = text.rstrip(".")
+        return f"trainer.{asked}: a package that it needs is not installed ({lacks}): install it, or leave it out"
     return f"trainer: {text}"
