@@ -214,7 +214,7 @@ def _read_captions(root: str, split: str, count: int, wanted: bool) -> list[Capt
                     raise ValueError("no captions (images alone are read with captions_per_image 0)")
                 if box is not None and len(box) != 4:
                     raise ValueError(f"the box {box} is none")
-            except (ValueError, KeyError, TypeError) as error:
+            except (ValueError, KeyError, TypeError, OverflowError) as error:
                 raise InputError(f"{address}, line {number}: {error}") from error
             images.append(CaptionedImage(name, Path(f"{number - 1:09}"), captions, label, box))
     if len(images) != count:
