@@ -6,6 +6,7 @@ nothing to read and 2^60 items to look at. What is read through here is as large
 
 import json
 import pickle
+import zipfile
 from collections.abc import Callable, Iterable
 from io import BufferedIOBase
 from itertools import chain
@@ -147,6 +148,16 @@ def _inner_nodes(node: Any) -> _Parts:
     else:
         return 0, []
     return len(parts), [part for part in parts if isinstance(part, yaml.CollectionNode)]
+
+
+# --- archives ---------------------------------------------------------------------------------------------------------
+
+
+def is_packed(archive: zipfile.ZipFile, size: int) -> bool:
+    """Whether the members of a zip archive are larger unpacked than the archive, whose bytes are so many."""
+    members = archive.infolist()
+    packed = any(member.compress_type != zipfile.ZIP_STORED for member in members)
+    return packed or sum(member.file_size for member in members) > size
 
 
 # --- pickles ----------------------------------------------------------------------------------------------------------

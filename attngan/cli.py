@@ -36,6 +36,7 @@ COMMANDS = {
     "prepare": Command(
         "attngan.commands.prepare", "prepare", "check a data set and build its cache, before training", ("root",)
     ),
+    "recipes": Command("attngan.commands.recipes", "recipes", "list the recipes for pretrain and train", ("name",)),
     "pretrain": Command("attngan.commands.train", "pretrain", "train the DAMSM: text and image encoder"),
     "train": Command("attngan.commands.train", "train", "train a generator"),
     "finetune-classifier": Command(

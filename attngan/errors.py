@@ -91,7 +91,7 @@ def told_in_one_line(error: BaseException) -> str | None:
         return None
     number, reason, name = error.errno, error.strerror, error.filename
     if number is None and (found := re.search(r"\[Errno (\d+)\] ([^:\n]+)(?:: (.+))?\s*$", text)):
-        number, reason, name = int(found[1]), found[2], found[3]
+        number, reason, name = int(found[1]), found[2], found[3] and found[3].strip("'")
     if number not in REFUSALS:
         return None
     place = "" if name is None else f"{name}: "

@@ -84,7 +84,7 @@ def reserve(path: Path, size: int) -> None:
 
     Args:
         path: The file.
-        size: Its length in bytes.
+        size: Length in bytes that it gets.
 
     Raises:
         OSError: There is no room; names the file.
@@ -107,7 +107,7 @@ class Holder:
     """Who holds a lock, as it says of itself in the lock's file.
 
     Args:
-        pid: Its process.
+        pid: Number of the process.
         host: The machine that this runs on.
         since: When it got the lock, in seconds since 1970.
     """

@@ -3,6 +3,7 @@
 In a clone they lie at its root; an installed package has them under ``share/attngan``.
 """
 
+import difflib
 import os
 import site
 import sys
@@ -24,12 +25,29 @@ def roots() -> list[Path]:
 
 
 def recipe(name: str) -> Path:
-    """The path of a recipe, e.g. ``toy/damsm.yaml``.
+    """The path of a recipe, e.g. ``toy/damsm``.
+
+    Args:
+        name: As `recipes` has it; ``.yaml`` behind it does no harm.
 
     Raises:
-        MissingFileError: It is nowhere; says where it was looked for.
+        MissingFileError: It is nowhere; says which names are near, or where it was looked for.
     """
-    return _find(Path("configs") / name, f"no recipe {name}")
+    name = name.removesuffix(".yaml")
+    known = recipes()
+    if name in known:
+        return known[name]
+    near = difflib.get_close_matches(name, known, 3, 0.5)
+    meant = f"did you mean {' or '.join(near)}? " if near else ""
+    folders = " or ".join(str(folder / "configs") for folder in roots())
+    raise MissingFileError(f"no recipe {name} in {folders}: {meant}`attngan recipes` lists them")
+
+
+def recipes() -> dict[str, Path]:
+    """All recipes that came with attngan: name without ``.yaml`` to path, those of generated birds as ``toy/NAME``."""
+    folder = next((root / "configs" for root in roots() if (root / "configs").is_dir()), None)
+    files = sorted(folder.rglob("*.yaml")) if folder else []
+    return {path.relative_to(folder).with_suffix("").as_posix(): path for path in files if folder}
 
 
 def shipped_generator() -> Path:

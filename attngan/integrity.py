@@ -16,6 +16,7 @@ from typing import IO, Any, cast
 
 import torch
 
+from attngan.bounded import is_packed
 from attngan.errors import InputError
 from attngan.files import replacing
 
@@ -104,6 +105,8 @@ def _crc32_of(file: Any, length: int, checksum: int = 0) -> int:
 def _check_members(path: Path) -> None:
     try:
         with zipfile.ZipFile(path) as archive:
+            if is_packed(archive, path.stat().st_size):
+                return  # none of PyTorch's; unpacking it, to see whether it is whole, may take any time
             member = archive.testzip()
     except (zipfile.BadZipFile, ValueError, NotImplementedError, EOFError, zlib.error, OSError) as error:
         raise _damaged(path, str(error)) from error

@@ -12,11 +12,14 @@ EXAMPLES = {
     "demo": "attngan demo --minutes 15",
     "toy-birds": "attngan toy-birds data/toy_birds",
     "prepare": "attngan prepare data/birds --source cub --image_size 256",
+    "recipes": "attngan recipes attngan_cub --copy mine.yaml",
     "pretrain": "attngan pretrain --config configs/toy/damsm.yaml --run_dir runs/damsm",
     "train": "attngan train --config configs/toy/attngan.yaml --budget.minutes 10",
     "finetune-classifier": "attngan finetune-classifier --data data/birds --out classifier.safetensors",
     "evaluate": "attngan evaluate --checkpoint runs/attngan/checkpoints/last.ckpt --metrics is fid",
     "sample": 'attngan sample "a small red bird with black wings" --samples_per_caption 4',
+    "report": "attngan report runs/attngan",
+    "stylize": "attngan stylize photo.jpg painting.jpg --iterations 300",
     "export": "attngan export runs/attngan/checkpoints/last.ckpt generator.safetensors --dtype float16",
     "compare": "attngan compare --data data/toy_birds --damsm runs/damsm/checkpoints/best.ckpt",
     "import-published": "attngan import-published --generator netG.pth --out generator.ckpt",
@@ -86,7 +89,8 @@ def short_help(command: str, module: str, function: str, positional: Sequence[st
     by_name = {argument.name: argument for argument in found.arguments}
     placed = "".join(f" [{n}]" if by_name[n].default is not None else f" {n}" for n in positional)
     options = [argument for argument in found.arguments if argument.name not in positional]
-    lines = [f"usage: attngan {command}{placed} [options]", "", *_wrapped(found.text), "", f"  {EXAMPLES[command]}", ""]
+    example = [f"  {EXAMPLES[command]}", ""] if command in EXAMPLES else []
+    lines = [f"usage: attngan {command}{placed} [options]", "", *_wrapped(found.text), "", *example]
     for name in positional:
         lines += _entry(f"  {name}", by_name[name])
     lines += [line for argument in options for line in _entry(f"  --{argument.name} {argument.value}", argument)]
@@ -114,9 +118,7 @@ def short_help_of_recipe(command: str, summary: str) -> str:
         lines += ["", *_wrapped(f"{group}: {found.summary}".replace("``", ""))]
         lines += [line for argument in found.arguments for line in _entries(f"  --{group}.", argument)]
     lines += ["", "trainer: Lightning's Trainer, in short.", *_table("  --trainer.", TRAINER)]
-    return "\n".join(
-        [*lines, "", f"`attngan {command} --help-all` lists every option, Lightning's too, and tells more."]
-    )
+    return "\n".join([*lines, "", f"`attngan {command} --help-all` tells more, and of Lightning's options too."])
 
 
 def _table(before: str, told: dict[str, tuple[str, str]]) -> Iterator[str]:

@@ -16,7 +16,7 @@ import torch
 from safetensors import safe_open
 from torch import Tensor, nn
 
-from attngan.bounded import require_bounded, require_bounded_pickles
+from attngan.bounded import is_packed, require_bounded, require_bounded_pickles
 from attngan.errors import InputError, MissingFileError
 from attngan.file_kinds import kind_of_file
 
@@ -228,11 +228,9 @@ def _require_bounded_file(path: Path, new: bool) -> None:
             require_bounded_pickles(file, _OLD_PICKLES)
         return
     with zipfile.ZipFile(path) as archive:
-        members = archive.infolist()
-        packed = any(member.compress_type != zipfile.ZIP_STORED for member in members)
-        if packed or sum(member.file_size for member in members) > path.stat().st_size:
+        if is_packed(archive, path.stat().st_size):
             raise InputError("its members are packed, which PyTorch never does: unpacked they may be of any size")
-        pickles = [member for member in members if re.fullmatch(r"[^/]*/?data\.pkl", member.filename)]
+        pickles = [member for member in archive.infolist() if re.fullmatch(r"[^/]*/?data\.pkl", member.filename)]
         if len(pickles) != 1:
             raise InputError(f"it has {len(pickles)} members data.pkl instead of one")
         with archive.open(pickles[0]) as file:
@@ -257,8 +255,8 @@ def _not_readable(path: Path, what: str, error: Exception, *right_kinds: str) ->
     kind = kind_of_file(path)
     if kind not in right_kinds and not (kind == "a pickle" and "a PyTorch file" in right_kinds):
         return InputError(f"{path} cannot be read as {what}: it is {kind}")
-    if asked := re.search(r"GLOBAL (\S+)|it asks for (\S+)|Unsupported (?:class|global):? (\S+)", str(error)):
-        name = next(filter(None, asked.groups()))
+    if asked := re.search(r"(?:GLOBAL|Unsupported class|it asks for) (\S+)", str(error)):
+        name = asked[1].rstrip(",:")
         return InputError(
             f"{path} cannot be read as {what}: it holds an object of {name}, which only its own code can make; nothing "
             "of it was run. Weights alone are read: torch.save(network.state_dict(), FILE)"

@@ -372,8 +372,10 @@ class Drill:
             )
 
     def chain(self, job: Job, number: int, kills: int) -> int:
-        """Kills one run after the other of the same folder, then lets one come to its end; how many kills there were."""
+        """Kills one process after the other of the same folder, then lets one come to its end; how many were killed."""
         folder, log = self.work / f"{job.name}-{number}", self.work / f"{job.name}-{number}.log"
+        for kept in (self.material / "birds").glob(".attngan_cache/scored-*"):
+            shutil.rmtree(kept)  # what evaluations keep of the real images: it is computed anew in each chain
         done = 0
         for _ in range(kills):
             child = Child.started(job.arguments(folder, self.material), log)
@@ -530,9 +532,8 @@ class Drill:
         for (name, number), row in sorted(self.rows.items()):
             print(f"{name:<12} {number:<8} {row.kills:>5} {row.in_a_write:>10} {row.slowest:>10.2f} s")
         total = sum(row.kills for row in self.rows.values())
-        print(
-            f"{total} kills, {sum(self.compared.values())} times gone on to the end and compared, {seconds / 60:.1f} minutes"
-        )
+        compared = sum(self.compared.values())
+        print(f"{total} kills; {compared} times gone on to the end and compared; {seconds / 60:.1f} minutes")
         print("\n".join(self.trials))
         for loss in self.lost:
             print(f"LOST: {loss}")

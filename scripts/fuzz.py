@@ -14,6 +14,7 @@ processor, more than four gigabytes. Each kind runs in a process of its own, whi
 
 import argparse
 import contextlib
+import importlib
 import io
 import json
 import multiprocessing
@@ -326,7 +327,9 @@ def shards(folder: Path) -> list[bytes]:
     from attngan.records import CaptionedImage
 
     _pictures(folder)
-    images = [CaptionedImage(path.stem, path, CAPTIONS[:2], 1, (0, 0, 9, 9)) for path in sorted(folder.glob("?.png"))]
+    images = [
+        CaptionedImage(path.stem, path, CAPTIONS[:2], 1, (0.0, 0.0, 9.0, 9.0)) for path in sorted(folder.glob("?.png"))
+    ]
     write_shards({"train": images}, folder / "shards")
     return [(folder / "shards" / "index.json").read_bytes()]
 
@@ -644,6 +647,13 @@ def show(tables: dict[str, Table], seconds: float) -> None:
             print(f"{kind}: {times:,} x {what} (first: --kinds '{kind}' --start {told.first[what]} --count 1)")
 
 
+def _preload() -> None:
+    """What every process of a kind has need of: imported here, it is there when it begins."""
+    for name in ("nltk.tokenize", "scipy.io", "attngan.commands.sample", "attngan.evaluation.reference"):
+        with contextlib.suppress(ImportError):
+            importlib.import_module(name)
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--count", type=int, default=10_000, help="inputs, of all kinds together")
@@ -657,6 +667,7 @@ def main() -> int:
         alone = run(given.kinds[0], given.seed, given.start, 1, show=True)
         show({given.kinds[0]: alone}, alone.slowest)
         return 1 if alone.faults else 0
+    _preload()
     began = time.monotonic()
     tables = {kind: Table() for kind in given.kinds}
     starts = dict.fromkeys(given.kinds, given.start)

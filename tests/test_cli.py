@@ -15,7 +15,7 @@ from docstring_parser import parse
 
 import attngan
 from attngan.cli import COMMANDS, RECIPES, _call, main
-from attngan.errors import InputError, require_at_least
+from attngan.errors import REFUSALS, InputError, UsageError, require_at_least
 
 
 def test_the_overview_tells_of_every_command(capsys):
@@ -35,15 +35,17 @@ def test_the_version(capsys):
 def test_an_unknown_command(capsys):
     assert main(["smaple", "--help"]) == 2
     captured = capsys.readouterr()
-    assert "no command 'smaple'" in captured.err
+    assert "no command 'smaple': did you mean sample?" in captured.err
     assert "  sample " in captured.err
     assert captured.out == ""
 
 
 @pytest.mark.parametrize("name", ["toy-birds", "prepare", "sample", "export", "evaluate"])
 def test_every_option_of_a_command_is_explained(name, capsys):
+    assert main([name, "--help"]) == 0
+    assert f"attngan {name}" in capsys.readouterr().out
     with pytest.raises(SystemExit) as ended:
-        main([name, "--help"])
+        main([name, "--help-all"])
     assert ended.value.code == 0
     assert f"attngan {name}" in capsys.readouterr().out
 
@@ -80,11 +82,14 @@ def test_a_signature_is_a_command_line(capsys):
     assert _call(function, ["here", "a", "b"], "say", positional) == ("here", ["a", "b"], 2, False, None)
     options = ["here", "a", "--count", "3", "--loud", "true", "--notes", "x", "y"]
     assert _call(function, options, "say", positional) == ("here", ["a"], 3, True, ["x", "y"])
-    for wrong in (["here"], ["here", "a", "--count", "many"], ["here", "a", "--cuont", "3"]):
-        with pytest.raises(SystemExit) as ended:
+    mistakes = (
+        (["here"], r"missing: words"),
+        (["here", "a", "--count", "many"], r"--count: 'many' is not a whole number"),
+        (["here", "a", "--cuont", "3"], r"there is no option --cuont: did you mean --count\?"),
+    )
+    for wrong, told in mistakes:
+        with pytest.raises(UsageError, match=told):
             _call(function, wrong, "say", positional)
-        assert ended.value.code == 2
-    capsys.readouterr()
     with pytest.raises(SystemExit):
         _call(function, ["--help"], "say", positional)
     printed = capsys.readouterr().out
@@ -182,6 +187,9 @@ MISTAKES = {
     "sample": (["nothing.ckpt", "a red bird"], "no checkpoint at"),
     "export": (["nothing.ckpt", "x.pt"], ".safetensors"),
     "compare": (["nothing.yaml", "--data", "nowhere", "--damsm", "nothing.ckpt"], "nothing.ckpt"),
+    "recipes": (["nothing"], "no recipe"),
+    "report": (["nowhere"], "nowhere"),
+    "stylize": (["nothing.jpg", "nothing.png"], "nothing"),
     "import-published": (["--generator", "nothing.pth", "--out", "x.ckpt"], "nothing.pth"),
 }
 
@@ -216,7 +224,7 @@ def test_a_fault_of_ours_keeps_its_traceback(error, monkeypatch):
 
 
 @pytest.mark.parametrize(
-    ("number", "told"), [(errno.EACCES, "Permission denied"), (errno.ENOSPC, "No space left on device")]
+    ("number", "told"), [(errno.EACCES, "permission denied"), (errno.ENOSPC, "no space left on device")]
 )
 def test_what_the_system_refuses_is_told_in_one_line(number, told, monkeypatch, capsys):
     def refused(*_: object, **__: object) -> None:
@@ -224,7 +232,7 @@ def test_what_the_system_refuses_is_told_in_one_line(number, told, monkeypatch, 
 
     monkeypatch.setattr("attngan.toy_birds.dataset.plan_classes", refused)
     assert main(["toy-birds", "birds"]) == 1
-    assert capsys.readouterr().err == f"attngan toy-birds: /there/birds: {told}\n"
+    assert capsys.readouterr().err == f"attngan toy-birds: /there/birds: {told}: {REFUSALS[number]}\n"
 
 
 def test_what_the_system_says_for_another_reason_keeps_its_traceback(monkeypatch):
@@ -269,3 +277,25 @@ def test_none_is_no_number_and_nan_is_out_of_bounds():
     require_at_least(0, given=None, seed=0, weight=1.5)
     with pytest.raises(InputError, match=r"model\.weight is nan: it must be at least 0"):
         require_at_least(0, within="model.", weight=float("nan"))
+
+
+def test_nobody_reads_on():
+    ran = subprocess.run(
+        f"{sys.executable} -m attngan train --help | head -1; echo ${{PIPESTATUS[0]}}",
+        shell=True,
+        executable="/bin/bash",
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert ran.stdout.splitlines()[0].startswith("usage: attngan train")
+    assert ran.stderr == ""
+
+
+def test_an_interruption_is_no_traceback(monkeypatch, capsys):
+    def interrupted(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("attngan.toy_birds.dataset.plan_classes", interrupted)
+    assert main(["toy-birds", "birds"]) == 130
+    assert capsys.readouterr().err == "attngan toy-birds: interrupted\n"

@@ -2,13 +2,18 @@
 
 import errno
 import os
+import shutil
 import socket
+import stat
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import pytest
 
+from attngan import files
+from attngan.errors import NoRoomError
 from attngan.files import InUseError, claimed, locked, replacing, reserve, write_whole
 
 
@@ -57,7 +62,7 @@ def test_one_process_waits_for_the_other(tmp_path):
         pass
 
 
-# --- who holds a lock ---------------------------------------------------------------------------------------------------
+# --- who holds a lock -----------------------------------------------------------------------------------------------
 
 HOLD = (
     "import sys, time; from pathlib import Path; from attngan.files import locked\n"
@@ -127,3 +132,38 @@ def test_room_that_is_not_there_is_told_before_anything_is_written_through_memor
     monkeypatch.setattr(os, "posix_fallocate", unknown, raising=False)
     reserve(tmp_path / "z", 5000)
     assert (tmp_path / "z").stat().st_size == 5000
+
+
+# --- what the system refuses ------------------------------------------------------------------------------------------
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no such modes")
+@pytest.mark.parametrize(("mask", "mode"), [(0o022, 0o644), (0o077, 0o600), (0o002, 0o664)])
+def test_a_file_may_be_read_by_whom_the_umask_says(tmp_path, mask, mode):
+    before = os.umask(mask)
+    try:
+        write_whole(tmp_path / "x.json", "{}")
+    finally:
+        os.umask(before)
+    assert stat.S_IMODE((tmp_path / "x.json").stat().st_mode) == mode
+
+
+@pytest.mark.parametrize(
+    "error", [RuntimeError("PytorchStreamWriter failed writing file"), OSError("7 requested, 3 written")]
+)
+def test_a_full_disk_is_told_whatever_the_library_says(tmp_path, error, monkeypatch):
+    monkeypatch.setattr(files.shutil, "disk_usage", lambda folder: shutil._ntuple_diskusage(10**9, 10**9, 0))
+    with pytest.raises(NoRoomError, match=r"x\.ckpt: no room on the disk"), replacing(tmp_path / "x.ckpt"):
+        raise error
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_fault_on_a_disk_with_room_stays_a_fault(tmp_path):
+    with pytest.raises(RuntimeError, match="of ours"), replacing(tmp_path / "x.ckpt"):
+        raise RuntimeError("of ours")
+
+
+def test_what_the_system_refuses_names_the_file_that_was_asked_for():
+    with pytest.raises(OSError) as caught:  # noqa: PT011 - which one depends on who runs the test
+        write_whole(Path("/sys/x.json"), "{}")
+    assert caught.value.filename in ("/sys/x.json", "/sys")

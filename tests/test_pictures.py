@@ -5,7 +5,18 @@ import pytest
 import torch
 from PIL import Image
 
-from attngan.pictures import MARGIN, MARK, PAPER, attention_picture, caption_grid, stack, to_pil, to_uint8
+from attngan.pictures import (
+    MARGIN,
+    MARK,
+    PAPER,
+    attention_picture,
+    caption_grid,
+    named_after,
+    save_sample,
+    stack,
+    to_pil,
+    to_uint8,
+)
 
 
 def flat(*colour, side=8):
@@ -70,3 +81,36 @@ def test_pictures_are_stacked():
     assert sheet.getpixel((0, 0)) == (1, 2, 3)
     assert sheet.getpixel((5, 0)) == PAPER
     assert sheet.getpixel((5, 4)) == (4, 5, 6)
+
+
+@pytest.mark.parametrize(
+    ("caption", "name"),
+    [
+        ("A red bird, with black wings!", "_a-red-bird-with-black-wings"),
+        ("un oiseau écarlate", "_un-oiseau-ecarlate"),
+        ("../../etc/passwd \x1b[31m", "_etc-passwd-31m"),
+        ("鳥", ""),
+        ("", ""),
+        (None, ""),
+    ],
+)
+def test_a_picture_is_named_after_its_caption(caption, name):
+    assert named_after(caption) == name
+
+
+def test_a_long_caption_gives_whole_words_of_a_short_name():
+    name = named_after("this bird is " * 30)
+    assert len(name) <= 61
+    assert set(name.removeprefix("_").split("-")) == {"this", "bird", "is"}
+
+
+def test_a_sample_tells_how_it_was_drawn(tmp_path):
+    facts = {"caption": "ein Grünspecht 鳥", "seed": 3, "number": 0, "checkpoint": "ab" * 32, "step": None}
+    path = tmp_path / "x.png"
+    save_sample(Image.new("RGB", (4, 4), (1, 2, 3)), path, **facts)
+    with Image.open(path) as image:
+        assert image.getpixel((0, 0)) == (1, 2, 3)
+        told = dict(image.text)
+    wanted = {"attngan": "sample", "caption": "ein Grünspecht 鳥", "seed": "3", "number": "0", "checkpoint": "ab" * 32}
+    assert told == wanted
+    assert list(tmp_path.iterdir()) == [path]

@@ -7,8 +7,9 @@ import torch
 from PIL import Image
 
 import attngan
-from attngan.checkpoint import ENTRY, read_checkpoint
+from attngan.checkpoint import ENTRY, file_sha256, read_checkpoint
 from attngan.cli import main
+from attngan.pictures import named_after
 from attngan.sampling import Sampler, draw_all, interpolate, sample, sample_noise
 from attngan.text.vocabulary import Vocabulary
 from tests.tiny import CAPTIONS, SIDES, gan, write_damsm, write_gan
@@ -159,11 +160,20 @@ def grey(path):
 def test_captions_as_arguments(checkpoint, sampler, tmp_path, capsys):
     options = ["--samples_per_caption", "2", "--seed", "3", "--attention", "true"]
     assert command(checkpoint, tmp_path, *CAPTIONS[:2], *options) == 0
-    pictures = [f"{caption:05d}_{number:03d}" for caption in (1, 2) for number in (0, 1)]
+    pictures = [f"{i:05d}_{number:03d}{named_after(CAPTIONS[i - 1])}" for i in (1, 2) for number in (0, 1)]
     expected = [f"{name}{kind}.png" for name in pictures for kind in ("", "_attention")]
     assert drawn(tmp_path) == sorted([*expected, "grid.png"])
     expected = ((picture(sampler, CAPTIONS[1], 1, 3) + 1) * 127.5).permute(1, 2, 0).flatten()
-    assert (grey(tmp_path / "00002_001.png") - expected).abs().max() <= 1
+    second = tmp_path / f"{pictures[-1]}.png"
+    assert (grey(second) - expected).abs().max() <= 1
+    told = {
+        "attngan": "sample",
+        "caption": CAPTIONS[1],
+        "seed": "3",
+        "number": "1",
+        "checkpoint": file_sha256(checkpoint),
+    }
+    assert Image.open(second).text == told
     assert Image.open(tmp_path / "grid.png").width > 260 + 2 * 64
     assert "4 pictures" in capsys.readouterr().out
 
@@ -173,7 +183,8 @@ def test_captions_from_a_file_and_refused_ones(checkpoint, tmp_path, capsys):
     file.write_text(f"{CAPTIONS[0]}\nzebra crossing\n\n{CAPTIONS[2]} zebra\n", encoding="utf-8")
     assert command(checkpoint, tmp_path / "out", "--file", str(file)) == 1
     # pictures are named after the line; the third is blank, the second refused
-    assert drawn(tmp_path / "out") == ["00001_000.png", "00004_000.png", "grid.png"]
+    numbers = [name[:9] for name in drawn(tmp_path / "out")]
+    assert numbers == ["00001_000", "00004_000", "grid.png"]
     said = capsys.readouterr().err
     assert "caption 2: the vocabulary knows no word of 'zebra crossing'" in said
     assert "caption 4: unknown words: zebra" in said
@@ -188,13 +199,14 @@ def test_names_stay_right_over_batches(checkpoint, sampler, tmp_path):
     for position, line in enumerate((2, 3, 4, 5, 7, 8, 9, 10)):
         for number in (0, 1):
             expected = ((picture(sampler, CAPTIONS[position % 4], number) + 1) * 127.5).permute(1, 2, 0).flatten()
-            assert (grey(tmp_path / "out" / f"{line:05d}_{number:03d}.png") - expected).abs().max() <= 1
+            name = f"{line:05d}_{number:03d}{named_after(CAPTIONS[position % 4])}.png"
+            assert (grey(tmp_path / "out" / name) - expected).abs().max() <= 1
 
 
 def test_captions_from_standard_input(checkpoint, tmp_path, monkeypatch):
     monkeypatch.setattr("sys.stdin", io.StringIO("\n".join(CAPTIONS)))
     assert command(checkpoint, tmp_path, "-") == 0
-    assert drawn(tmp_path) == [*(f"{i:05d}_000.png" for i in (1, 2, 3, 4)), "grid.png"]
+    assert drawn(tmp_path) == [*(f"{i:05d}_000{named_after(CAPTIONS[i - 1])}.png" for i in (1, 2, 3, 4)), "grid.png"]
 
 
 def test_interpolation_by_command(checkpoint, tmp_path, capsys):

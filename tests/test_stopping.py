@@ -86,7 +86,9 @@ def test_a_handler_that_another_part_puts_back_still_ends_at_once():
     code = (
         "import os, signal; from attngan import stopping\n"
         "with stopping.listening():\n"
-        "    ours = signal.getsignal(signal.SIGTERM); stopping.hold('finishing'); os.kill(os.getpid(), signal.SIGTERM)\n"
+        "    ours = signal.getsignal(signal.SIGTERM)\n"
+        "    stopping.hold('finishing')\n"
+        "    os.kill(os.getpid(), signal.SIGTERM)\n"
         "    signal.signal(signal.SIGTERM, ours); os.kill(os.getpid(), signal.SIGTERM); print('still here')"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)

@@ -31,7 +31,7 @@ IMAGES_A_MINUTE = 4_000
 #: As many again, of which a DAMSM sees each some twenty times in a quarter of an hour.
 DAMSM_IMAGES_A_MINUTE = 3_600
 PRETRAINING_SHARE = 0.18  # of the time, at most, for the DAMSM; the generator has what is left
-SCORING_MINUTES = 1.0
+SCORING_MINUTES = 1.0  # at least; it takes about as long as drawing the birds and training the probe took
 GIVEN_CAPTIONS = (
     "a small red bird with black wings",
     "this bird is yellow with a black crown and black wings",
@@ -165,8 +165,10 @@ def _train_and_score(out: Path, page: DemoPage, facts: DemoFacts, begun: float) 
     _say(2, "generated birds with captions, and a probe that tells their colours")
     say(f"computing in {precision}, with {use_fastest_threads(most_threads, precision.bf16)} of {most_threads} threads")
     page.under_way(2)
+    drawing = time.monotonic()
     data = _draw_birds(out, facts)
     probe = _train_probe(out, data, facts, precision)
+    scoring_minutes = max(SCORING_MINUTES, (time.monotonic() - drawing) / 60)
 
     _say(3, "DAMSM: which caption belongs to which image?")
     page.under_way(3)
@@ -181,7 +183,7 @@ def _train_and_score(out: Path, page: DemoPage, facts: DemoFacts, begun: float) 
 
     _say(4, "AttnGAN: captions to images")
     page.under_way(4)
-    left = max(0.5, facts.minutes - (time.monotonic() - begun) / 60 - SCORING_MINUTES)
+    left = max(0.5, facts.minutes - (time.monotonic() - begun) / 60 - scoring_minutes)
     shown = ShownTraining(
         lambda told, picture: page.under_way(4, told, picture), facts.images, out / GENERATOR / "pictures"
     )

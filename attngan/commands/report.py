@@ -1,6 +1,5 @@
 """``attngan report``: one page of a run, while it runs or after: curves, samples over time, scores, its recipe."""
 
-import json
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -11,6 +10,7 @@ from typing import Any, NamedTuple
 import yaml
 from matplotlib.axes import Axes
 
+from attngan.bounded import read_json, read_recipe
 from attngan.data.images import load_named_image
 from attngan.errors import InputError, MissingFileError, require_at_least
 from attngan.evaluation.image_sets import TITLES
@@ -18,6 +18,7 @@ from attngan.evaluation.metric_table import title_of
 from attngan.evaluation.table import pivot, shown
 from attngan.files import write_whole
 from attngan.pages.page import Badge, Cell, Fact, Page, Row, Section, Table, photo, plot
+from attngan.terminal import say
 from attngan.training.curves import Curve, read_curves, smoothed
 
 SLIDES = 16  # pictures of the samples' slider at most
@@ -78,9 +79,9 @@ class RunRecord:
             raise MissingFileError(f"no folder at {folder.resolve()}: name a run's, such as runs/attngan_cub")
         recipe, history = folder / "config.yaml", folder / "quick" / "history.json"
         try:
-            config = yaml.safe_load(recipe.read_text(encoding="utf-8")) if recipe.is_file() else {}
-            scores = json.loads(history.read_text(encoding="utf-8")) if history.is_file() else None
-        except (ValueError, yaml.YAMLError) as error:
+            config = read_recipe(recipe) if recipe.is_file() else {}
+            scores = read_json(history.read_bytes()) if history.is_file() else None
+        except ValueError as error:
             raise InputError(f"{folder}: config.yaml or quick/history.json cannot be read: {error}") from error
         record = cls(folder, config if isinstance(config, dict) else {}, read_curves(folder), scores)
         if not record.config and not record.curves and not record.pictures("samples"):
@@ -149,7 +150,7 @@ def report(
         if not (watch and running):
             break
         time.sleep(30)
-    print(page)
+    say(page)
     return 0
 
 

@@ -6,14 +6,13 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import torch
-import yaml
-
+from attngan.bounded import read_recipe
 from attngan.checkpoint import open_checkpoint
 from attngan.errors import FileInTheWayError, InputError, MissingFileError
 from attngan.files import claimed
 from attngan.integrity import DamagedFileError, check_whole
 from attngan.terminal import say
+from attngan.weight_files import read_torch_file
 
 RESUME, CONFIG, RUN_DIR = "--resume", "--config", "--run_dir"
 CHECKPOINTS, LAST = "checkpoints", "last.ckpt"
@@ -59,7 +58,7 @@ def with_resume(command: str, arguments: list[str]) -> list[str]:
 
     Raises:
         MissingFileError: There is no such run, or it has no config.yaml; says what to do.
-        DamagedFileError: Its checkpoints are damaged.
+        DamagedFileError: No checkpoint there is whole.
     """
     if RESUME not in arguments:
         return arguments
@@ -129,7 +128,7 @@ def _newest_first(folder: Path) -> list[Path]:
 
 def _steps(path: Path) -> int:
     try:
-        contents = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
+        contents = read_torch_file(path)
         return int(contents["global_step"]) if "loops" in contents else -1
     except Exception:  # whatever a damaged file brings about: it is as good as not there
         return -1
@@ -205,6 +204,6 @@ def to_store(config: Any, run_dir: Path) -> Any:
     stored.trainer.default_root_dir = None
     stored.run_dir = stored.resume = stored.config = None
     if config.resume is not None and (before := run_dir / "config.yaml").is_file() and "damsm" in stored.model:
-        model = (yaml.safe_load(before.read_text(encoding="utf-8")) or {}).get("model") or {}
+        model = (read_recipe(before) or {}).get("model") or {}
         stored.model.damsm = model.get("damsm", stored.model.damsm)  # not the run's own checkpoint
     return stored

@@ -22,6 +22,7 @@ from attngan.style_transfer.colours import with_colours_of
 from attngan.style_transfer.networks import NetworkName, style_network
 from attngan.style_transfer.objective import Objective, Weights
 from attngan.style_transfer.optimisation import OptimizerName, StyleTransfer, start_image
+from attngan.terminal import say
 
 STATE = "state.pt"
 #: Iterations whose pictures are always kept: one sees in them when it converges.
@@ -55,7 +56,7 @@ def stylize(
     learning_rate: float = 0.02,
     content_weight: float = 1.0,
     style_weight: float | None = None,
-    total_variation_weight: float = 0.1,
+    total_variation_weight: float | None = None,
     style_weights: list[float] | None = None,
     style_scales: list[float] | None = None,
     style_layers: list[str] | None = None,
@@ -89,8 +90,8 @@ def stylize(
         optimizer: lbfgs or adam.
         learning_rate: Step size of adam, where pixels are in [-1, 1].
         content_weight: Weight of the content.
-        style_weight: Weight of the style; by default 1e6 for vgg19, 1e4 for the others.
-        total_variation_weight: Weight of smoothness.
+        style_weight: Weight of the style; by default 1e6 for vgg19, 3e3 for the others.
+        total_variation_weight: Weight of smoothness; by default 0.1 for vgg19, 60 for the others.
         style_weights: Weight of each style image against the others, in their order; by default all alike.
         style_scales: Size of each style image relative to the content's longer side; by default 1.
         style_layers: Layers that tell the style, each as NAME or NAME=WEIGHT; by default the paper's, all alike.
@@ -133,7 +134,7 @@ def stylize(
     weighed = Weights(
         content_weight,
         features.style_weight if style_weight is None else style_weight,
-        total_variation_weight,
+        features.smoothness_weight if total_variation_weight is None else total_variation_weight,
         _one_each("style_weights", style_weights, styles),
         _layers(style_layers or list(features.style_layers)),
         content_blend,
@@ -150,10 +151,10 @@ def stylize(
     }  # fmt: skip
     if (out / STATE).is_file():
         transfer.load(out / STATE, settings)
-        print(f"{out}: goes on after {len(transfer.history)} iterations", flush=True)
+        say(f"{out}: goes on after {len(transfer.history)} iterations")
     _optimise(transfer, work, iterations, settings, print_iterations, checkpoint_iterations, progress)
     page = write_page(work.out / "index.html", transfer, work.content, work.styles, settings, _kept(out))
-    print(f"{out / 'stylized.png'} after {len(transfer.history)} iterations; how it came about: {page}")
+    say(f"{out / 'stylized.png'} after {len(transfer.history)} iterations; how it came about: {page}")
     return 0
 
 
@@ -173,7 +174,7 @@ def _optimise(
                 show(done.number)
                 if done.number == 1 or done.number % print_iterations == 0:
                     terms = f"content {done.content:.4g}  style {done.style:.4g}  smoothness {done.total_variation:.3g}"
-                    print(f"{done.number:>6}  loss {done.total:.4g}  {terms}", flush=True)
+                    say(f"{done.number:>6}  loss {done.total:.4g}  {terms}")
                 if done.number in SHOWN or done.number % checkpoint_iterations == 0:
                     _save_picture(work.picture(transfer), work.out / f"iteration_{done.number:06d}.png")
                     transfer.save(work.out / STATE, settings)

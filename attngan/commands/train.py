@@ -4,6 +4,7 @@ import importlib.util
 import json
 import logging
 import sys
+import typing
 import warnings
 from argparse import ArgumentError
 from collections.abc import Iterator, Sequence
@@ -149,7 +150,8 @@ class RecipeCLI(LightningCLI):
         kwargs["plugins"] = [*(given if isinstance(given, list) else [given]), WholeFiles()]
         try:
             return super().instantiate_trainer(**kwargs)
-        except (MisconfigurationException, ValueError) as error:  # nothing but what `trainer:` says is at work here
+        # nothing but what `trainer:` says is at work here
+        except (MisconfigurationException, ValueError, ImportError, RuntimeError) as error:
             raise InputError(told_of_trainer(error, self.config)) from error
 
     def _logger(self) -> Any:
@@ -199,7 +201,7 @@ class RecipeCLI(LightningCLI):
         except MisconfigurationException as error:
             raise InputError(told_of_trainer(error, self.config)) from error
         if self.config.resume is not None and not is_whole(last):  # another checkpoint was at the run's end already
-            self.trainer.save_checkpoint(last)
+            self.trainer.save_checkpoint(last, weights_only=False)
         if self.trial_batches:
             say(f"the trial of {self.trial_batches} batches ran through; nothing of it is kept (fast_dev_run)")
         else:
@@ -207,6 +209,11 @@ class RecipeCLI(LightningCLI):
 
     def test(self) -> None:
         """Scores the best checkpoint on the test split, or where none is chosen the last one; a table, and a file."""
+        try:
+            self.datamodule.split("test")
+        except InputError as error:  # the training is finished, and its checkpoints are there
+            say(f"the test split is not scored: {error}")
+            return
         folder = self.run_dir / CHECKPOINTS
         chosen = folder / "best.ckpt" if (folder / "best.ckpt").is_file() else folder / LAST
         say(f"the test split, by the {chosen.stem} checkpoint ({chosen}):")
@@ -275,12 +282,14 @@ def _quieten() -> None:
 
 
 def read_batches_as_whole_numbers(parser: LightningArgumentParser) -> None:
-    """A limit of 1 is one batch, not 1.0, which is all of them.
+    """A limit, or an interval, of 1 is one batch, not 1.0, which is all of them.
 
-    Lightning's annotation is int or float, and jsonargparse takes the first that fits. Which one is first depends on
+    Lightning's annotations are int or float, and jsonargparse takes the first that fits. Which one is first depends on
     what was imported before Lightning: typing keeps one union of both orders.
     """
     for action in parser._actions:
-        if action.dest == "trainer.overfit_batches" or action.dest.startswith("trainer.limit_"):
-            # not int | float, which is one object for both orders
-            action._typehint = Union[int, float, None]  # type: ignore[attr-defined]  # noqa: UP007
+        kinds = typing.get_args(getattr(action, "_typehint", None))
+        if action.dest.startswith("trainer.") and {int, float} <= {kind for kind in kinds if isinstance(kind, type)}:
+            # by its members one by one: int | float is one object for both orders
+            members = (int, *(kind for kind in kinds if kind is not int))
+            action._typehint = Union[members]  # type: ignore[attr-defined]  # noqa: UP007

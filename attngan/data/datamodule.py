@@ -141,6 +141,7 @@ class TextImageDataModule(LightningDataModule):
         self.findings = Findings()
         self._given_vocabulary: Vocabulary | None = None
         self._other_captions = False
+        self._only: tuple[str, ...] | None = None
         self._vocabulary: Vocabulary | None = None
         self._ready: ReadyData | None = None
         self._splits: dict[str, CaptionedImageDataset] = {}
@@ -172,6 +173,7 @@ class TextImageDataModule(LightningDataModule):
             self.text_embeddings,
             self.cache_dir,
             self.columns,
+            self._only,
         )
 
     def _check_arguments(self) -> None:
@@ -180,8 +182,9 @@ class TextImageDataModule(LightningDataModule):
         if self.captions_per_image < 0:
             raise InputError(f"data.captions_per_image is {self.captions_per_image}: 0 means none")
         if not self.captions_per_image:
-            of_captions = {"text_embeddings": (self.text_embeddings, None), "min_count": (self.min_count, 1)}
-            tell_without_effect("data.captions_per_image is 0", "data.", **of_captions)
+            if self.text_embeddings is not None:
+                raise InputError("data.text_embeddings are of captions, but data.captions_per_image is 0")
+            tell_without_effect("data.captions_per_image is 0", "data.", min_count=(self.min_count, 1))
         if self.tokenizer.name == "published":
             why = "data.tokenizer is published, whose vocabulary has every word"
             tell_without_effect(why, "data.", min_count=(self.min_count, 1))
@@ -193,6 +196,13 @@ class TextImageDataModule(LightningDataModule):
             raise InputError(
                 f"data.image_size {self.image_size} cannot be halved {self.stages - 1} times for {self.stages} stages"
             )
+
+    def read_only(self, *splits: str) -> None:
+        """Before anything is read: these splits are all that is wanted, as for scores; the others need not be there.
+
+        Without training captions the vocabulary is that of the splits that are read.
+        """
+        self._only = splits
 
     # ------------------------------------------------------------------ vocabulary
 
@@ -232,7 +242,8 @@ class TextImageDataModule(LightningDataModule):
             rank_zero_only(print)(told_of_other_captions(given, captions_in(tokens, ready.training_captions)))
         elif given:
             check_vocabulary(given, captions_in(tokens, ready.training_captions), self.root, each)
-        self._vocabulary = given or vocabulary_of(tokens, ready.training_captions, tokenizer, self.min_count)
+        training = tuple(ready.images) if self._only else ready.training_captions
+        self._vocabulary = given or vocabulary_of(tokens, training, tokenizer, self.min_count)
         findings = Findings()
         usable = {}
         for split, images in ready.images.items():
@@ -265,7 +276,7 @@ class TextImageDataModule(LightningDataModule):
         members = {split: (split, images) for split, images in usable.items()}
         if self.validation == "published" and "test" in usable:
             members["validation"] = ("test", usable["test"])
-        elif not usable.get("validation") and isinstance(ready.pixels["train"], ImageCache):
+        elif not usable.get("validation") and isinstance(ready.pixels.get("train"), ImageCache):
             held_out = held_out_for_validation([item.image for item in usable["train"]])
             for split, wanted in (("train", False), ("validation", True)):
                 members[split] = ("train", [u for u in usable["train"] if (u.image.name in held_out) is wanted])

@@ -1,5 +1,6 @@
 """A data set made ready to train on: its captioned images, and where their pixels and embeddings are."""
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -48,6 +49,7 @@ def make_ready(
     text_embeddings: str | None = None,
     cache_dir: str | None = None,
     columns: Columns = USUAL,
+    only: Collection[str] | None = None,
 ) -> ReadyData:
     """Reads a data set, checks it and builds what is missing of its image caches.
 
@@ -61,6 +63,7 @@ def make_ready(
         text_embeddings: Path of the files with precomputed embeddings.
         cache_dir: Where the caches are.
         columns: Which columns of a folder's table hold names and captions.
+        only: The splits that are wanted, where nothing is trained; None: all.
 
     Raises:
         InputError: When there is nothing to train on or, without `skip_bad`, an image cannot be used.
@@ -71,11 +74,12 @@ def make_ready(
             findings.stop_if_bad()
 
     scratch = cache_folder(root, cache_dir)
-    opened = open_source(source, root, findings, scratch, captions, columns)
+    opened = open_source(source, root, findings, scratch, captions, columns, only)
     images = opened.splits
-    if not images.get("train"):
+    if not images if only is not None else not images.get("train"):
         findings.stop_if_bad()
-        raise InputError("; ".join([f"{root}: no images to train on", *findings.advice]))
+        what = "no images to train on" if only is None else f"no images in its {' and '.join(sorted(only))} split"
+        raise InputError("; ".join([f"{root}: {what}", *findings.advice]))
     stop_unless_skipping()  # before decoding for minutes
     embeddings = open_embeddings_of(images, root, text_embeddings, scratch) if text_embeddings is not None else {}
     pixels: dict[str, ImageCache | ShardStream] = {**opened.streams}

@@ -16,6 +16,7 @@ import torch
 from jaxtyping import UInt8
 from torch import Tensor
 
+from attngan.bounded import read_json
 from attngan.errors import InputError
 from attngan.files import locked, reserve, write_whole
 
@@ -92,8 +93,8 @@ class _Rows:
         if not state.is_file():
             return False
         try:
-            kept = json.loads(state.read_text())
-        except json.JSONDecodeError:
+            kept = read_json(state.read_bytes())
+        except InputError:
             return False
         if kept["key"] != self.key:
             changed = sorted(k for k in {*kept["key"], *self.key} if kept["key"].get(k) != self.key.get(k))

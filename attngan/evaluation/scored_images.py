@@ -95,6 +95,8 @@ def read_split(
         image_column=columns.image,
         caption_column=columns.caption,
     )
+    # of what validates, and of what is left to train on, the training split decides
+    data.read_only(*(("test",) if split == "test" else ("train", "validation")))
     data.setup("test" if split == "test" else "fit")
     return split_of(data, split)
 

@@ -454,6 +454,8 @@ def published_network(published: Published) -> Recognised | None:
     for kinds, what, option in ((GENERATORS, "generator", "generator"), (DISCRIMINATORS, "discriminator", None)):
         if (kind := _among(kinds, published)) is not None:
             return Recognised(f"a {what} of {kind.title}", option)
+    if any(name.startswith("ca_net.") for name in published):
+        return Recognised("a part of a generator", "generator")
     if "rnn.weight_hh_l0" in published:
         return Recognised("a text encoder", "text_encoder")
     return Recognised("an image encoder", "image_encoder") if "emb_features.weight" in published else None

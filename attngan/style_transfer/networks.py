@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from attngan.errors import InputError, MissingFileError
 from attngan.networks.image_trunks import EfficientNetLiteTrunk
+from attngan.weight_files import read_weights
 
 NetworkName = Literal["vgg19", "efficientnet-lite0", "efficientnet-lite2"]
 #: Convolutions of each block of VGG-19.
@@ -25,6 +26,7 @@ class StyleNetwork(nn.Module):
         content_layers: Those that tell content by default: the finer one, and a deeper one to blend with.
         style_layers: Those that tell style by default.
         style_weight: Default weight of the style's loss, where that of the content has 1.
+        smoothness_weight: Likewise that of the total variation.
         strides: How many pixels of the image a place of each layer stands for.
     """
 
@@ -32,6 +34,7 @@ class StyleNetwork(nn.Module):
     content_layers: tuple[str, str]
     style_layers: Sequence[str]
     style_weight: float
+    smoothness_weight: float
     strides: Mapping[str, int]
 
     def forward(
@@ -65,6 +68,7 @@ class VGG19(StyleNetwork):
     content_layers = ("relu4_2", "relu5_2")
     style_layers = ("relu1_1", "relu2_1", "relu3_1", "relu4_1", "relu5_1")
     style_weight = 1e6
+    smoothness_weight = 0.1
     mean: Tensor
     deviation: Tensor
 
@@ -113,7 +117,8 @@ class EfficientNetLite(StyleNetwork):
 
     content_layers = ("stride8", "stride16")
     style_layers = ("stride2", "stride4", "stride8", "stride16")
-    style_weight = 1e4
+    style_weight = 3e3
+    smoothness_weight = 60.0  # its strides leave much of single pixels open
 
     def __init__(self, variant: Literal["lite0", "lite2"] = "lite0") -> None:
         super().__init__()
@@ -178,12 +183,7 @@ def _vgg_weights(file: Path | None) -> dict[str, Tensor]:
     elif not file.is_file():
         raise MissingFileError(f"no weights of VGG-19 at {file.resolve()}; {offline}")
     else:
-        try:
-            weights = torch.load(file, map_location="cpu", weights_only=True)
-        except Exception as error:  # whatever is in the file
-            raise InputError(f"{file} cannot be read as a state dict of torchvision's VGG-19: {error}") from error
-    if not isinstance(weights, dict):
-        raise InputError(f"{file} holds no state dict of torchvision's VGG-19")
+        weights = read_weights(file, "weights of VGG-19")
     convolutions = {
         name.removeprefix("features."): value for name, value in weights.items() if not name.startswith("classifier.")
     }

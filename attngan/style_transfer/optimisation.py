@@ -11,6 +11,7 @@ from torch import Tensor
 from attngan.errors import AttnganError, InputError
 from attngan.files import replacing
 from attngan.style_transfer.objective import Losses, Objective
+from attngan.weight_files import read_torch_file
 
 OptimizerName = Literal["lbfgs", "adam"]
 
@@ -138,7 +139,7 @@ class StyleTransfer:
             InputError: The file is none of them, or the run there had other settings; says which.
         """
         try:
-            state = torch.load(path, map_location=self.image.device, weights_only=True)
+            state = read_torch_file(path, "a run to go on with")
             saved = state["settings"]
         except Exception as error:  # whatever is in the file
             raise InputError(f"{path} cannot be gone on with ({error}): remove it, or name another --out") from error

@@ -51,7 +51,7 @@ class CSVLog(Logger):
         """They are in config.yaml, beside this file."""
 
     @rank_zero_only
-    def log_metrics(self, metrics: Mapping[str, float], step: int | None = None) -> None:
+    def log_metrics(self, metrics: Mapping[str, Any], step: int | None = None) -> None:
         """Adds a row, or to the last one if that is of the same step."""
         row = {STEP: float(step or 0), **{name: float(value) for name, value in metrics.items()}}
         if self._columns is None:

@@ -102,7 +102,7 @@ class DAMSMModule(LightningModule):
         require_decay_rates(betas, "model.betas")
         require_at_least(1e-9, within="model.", text_gradient_clip=text_gradient_clip, clip=clip)
         require_at_least(1, within="model.", words_within=words_within, accumulate=accumulate)
-        if not words_weight + sentence_weight:
+        if not words_weight + sentence_weight + weight_decay:
             raise InputError("model.words_weight and model.sentence_weight are both 0: there is nothing to learn from")
         if not words_weight:
             of_words = {"words_within": (words_within, None), "gamma1": (gamma1, 4.0), "gamma2": (gamma2, 5.0)}

@@ -33,7 +33,9 @@ def check_finite(terms: Mapping[str, Tensor], module: LightningModule) -> None:
     raise NonFiniteLossError(_told(", ".join(bad), module))
 
 
-def check_gradients(parameters: Iterable[Tensor], module: LightningModule, player: str) -> None:
+def check_gradients(
+    parameters: Iterable[Tensor], module: LightningModule, player: str, terms: Mapping[str, Tensor] | None = None
+) -> None:
     """Raises a `NonFiniteLossError` if a gradient is not finite: a finite loss can have such (the root of 0, say).
 
     For the moment between the backward pass and the optimiser's step; one wait for the device a call. The largest
@@ -43,9 +45,12 @@ def check_gradients(parameters: Iterable[Tensor], module: LightningModule, playe
         parameters: Those that the optimiser is about to change.
         module: The module that trains.
         player: Whose they are, for the message: "generator", say.
+        terms: Those of the loss: the message names the ones that are not finite, where there are any.
     """
     gradients = [parameter.grad for parameter in parameters if parameter.grad is not None]
     if gradients and not bool(torch.nn.utils.get_total_norm(gradients, math.inf).isfinite()):
+        if terms:
+            check_finite(terms, module)
         raise NonFiniteLossError(_told(f"gradients of the {player} that are not finite, though its loss is", module))
 
 

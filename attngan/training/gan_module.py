@@ -169,6 +169,7 @@ class GANModule(LightningModule):
         self.images_seen = 0
         self.word_limit: int | None = None
         self._clock = (0.0, 0)
+        self._terms: dict[str, Tensor] = {}  # of the step that is about to be made
         self._check_fit()
         self.caption_queue = None
         if self.damsm is not None and matching_captions > 0:
@@ -316,8 +317,9 @@ class GANModule(LightningModule):
                 self.manual_backward(loss * drawing.share if len(drawings) > 1 else loss)
                 of_part |= of_stage
             terms.append((drawing.share, of_part))
+        self._terms = mean_terms(terms)
         self._step(optimizers)
-        return mean_terms(terms)
+        return self._terms
 
     def _train_generator(self, drawings: list[Drawing], once: Drawn | None) -> dict[str, Tensor]:
         """One step of the generator; returns what it minimised, by name."""
@@ -329,8 +331,9 @@ class GANModule(LightningModule):
             loss, of_part = self._generator_objective(drawing, drawn)
             self.manual_backward(loss * drawing.share if len(drawings) > 1 else loss)
             terms.append((drawing.share, of_part))
+        self._terms = mean_terms(terms)
         self._step([optimizer])
-        return mean_terms(terms)
+        return self._terms
 
     def _drawing(self, part: Part) -> Drawing:
         return Drawing(*part, self.encode_text(part.batch), self.generator.draw_noise(len(part.batch.indices)))
@@ -473,7 +476,8 @@ class GANModule(LightningModule):
         side = self.discriminators.resolutions[number - 1]
         parameters = [p for group in optimizer.param_groups for p in group["params"]]
         if getattr(self.trainer.precision_plugin, "scaler", None) is None:  # which leaves such a step out by itself
-            check_gradients(parameters, self, f"{side} px discriminator" if number else "generator")
+            player = f"{side} px discriminator" if number else "generator"
+            check_gradients(parameters, self, player, self._terms)
         if self.clip is not None or (self.steps + 1) % self.trainer.log_every_n_steps == 0:  # type: ignore[attr-defined]
             norm = clipped_norm(parameters, self.clip)
             self.log(f"discriminator_{side}/gradient_norm" if number else "generator/gradient_norm", norm)

@@ -11,7 +11,15 @@ from PIL import Image
 from attngan.checkpoint import ENTRY, read_checkpoint
 from attngan.cli import COMMANDS
 from attngan.commands.compare import best_rows, compare, markdown
-from attngan.commands.compare_runs import NOTE, compared_recipes, default_recipes, first_stage_keys
+from attngan.commands.compare_runs import (
+    NOTE,
+    Plan,
+    Run,
+    _arguments,
+    compared_recipes,
+    default_recipes,
+    first_stage_keys,
+)
 from attngan.text.vocabulary import Vocabulary
 from tests.commands.test_evaluate import EXTRACTOR
 from tests.tiny import EMBED, SIDES, gan_recipe, write_damsm, write_recipe
@@ -260,3 +268,22 @@ def test_the_best_of_each_column_is_bold():
 
 def test_it_is_a_command():
     assert COMMANDS["compare"].function == "compare"
+
+
+@pytest.mark.parametrize(
+    ("device", "accelerator", "devices"),
+    [("cpu", "cpu", "1"), ("cuda", "cuda", "1"), ("cuda:1", "cuda", "[1]"), (None, None, None)],
+)
+@pytest.mark.parametrize("resume", [False, True])
+def test_the_device_is_where_recipes_train_as_well(device, accelerator, devices, resume, recipes, tmp_path):
+    plan = Plan(tmp_path, tmp_path, 8, tmp_path, None, 0, device)
+    arguments = _arguments(Run(recipes[0], tmp_path / "run", 8, None), plan, resume)
+    told = dict(word[2:].split("=", 1) for word in arguments if word.startswith("--trainer.") and "=" in word)
+    assert told.get("trainer.accelerator") == accelerator
+    assert told.get("trainer.devices") == devices
+
+
+def test_a_device_that_there_is_not_is_told_before_anything_is_trained(recipes, damsm, tmp_path):
+    with pytest.raises(ValueError, match="'cuda:99' cannot be used"):
+        compare(tmp_path, damsm, [recipes[0]], out=tmp_path / "out", device="cuda:99")
+    assert not (tmp_path / "out").exists()

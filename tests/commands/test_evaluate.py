@@ -11,11 +11,15 @@ import torch
 from PIL import Image
 from torch import nn
 
+from attngan.checkpoint import write_generator
 from attngan.commands.evaluate import evaluate
 from attngan.evaluation.image_files import ImageFiles, caption_in_name
+from attngan.evaluation.networks import _choose_damsm
+from attngan.evaluation.request import Request
 from attngan.evaluation.scored_images import caption_order, read_split
 from attngan.extractors.extractor import FeatureExtractor
 from attngan.extractors.named import state_sha256
+from tests.tiny import gan
 
 
 def tiny_extractor():
@@ -261,3 +265,21 @@ def test_captions_are_used_equally_often():
     assert max(counts) - min(counts) <= 1
     assert order[:7] != sorted(order[:7])
     assert caption_order(list(range(10, 17)), 20, seed=3) == order[:20]
+
+
+def test_a_generator_without_a_damsm_names_what_judges_it(tmp_path):
+    alone = tmp_path / "g.safetensors"
+    write_generator(alone, gan(None, matching=0.0).ema.generator)
+    with pytest.raises(ValueError, match=r"g\.safetensors holds none: .*--scorer.*--metrics"):
+        _choose_damsm(Request(checkpoint=alone), None, None, "cpu")
+
+
+def test_the_table_is_readable_and_fits_80_columns(tmp_path, toy_root, sampler, scorer_file, capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "80")
+    run(tmp_path, toy_root, metrics=["is", "fid", "r_precision"], scorer=scorer_file, count=120, progress=True)
+    printed = capsys.readouterr().out
+    assert max(map(len, printed.splitlines())) <= 80 + len(str(tmp_path))  # the path of scores.json
+    for title in ("Inception Score ↑", "FID ↓", "R-precision ↑ (%)", "shuffled captions", "120 images, seed 0"):
+        assert title in printed
+    assert "sha256" not in printed.lower()
+    assert "_damsm-" not in printed

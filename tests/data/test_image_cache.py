@@ -1,3 +1,4 @@
+import contextlib
 import dataclasses
 import multiprocessing
 import os
@@ -11,6 +12,7 @@ import pytest
 from attngan.data import image_cache, processes
 from attngan.data.image_cache import ImageCache, cache_folder, open_or_build
 from attngan.data.images import load_pixels
+from attngan.errors import InputError
 from attngan.records import CaptionedImage
 from tests.data.conftest import picture
 
@@ -247,7 +249,7 @@ def test_offsets_beyond_four_gigabytes(tmp_path, monkeypatch):
     assert image_cache._slot(pixels, table[2]).shape == (3, 2, 3)
 
 
-# --- checksums ----------------------------------------------------------------------------------------------------------
+# --- checksums ------------------------------------------------------------------------------------------------------
 
 
 def damage(path, cache, position):
@@ -303,19 +305,18 @@ def test_a_flipped_bit_beside_the_pixels_is_never_used(tmp_path, images):
     # all bytes before the pixels that are not padding, and all after them
     places = [*range(len(content[:4096].rstrip())), *range(4096, 4096 + cache.table.nbytes), *range(end, len(content))]
     assert start > places[200]
+    same = []
     for place in places[::3]:
         changed = bytearray(content)
         changed[place] ^= 1 << place % 8
         path.write_bytes(changed)
-        try:
-            opened = ImageCache(path)
-        except ValueError as error:
-            assert str(path) in str(error)
-            continue
-        # JSON that says the same
-        assert opened.header == cache.header
-        assert opened.bad == cache.bad
-        assert (opened.table == cache.table).all()
+        with contextlib.suppress(InputError):
+            opened = ImageCache(path)  # JSON that says the same
+            assert opened.header == cache.header
+            assert opened.bad == cache.bad
+            assert (opened.table == cache.table).all()
+            same.append(place)
+    assert len(same) < 5
 
 
 def test_a_cache_of_before_has_no_checksum_of_its_table_and_is_read(tmp_path, images):

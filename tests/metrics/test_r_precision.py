@@ -74,7 +74,7 @@ def test_distractors_are_of_another_class_or_image_and_never_the_same_text(with_
 
 def test_too_few_distractors_is_an_error_that_says_what_is_missing():
     pool = random_pool(50, classes=torch.arange(50) % 2)
-    with pytest.raises(ValueError, match=r"99 distractors of another class .* only 25"):
+    with pytest.raises(ValueError, match=r"99 captions of another class .* the split has 25: .*--split train"):
         r_precision(pool.embeddings, torch.arange(50), pool)
 
 

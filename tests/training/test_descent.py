@@ -127,8 +127,8 @@ def tiny_gan(tiny_damsm):
     def make(**arguments: object):
         torch.manual_seed(1)
         module = gan(tiny_damsm, matching=0.0, wrong_pairs="dfgan", **arguments)
-        without_batch_norm(module.generator)
-        without_batch_norm(module.discriminators)
+        for network in (module.generator, module.ema.generator, module.discriminators):
+            without_batch_norm(network)
         return module
 
     return make
@@ -177,9 +177,9 @@ def test_accumulated_gradients_are_the_mean_of_those_of_the_parts(tiny_gan, toy_
 
 
 def keeping(batches: list[TextImageBatch], step):
-    def kept(batch, batch_index):
+    def kept(batch, batch_idx):  # by this name Lightning knows that it is wanted
         batches.append(batch)
-        return step(batch, batch_index)
+        return step(batch, batch_idx)
 
     return kept
 

@@ -6,6 +6,7 @@ import pytest
 import torch
 from pytorch_lightning import Trainer, seed_everything
 
+from attngan.checkpoint import write_generator
 from attngan.data.datamodule import TextImageDataModule
 from attngan.networks.discriminators import DiscriminatorPyramid
 from attngan.networks.multistage import AttnGANGenerator
@@ -84,3 +85,19 @@ def test_best_is_the_earliest_of_equals_and_never_nan():
     ]
     assert best_of(history, "fid_1k_quick") == {"value": 3.0, "epoch": 2, "steps": 20}
     assert best_of(history, "is_1k_quick")["epoch"] == 1
+
+
+def test_a_best_generator_of_another_future_is_removed(tmp_path, capsys):
+    from tests.tiny import gan
+
+    generator = gan(None, matching=0.0, condition="sentence").ema.generator
+    quick = QuickEvaluation(tmp_path, every_epochs=1)
+    quick.history = [
+        {"epoch": 1, "steps": 10, "scores": {"fid_40_tiny": 5.0, "is_40_tiny": 1.0}},
+        {"epoch": 2, "steps": 20, "scores": {"fid_40_tiny": 7.0, "is_40_tiny": 2.0}},
+    ]
+    for kind, steps in (("fid", 30), ("is", 20)):  # at step 30 of what came after the checkpoint
+        write_generator(tmp_path / f"best_{kind}.safetensors", generator, steps=steps)
+    quick._drop_files_of_another_future()
+    assert [path.name for path in tmp_path.iterdir()] == ["best_is.safetensors"]
+    assert "best_fid.safetensors is of step 30" in capsys.readouterr().out

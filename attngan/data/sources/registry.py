@@ -1,6 +1,6 @@
 """The data sources by name: each turns a folder into captioned images by split. Nothing else asks which one it was."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -44,6 +44,7 @@ def open_source(
     scratch: str | Path | None = None,
     captions: bool = True,
     columns: Columns = USUAL,
+    only: Collection[str] | None = None,
 ) -> Source:
     """A data set by the name of its source.
 
@@ -54,6 +55,7 @@ def open_source(
         scratch: Where a source may put files that it has to fetch; None: where the data set's caches are.
         captions: Read the captions; else the images alone, of which none needs any.
         columns: For a folder with a table: which of its columns hold names and captions.
+        only: The splits that are wanted, the others' files need not be there; None: all.
 
     Raises:
         MissingFileError: When the folder is not there.
@@ -70,7 +72,7 @@ def open_source(
             converted = how_to_convert(root) if root.is_file() else None
             what = f"is a file: {converted or 'its folder is looked for'}" if root.is_file() else "no such folder"
             raise MissingFileError(f"{root}: {what} (the root of the data set)")
-    given = Reading(findings, captions, Path(scratch) if scratch is not None else cache_folder(root), columns)
+    given = Reading(findings, captions, Path(scratch) if scratch is not None else cache_folder(root), columns, only)
     try:
         source = SOURCES[name](root, given)
     except UnusableImagesError:
@@ -81,7 +83,8 @@ def open_source(
         raise
     if findings is not None and isinstance(root, Path) and not any(source.splits.values()):
         findings.advice += _what_fits(name, root, captions)
-    return Source({split: own for split, own in source.splits.items() if own}, source.streams, source.training_captions)
+    wanted = {split: own for split, own in source.splits.items() if own and (only is None or split in only)}
+    return Source(wanted, source.streams, source.training_captions)
 
 
 def read_source(
@@ -118,12 +121,14 @@ class Reading:
         captions: Read the captions.
         scratch: Where a source may put files that it has to fetch.
         columns: Which columns of a table hold names and captions.
+        only: The splits that are wanted; None: all.
     """
 
     findings: Findings | None
     captions: bool
     scratch: Path
     columns: Columns
+    only: Collection[str] | None = None
 
 
 Reader = Callable[[str | Path, Reading], Source]
@@ -131,7 +136,11 @@ Reader = Callable[[str | Path, Reading], Source]
 
 def _by_split(read: Callable[..., list[CaptionedImage]]) -> Reader:
     return lambda root, how: Source(
-        {split: read(root, split, how.findings, how.captions) for split in ("train", "test")}
+        {
+            split: read(root, split, how.findings, how.captions)
+            for split in ("train", "test")
+            if how.only is None or split in how.only
+        }
     )
 
 

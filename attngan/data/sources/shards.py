@@ -27,6 +27,7 @@ from typing import Any
 
 import numpy as np
 
+from attngan.bounded import read_json
 from attngan.errors import FileInTheWayError, InputError, MissingFileError
 from attngan.files import locked, write_whole
 from attngan.records import CaptionedImage
@@ -174,11 +175,11 @@ def _read_index(root: str) -> dict[str, Any]:
     address = _join(root, "index.json")
     try:
         with _open(address) as file:
-            index: dict[str, Any] = json.load(file)
+            index: dict[str, Any] = read_json(file.read())
     except FileNotFoundError as error:
         raise MissingFileError(f"{address}: no index; attngan prepare --shards writes shards with one") from error
     except ValueError as error:
-        raise InputError(f"{address}: not JSON: {error}") from error
+        raise InputError(f"{address}: {error}") from error
     try:
         if index["format"] != _FORMAT or index["version"] != VERSION:
             raise ValueError("another format or version")
@@ -198,9 +199,9 @@ def _read_captions(root: str, split: str, count: int, wanted: bool) -> list[Capt
     address = _join(root, f"{split}.jsonl")
     images = []
     with _open(address) as file:
-        for number, line in enumerate(io.TextIOWrapper(file, encoding="utf-8"), start=1):
+        for number, line in enumerate(file, start=1):
             try:
-                entry = json.loads(line)
+                entry = read_json(line)
                 box = None if entry["bbox"] is None else tuple(map(float, entry["bbox"]))
                 captions = tuple(map(str, entry["texts"])) if wanted else ()
                 label = None if entry["class"] is None else int(entry["class"])

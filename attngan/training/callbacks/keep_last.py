@@ -9,6 +9,7 @@ from typing import Any
 
 from pytorch_lightning import LightningModule, Trainer
 from pytorch_lightning.callbacks import Checkpoint
+from pytorch_lightning.trainer.states import TrainerFn
 
 from attngan import stopping
 from attngan.training.callbacks.after_step import written_after_step
@@ -42,27 +43,26 @@ class KeepLast(Checkpoint):
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         stopping.listen_again()  # not before: Lightning's own handler would end the run without a checkpoint
         self._written = time.monotonic()
-        self._hold()
 
     def on_test_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         stopping.listen_again()
 
     def on_train_batch_start(self, trainer: Trainer, *_: Any) -> None:
         self._after_step = None
-        self._hold()
+        stopping.hold(f"finishing this step, then writing {self.path}")
 
     def on_train_batch_end(self, trainer: Trainer, *_: Any) -> None:
         if self._asked(trainer):
-            trainer.save_checkpoint(self.path)
+            trainer.save_checkpoint(self.path, weights_only=False)
             self._stop()
         if time.monotonic() - self._written > self.every:
-            trainer.save_checkpoint(self.path)
+            trainer.save_checkpoint(self.path, weights_only=False)
             self._written = time.monotonic()
         if trainer.fit_loop.epoch_loop.done:  # validation, scores and the epoch's other ends follow
             self._remember(trainer)
 
     def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        if trainer.training and self._after_step is None:  # in the middle of an epoch
+        if trainer.state.fn == TrainerFn.FITTING and self._after_step is None:  # in the middle of an epoch
             self._remember(trainer)
 
     def on_validation_batch_end(self, trainer: Trainer, *_: Any) -> None:
@@ -70,7 +70,7 @@ class KeepLast(Checkpoint):
             self._stop()
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        trainer.save_checkpoint(self.path)
+        trainer.save_checkpoint(self.path, weights_only=False)
         self._after_step = None
         self._heard.close()
 
@@ -79,9 +79,6 @@ class KeepLast(Checkpoint):
             trainer.strategy.save_checkpoint(self._after_step, self.path)
         self._after_step = None
         self._heard.close()
-
-    def _hold(self) -> None:
-        stopping.hold(f"finishing this step, then writing {self.path}")
 
     def _remember(self, trainer: Trainer) -> None:
         """Keeps what a checkpoint would hold now, and lets a request act from here on.
