@@ -54,7 +54,10 @@ def read_arrays(path: str | Path, *names: str) -> tuple[np.ndarray, ...]:
             missing = [name for name in names if name not in arrays]
             if missing:
                 raise InputError(f"it has no array {', '.join(missing)}, but {', '.join(map(repr, arrays.files))}")
-            return tuple(arrays[name] for name in names)
+            found = tuple(arrays[name] for name in names)
+        if others := [name for name, value in zip(names, found, strict=True) if not isinstance(value, np.ndarray)]:
+            raise InputError(f"{', '.join(others)} in it is no array")
+        return found
     except Exception as error:
         raise _not_readable(path, error) from error
 

@@ -71,6 +71,9 @@ def _of_value(key: str, told: str) -> Refusal:
     """A value that cannot be used, perhaps deep within the arguments of a class."""
     while found := re.search(r'Parser key "([\w.]+)":', told):  # of an argument of the class
         key, told = f"{key}.init_args.{found[1]}", told[found.end() :]
+    if found := re.search(r"Importing '([\w.]+)' is not allowed", told):
+        module = found[1].partition(".")[0]
+        return Refusal(key, f"{found[1]} is nothing that a recipe may name: --trust {module} if you trust its author")
     if found := re.search(r"Option '([\w.]+)' is not accepted", told):
         cls = re.search(r"given class_path '([\w.]+)'", told)
         of_class = f" of {cls[1].rpartition('.')[2]}" if cls else ""

@@ -30,7 +30,7 @@ import warnings
 import zlib
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -327,7 +327,9 @@ def shards(folder: Path) -> list[bytes]:
     from attngan.records import CaptionedImage
 
     _pictures(folder)
-    images = [CaptionedImage(path.stem, path, CAPTIONS[:2], 1, (0, 0, 9, 9)) for path in sorted(folder.glob("?.png"))]
+    images = [
+        CaptionedImage(path.stem, path, CAPTIONS[:2], 1, (0.0, 0.0, 9.0, 9.0)) for path in sorted(folder.glob("?.png"))
+    ]
     write_shards({"train": images}, folder / "shards")
     return [(folder / "shards" / "index.json").read_bytes()]
 
@@ -676,7 +678,7 @@ def main() -> int:
         show(tables, time.monotonic() - began)
         sys.stdout.flush()
         if given.json:
-            given.json.write_text(json.dumps({kind: asdict(told) for kind, told in tables.items()}, indent=1))
+            given.json.write_text(json.dumps({kind: vars(told) for kind, told in tables.items()}, indent=1))
     return 1 if any(told.faults for told in tables.values()) else 0
 
 

@@ -66,6 +66,8 @@ def wrong_advice(text: str, options: set[str]) -> list[str]:
     for option in re.findall(r"(?<![\w-])--[a-zA-Z][\w.-]*", text):
         name = option[2:].rstrip(".-").replace("-", "_")
         group, _, rest = name.partition(".")
+        if option.endswith(".") and group in GROUPS:  # all options of a group
+            continue
         if rest:
             if group not in GROUPS or rest.partition(".")[0] not in arguments(GROUPS[group]):
                 wrong.append(option)

@@ -187,6 +187,9 @@ MISTAKES = {
     "sample": (["nothing.ckpt", "a red bird"], "no checkpoint at"),
     "export": (["nothing.ckpt", "x.pt"], ".safetensors"),
     "compare": (["nothing.yaml", "--data", "nowhere", "--damsm", "nothing.ckpt"], "nothing.ckpt"),
+    "recipes": (["nothing"], "no recipe"),
+    "report": (["nowhere"], "nowhere"),
+    "stylize": (["nothing.jpg", "nothing.png", "--size", "0"], "size is 0: it must be at least 1"),
     "import-published": (["--generator", "nothing.pth", "--out", "x.ckpt"], "nothing.pth"),
 }
 

@@ -34,7 +34,8 @@ def test_a_recipe_says_first_what_it_is(path):
 
 
 DOCUMENTS = [
-    REPOSITORY / name for name in ("README.md", "CONTRIBUTING.md", "docs/method.md", "docs/history.md", "docs/birds.md")
+    REPOSITORY / name
+    for name in ("README.md", "CONTRIBUTING.md", "SECURITY.md", "docs/method.md", "docs/history.md", "docs/birds.md")
 ]
 
 

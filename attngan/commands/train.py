@@ -150,7 +150,8 @@ class RecipeCLI(LightningCLI):
         kwargs["plugins"] = [*(given if isinstance(given, list) else [given]), WholeFiles()]
         try:
             return super().instantiate_trainer(**kwargs)
-        except (MisconfigurationException, ValueError) as error:  # nothing but what `trainer:` says is at work here
+        # nothing but what `trainer:` says is at work here
+        except (MisconfigurationException, ValueError, ImportError, RuntimeError) as error:
             raise InputError(told_of_trainer(error, self.config)) from error
 
     def _logger(self) -> Any:

@@ -104,4 +104,8 @@ def told_of_trainer(error: Exception, config: Any) -> str:
             f"trainer.accelerator {accelerator} (devices {config.trainer.devices}): this machine has none that torch "
             f"can use ({text.rstrip('.!')}): leave it out, or trainer.accelerator=cpu"
         )
+    if isinstance(error, ImportError):
+        asked = f"accelerator {accelerator}, strategy {config.trainer.strategy}"
+        lacks = text.rstrip(".")
+        return f"trainer.{asked}: a package that it needs is not installed ({lacks}): install it, or leave it out"
     return f"trainer: {text}"

@@ -54,7 +54,9 @@ def walk(root: Path, findings: Findings) -> list[Path]:
             elif _is(entry.is_file):
                 files.append(path)
             else:
-                kind = "link that leads nowhere" if entry.is_symlink() and not path.exists() else "no regular file"
+                kind = (
+                    "link that leads nowhere" if entry.is_symlink() and not os.path.exists(path) else "no regular file"
+                )
                 findings.add_note(f"{kind}, passed over", str(path))
     return sorted(files)
 
@@ -132,7 +134,7 @@ class FileFinder:
 
 def why_no_file(path: Path) -> str:
     """What to say of a path that is no file."""
-    return f"{path} is no regular file" if path.exists() else f"no file {path}"
+    return f"{path} is no regular file" if os.path.exists(path) else f"no file {path}"
 
 
 def folder_with_most(names: Sequence[str], folders: Sequence[Path]) -> Path:

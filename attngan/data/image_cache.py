@@ -325,7 +325,7 @@ def _lay_out(partial: Path, shapes: list[tuple[int, int]], short: int, expected:
     free = shutil.disk_usage(partial.parent).free
     if end > free:
         raise NoRoomError(
-            f"{partial.parent}: the image cache needs {end / 1e9:,.1f} GB, {free / 1e9:,.1f} GB are free; give another "
+            f"{partial.parent}: the image cache needs {end / 1e6:,.0f} MB, {free / 1e6:,.0f} MB are free; give another "
             "folder (cache_dir) or a smaller image_size"
         )
     header = {"format": _FORMAT, "version": VERSION, "fingerprint": expected, "short": short}

@@ -26,13 +26,14 @@ def read_text(path: Path) -> str:
         InputError: When it is a folder, a FIFO or a device, or the system does not give it out.
     """
     try:
-        if not stat.S_ISREG(path.stat().st_mode):
-            raise InputError(f"{path}: no regular file")  # opening a FIFO would wait for a writer
-        content = path.read_bytes()
+        regular = stat.S_ISREG(path.stat().st_mode)  # opening a FIFO would wait for a writer
+        content = path.read_bytes() if regular else b""
     except FileNotFoundError as error:
         raise MissingFileError(f"{path}: no such file") from error
-    except OSError as error:
-        raise InputError(f"{path}: cannot be read: {error.strerror}") from error
+    except (OSError, ValueError) as error:  # the latter of names that no system has
+        raise InputError(f"{path}: cannot be read: {getattr(error, 'strerror', error)}") from error
+    if not regular:
+        raise InputError(f"{path}: no regular file")
     encoding = "utf-16" if content.startswith(_UTF_16) else "utf-8-sig"
     try:
         return content.decode(encoding)

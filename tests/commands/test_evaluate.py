@@ -14,6 +14,8 @@ from torch import nn
 from attngan.checkpoint import write_generator
 from attngan.commands.evaluate import evaluate
 from attngan.evaluation.image_files import ImageFiles, caption_in_name
+from attngan.evaluation.networks import _choose_damsm
+from attngan.evaluation.request import Request
 from attngan.evaluation.scored_images import caption_order, read_split
 from attngan.extractors.extractor import FeatureExtractor
 from attngan.extractors.named import state_sha256
@@ -265,11 +267,11 @@ def test_captions_are_used_equally_often():
     assert caption_order(list(range(10, 17)), 20, seed=3) == order[:20]
 
 
-def test_a_generator_without_a_damsm_names_what_judges_it(tmp_path, toy_root, sampler):
+def test_a_generator_without_a_damsm_names_what_judges_it(tmp_path):
     alone = tmp_path / "g.safetensors"
     write_generator(alone, gan(None, matching=0.0).ema.generator)
     with pytest.raises(ValueError, match=r"g\.safetensors holds none: .*--scorer.*--metrics"):
-        run(tmp_path, toy_root, checkpoint=alone, metrics=["r_precision"])
+        _choose_damsm(Request(checkpoint=alone), None, None, "cpu")
 
 
 def test_the_table_is_readable_and_fits_80_columns(tmp_path, toy_root, sampler, scorer_file, capsys, monkeypatch):

@@ -105,8 +105,10 @@ def test_a_trial_is_so_many_batches_of_everything(asked, batches):
 
 
 def test_no_gpu_is_told_with_what_does():
-    asked = SimpleNamespace(trainer=SimpleNamespace(accelerator="gpu", devices=2))
+    asked = SimpleNamespace(trainer=SimpleNamespace(accelerator="gpu", devices=2, strategy="auto"))
     told = told_of_trainer(ValueError("No supported gpu backend found!"), asked)
     assert told.startswith("trainer.accelerator gpu (devices 2): this machine has none that torch can use (No supp")
     assert told.endswith("trainer.accelerator=cpu")
     assert told_of_trainer(ValueError("two\n  lines"), asked) == "trainer: two lines"
+    lacking = told_of_trainer(ModuleNotFoundError("Requirement 'torch_xla' not met."), asked)
+    assert lacking.startswith("trainer.accelerator gpu, strategy auto: a package that it needs is not installed (Req")

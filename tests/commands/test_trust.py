@@ -66,7 +66,7 @@ NAMED = {
 
 
 @pytest.mark.parametrize("named", NAMED.values(), ids=NAMED.keys())
-def test_what_a_recipe_may_not_name_is_refused_before_anything_runs(recipe, stranger, tmp_path, named):
+def test_what_a_recipe_may_not_name_is_refused_before_anything_runs(recipe, stranger, tmp_path, capsys, named):
     recipe["trainer"]["callbacks"] = [named]
     path = write_recipe(tmp_path / "recipe.yaml", recipe)
     try:
@@ -74,6 +74,8 @@ def test_what_a_recipe_may_not_name_is_refused_before_anything_runs(recipe, stra
     except SystemExit as stopped:  # by the parser, where the look before it found nothing
         code = stopped.code
     assert code in (1, 2)
+    if named is not NAMED["a word in a nested text"]:  # which is read as a text
+        assert "--trust" in capsys.readouterr().err
     assert not stranger.exists()
     assert not (tmp_path / "run").exists()
 

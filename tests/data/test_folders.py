@@ -6,7 +6,7 @@ import pytest
 from PIL import Image
 
 from attngan.data.findings import Findings
-from attngan.data.folders import FileFinder, choose_images, folder_with_most, walk
+from attngan.data.folders import FileFinder, choose_images, folder_with_most, walk, why_no_file
 from attngan.data.images import is_marked_overview
 from attngan.pictures import ATTENTION, GRID, INTERPOLATION, save_overview
 
@@ -204,6 +204,13 @@ def test_names_that_no_system_has_are_not_found(tmp_path):
     for name in ("x" * 5000, "a\0b", "\ud800"):
         assert finder.find(tmp_path / name, (".jpg",)) is None
         assert finder.exact(tmp_path / f"{name}.jpg") is None
+
+
+def test_what_is_said_of_a_path_that_is_no_file(tmp_path):
+    os.mkfifo(tmp_path / "pipe")
+    assert why_no_file(tmp_path / "pipe") == f"{tmp_path / 'pipe'} is no regular file"
+    for name in ("gone", "x" * 300, "a\0b"):
+        assert why_no_file(tmp_path / name) == f"no file {tmp_path / name}"
 
 
 def test_the_folder_that_holds_most_of_the_names(tmp_path):

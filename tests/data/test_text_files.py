@@ -28,7 +28,7 @@ def test_a_torn_utf_16_file(tmp_path):
 
 def test_what_is_no_file_is_not_waited_for(tmp_path):
     os.mkfifo(tmp_path / "pipe")
-    for path in (tmp_path / "pipe", tmp_path, tmp_path / "gone"):
+    for path in (tmp_path / "pipe", tmp_path, tmp_path / "gone", tmp_path / ("x" * 300)):
         with pytest.raises((InputError, MissingFileError), match=str(path)):
             read_text(path)
 

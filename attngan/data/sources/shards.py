@@ -198,20 +198,25 @@ def _read_captions(root: str, split: str, count: int, wanted: bool) -> list[Capt
     """The images of a split; their paths say which member of the shards they are and lead to no file."""
     address = _join(root, f"{split}.jsonl")
     images = []
-    with _open(address) as file:
+    try:
+        opened = _open(address)
+    except FileNotFoundError as error:
+        raise MissingFileError(f"{address}: not there, and the index names a split {split}") from error
+    with opened as file:
         for number, line in enumerate(file, start=1):
             try:
                 entry = read_json(line)
                 box = None if entry["bbox"] is None else tuple(map(float, entry["bbox"]))
                 captions = tuple(map(str, entry["texts"])) if wanted else ()
                 label = None if entry["class"] is None else int(entry["class"])
+                name = str(entry["name"])
                 if wanted and not captions:
                     raise ValueError("no captions (images alone are read with captions_per_image 0)")
                 if box is not None and len(box) != 4:
                     raise ValueError(f"the box {box} is none")
-            except (ValueError, KeyError, TypeError) as error:
+            except (ValueError, KeyError, TypeError, OverflowError) as error:
                 raise InputError(f"{address}, line {number}: {error}") from error
-            images.append(CaptionedImage(str(entry["name"]), Path(f"{number - 1:09}"), captions, label, box))
+            images.append(CaptionedImage(name, Path(f"{number - 1:09}"), captions, label, box))
     if len(images) != count:
         raise InputError(f"{address}: {len(images):,} images, but its shards hold {count:,}")
     return images
