@@ -13,8 +13,8 @@ EXAMPLES = {
     "toy-birds": "attngan toy-birds data/toy_birds",
     "prepare": "attngan prepare data/birds --source cub --image_size 256",
     "recipes": "attngan recipes attngan_cub --copy mine.yaml",
-    "pretrain": "attngan pretrain --config configs/toy/damsm.yaml --run_dir runs/damsm",
-    "train": "attngan train --config configs/toy/attngan.yaml --budget.minutes 10",
+    "pretrain": "attngan pretrain --config toy/damsm --run_dir runs/damsm",
+    "train": "attngan train --config toy/attngan --budget.minutes 10",
     "finetune-classifier": "attngan finetune-classifier --data data/birds --out classifier.safetensors",
     "evaluate": "attngan evaluate --checkpoint runs/attngan/checkpoints/last.ckpt --metrics is fid",
     "sample": 'attngan sample "a small red bird with black wings" --samples_per_caption 4',
@@ -28,7 +28,11 @@ EXAMPLES = {
 LOGGERS = ("tensorboard", "csv", "wandb", "none")
 #: Options of a recipe that are of no class: name to how its value is written and what it is.
 RUN = {
-    "config": ("FILE", "The recipe, a YAML file; a later one overrides an earlier one. Also -c FILE."),
+    "config": (
+        "RECIPE",
+        "The recipe: a YAML file, or the name of one that came with attngan (`attngan recipes` lists them); a later "
+        "one overrides an earlier one. Also -c.",
+    ),
     "run_dir": (
         "PATH",
         "Folder of the run: config.yaml, checkpoints, pictures, logs. Default: runs/ and the recipe's name.",
@@ -80,7 +84,7 @@ def short_help(command: str, module: str, function: str, positional: Sequence[st
     """The help of a command that is a function, from its signature.
 
     Args:
-        command: Its name.
+        command: Name of the command.
         module: Where its function is.
         function: The function's name.
         positional: Which of its arguments have no hyphens before them.
@@ -101,7 +105,7 @@ def short_help_of_recipe(command: str, summary: str) -> str:
     """The help of `attngan pretrain` and `attngan train`: their own options, and the most common ones of Lightning.
 
     Args:
-        command: Its name.
+        command: Name of the command.
         summary: What it does.
     """
     lines = [f"usage: attngan {command} --config FILE [options]", "", f"{summary[0].upper()}{summary[1:]}.", ""]

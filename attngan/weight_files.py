@@ -108,7 +108,7 @@ def find_state_dict(contents: object, path: str, entries: tuple[str, ...] = ()) 
 
     Args:
         contents: What the file holds.
-        path: Of the file, for messages.
+        path: The file, for messages.
         entries: Names of entries to prefer to "state_dict" and "model", where a file holds several networks.
 
     Raises:

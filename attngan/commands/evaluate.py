@@ -66,7 +66,7 @@ def evaluate(
         image_size: Side of the real images in pixels; by default the generator's.
         skip_bad: Leave out images of the data set that cannot be used (missing, damaged) instead of stopping.
         image_column: For a folder with a table: the column with the images' names, as in training.
-        caption_column: Likewise the column with the captions.
+        caption_column: Name of the column with the captions.
         reference: Other images to compare with: a folder, a zip, or an .npz with mu and sigma (FID alone).
         metrics: Which scores: METRICS. By default the protocol's, else is and r_precision (of a folder or zip: is). A
             generator that reads no text has none of those about captions.

@@ -62,7 +62,7 @@ def finetune_classifier(
         image_size: Side of the crops in pixels: the size of the images that will be scored.
         skip_bad: Leave out images of the data set that cannot be used (missing, damaged) instead of stopping.
         image_column: For a folder with a table: the column with the images' names, as in training.
-        caption_column: Likewise the column with the captions.
+        caption_column: Name of the column with the captions.
         held_out: Share of each class's images that is kept for measuring accuracy.
         head_epochs: Passes of the last layer alone.
         epochs: Passes of all of the network; 0 leaves the trunk as it is.

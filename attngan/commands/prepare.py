@@ -81,7 +81,7 @@ def prepare(
             decoded again. Otherwise 64 of each are compared, as training does.
         image_column: For a folder with a table (metadata.jsonl, a CSV file): the column with the images' names; null:
             file_name, or another usual name.
-        caption_column: Likewise the column with the captions; null: text, texts, or another usual name (caption,
+        caption_column: Name of the column with the captions; null: text, texts, or another usual name (caption,
             prompt ...).
 
     Returns:

@@ -10,6 +10,7 @@ from attngan.bounded import read_recipe
 from attngan.checkpoint import open_checkpoint
 from attngan.errors import FileInTheWayError, InputError, MissingFileError
 from attngan.files import claimed
+from attngan.installed import recipe, recipes
 from attngan.integrity import DamagedFileError, check_whole
 from attngan.terminal import say
 from attngan.weight_files import read_torch_file
@@ -24,13 +25,30 @@ SPELLINGS = {"-c": CONFIG, "--keep": "--checkpoints.keep"}
 
 
 def spelled_out(arguments: Sequence[str]) -> list[str]:
-    """The command line with one spelling for each option that is looked for in it: ``--config FILE``, in two words."""
-    words = []
+    """The command line with one spelling for each option that is looked for in it: ``--config FILE``, in two words.
+
+    Raises:
+        MissingFileError: A recipe that is named, not a file, and that did not come with attngan; says which are near.
+    """
+    words = list[str]()
     for argument in arguments:
         name, equals, value = argument.partition("=")
         name = SPELLINGS.get(name, name)
         words += [name, value] if equals and name in (CONFIG, RESUME, RUN_DIR) else [name + equals + value]
+    for place, word in enumerate(words[:-1]):
+        if word == CONFIG:
+            words[place + 1] = _recipe_file(words[place + 1])
     return words
+
+
+def _recipe_file(given: str) -> str:
+    """A file as it is named; of a recipe that came with attngan, by its name in any folder, its file."""
+    name = given.removeprefix("configs/").removesuffix(".yaml")
+    if Path(given).is_file() or given.startswith("{"):  # YAML itself, as Lightning takes it too
+        return given
+    if name in recipes():
+        return str(recipe(name))
+    return str(recipe(given)) if Path(given).suffix == "" and not Path(given).exists() else given
 
 
 def folder_of(checkpoint: Path) -> Path | None:
@@ -73,7 +91,7 @@ def with_resume(command: str, arguments: list[str]) -> list[str]:
         if run is None or not (run / "config.yaml").is_file():
             raise MissingFileError(
                 f"{run or checkpoint} has no config.yaml, which says how the run was trained: copy it there, or name "
-                f"the recipe: attngan {command} --resume {place} --config configs/NAME.yaml"
+                f"the recipe: attngan {command} --resume {place} --config NAME"
             )
         start = [CONFIG, str(run / "config.yaml"), *start]
     if run is not None and not any(word == RUN_DIR for word in rest):

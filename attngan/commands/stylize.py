@@ -56,7 +56,7 @@ def stylize(
     learning_rate: float = 0.02,
     content_weight: float = 1.0,
     style_weight: float | None = None,
-    total_variation_weight: float = 0.1,
+    total_variation_weight: float | None = None,
     style_weights: list[float] | None = None,
     style_scales: list[float] | None = None,
     style_layers: list[str] | None = None,
@@ -90,8 +90,8 @@ def stylize(
         optimizer: lbfgs or adam.
         learning_rate: Step size of adam, where pixels are in [-1, 1].
         content_weight: Weight of the content.
-        style_weight: Weight of the style; by default 1e6 for vgg19, 1e4 for the others.
-        total_variation_weight: Weight of smoothness.
+        style_weight: Weight of the style; by default 1e6 for vgg19, 3e3 for the others.
+        total_variation_weight: Weight of smoothness; by default 0.1 for vgg19, 60 for the others.
         style_weights: Weight of each style image against the others, in their order; by default all alike.
         style_scales: Size of each style image relative to the content's longer side; by default 1.
         style_layers: Layers that tell the style, each as NAME or NAME=WEIGHT; by default the paper's, all alike.
@@ -134,7 +134,7 @@ def stylize(
     weighed = Weights(
         content_weight,
         features.style_weight if style_weight is None else style_weight,
-        total_variation_weight,
+        features.smoothness_weight if total_variation_weight is None else total_variation_weight,
         _one_each("style_weights", style_weights, styles),
         _layers(style_layers or list(features.style_layers)),
         content_blend,

@@ -250,7 +250,9 @@ def _recipe(
     _quieten()
     arguments = spelled_out([with_underscores(argument) for argument in arguments])
     if not {CONFIG, RESUME, "-h", "--help"} & {*arguments}:
-        raise InputError(f"name a recipe: attngan {command} --config configs/NAME.yaml (see configs/ for them)")
+        raise InputError(
+            f"name a recipe: attngan {command} --config NAME (`attngan recipes` lists them), or a YAML file"
+        )
     arguments, trusted = take_trusted(arguments)
     arguments = with_resume(command, arguments)
     refuse_untrusted(arguments, trusted)

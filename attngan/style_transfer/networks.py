@@ -26,6 +26,7 @@ class StyleNetwork(nn.Module):
         content_layers: Those that tell content by default: the finer one, and a deeper one to blend with.
         style_layers: Those that tell style by default.
         style_weight: Default weight of the style's loss, where that of the content has 1.
+        smoothness_weight: Default weight of the total variation.
         strides: How many pixels of the image a place of each layer stands for.
     """
 
@@ -33,6 +34,7 @@ class StyleNetwork(nn.Module):
     content_layers: tuple[str, str]
     style_layers: Sequence[str]
     style_weight: float
+    smoothness_weight: float
     strides: Mapping[str, int]
 
     def forward(
@@ -66,6 +68,7 @@ class VGG19(StyleNetwork):
     content_layers = ("relu4_2", "relu5_2")
     style_layers = ("relu1_1", "relu2_1", "relu3_1", "relu4_1", "relu5_1")
     style_weight = 1e6
+    smoothness_weight = 0.1
     mean: Tensor
     deviation: Tensor
 
@@ -114,7 +117,8 @@ class EfficientNetLite(StyleNetwork):
 
     content_layers = ("stride8", "stride16")
     style_layers = ("stride2", "stride4", "stride8", "stride16")
-    style_weight = 1e4
+    style_weight = 3e3
+    smoothness_weight = 60.0  # its strides leave much of single pixels open
 
     def __init__(self, variant: Literal["lite0", "lite2"] = "lite0") -> None:
         super().__init__()

@@ -34,7 +34,7 @@ def start_generator(module: Any, checkpoint: Checkpoint) -> str:
 
     Args:
         module: A fresh `GANModule`; its networks get the weights.
-        checkpoint: Of `attngan train`, `attngan export` or `attngan import-published`.
+        checkpoint: What `attngan train`, `attngan export` or `attngan import-published` wrote.
 
     Returns:
         What was taken, in a sentence.
@@ -61,7 +61,7 @@ def start_damsm(damsm: DAMSM, checkpoint: Checkpoint) -> str:
 
     Args:
         damsm: Fresh; gets the weights.
-        checkpoint: Of `attngan pretrain` or `attngan train`; of `attngan export` for the text encoder alone.
+        checkpoint: What `attngan pretrain` or `attngan train` wrote; `attngan export` for the text encoder alone.
 
     Returns:
         What was taken, with the numbers of words, in a sentence.

@@ -13,6 +13,7 @@ from attngan.checkpoint import read_checkpoint
 from attngan.cli import main
 from attngan.commands.run_folder import CHECKPOINTS, claimed_run, default_run_dir, spelled_out
 from attngan.training.callbacks import RunCheckpoints
+from tests.conftest import REPOSITORY
 from tests.tiny import damsm_recipe, gan_recipe, write_recipe
 from tests.training.conftest import tiny_damsm, toy_vocabulary  # noqa: F401 - fixtures
 
@@ -248,11 +249,25 @@ def test_options_have_one_spelling():
     ]
 
 
+@pytest.mark.parametrize("name", ["toy/damsm", "toy/damsm.yaml", "configs/toy/damsm.yaml"])
+def test_a_recipe_that_came_with_attngan_is_found_by_its_name_in_any_folder(name, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert spelled_out(["--config", name]) == ["--config", str(REPOSITORY / "configs" / "toy" / "damsm.yaml")]
+    own = tmp_path / name
+    own.parent.mkdir(parents=True, exist_ok=True)
+    own.touch()
+    assert spelled_out(["-c", name]) == ["--config", name]  # a file that is there comes first
+
+
+def test_a_name_that_is_none_gets_the_near_ones(capsys):
+    assert main(["train", "--config", "attngan_cup"]) == 1
+    assert "did you mean attngan_cub" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize("spelling", [["--config={}"], ["-c", "{}"]])
 def test_a_recipe_is_named_either_way(spelling, tmp_path, capsys):
     missing = tmp_path / "missing.yaml"
-    with pytest.raises(SystemExit):
-        main(["pretrain", *(word.format(missing) for word in spelling)])
+    assert main(["pretrain", *(word.format(missing) for word in spelling)]) != 0
     assert "missing.yaml" in capsys.readouterr().err
 
 

@@ -15,6 +15,7 @@ class TwoLayers(StyleNetwork):
     content_layers = ("fine", "coarse")
     style_layers = ("fine", "coarse")
     style_weight = 10.0
+    smoothness_weight = 1.0
     strides = {"fine": 1, "coarse": 2}  # noqa: RUF012 - as the base names it
 
     def __init__(self) -> None:

@@ -6,7 +6,7 @@ import tempfile
 
 import pytest
 import torch
-from pytorch_lightning import Callback
+from pytorch_lightning import Callback, Trainer
 
 from attngan.checkpoint import read_checkpoint
 from attngan.cli import main
@@ -191,13 +191,13 @@ def test_what_is_drawn_between_steps_changes_no_step(straight, toy_root, tmp_pat
 
 
 def test_the_state_that_is_written_between_steps_is_that_of_the_last_step():
-    state = RandomState()
+    state, trainer = RandomState(), Trainer(logger=False, enable_checkpointing=False, accelerator="cpu")
     torch.manual_seed(3)
-    state.on_train_batch_end(None)
+    state.on_train_batch_end(trainer)
     written = state.state_dict()["torch"]
     torch.rand(5)
     assert torch.equal(state.state_dict()["torch"], written)
-    state.on_train_batch_start(None)
+    state.on_train_batch_start(trainer)
     assert torch.equal(torch.get_rng_state(), written)
 
 

@@ -43,14 +43,13 @@ class KeepLast(Checkpoint):
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         stopping.listen_again()  # not before: Lightning's own handler would end the run without a checkpoint
         self._written = time.monotonic()
-        self._hold()
 
     def on_test_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         stopping.listen_again()
 
     def on_train_batch_start(self, trainer: Trainer, *_: Any) -> None:
         self._after_step = None
-        self._hold()
+        stopping.hold(f"finishing this step, then writing {self.path}")
 
     def on_train_batch_end(self, trainer: Trainer, *_: Any) -> None:
         if self._asked(trainer):
@@ -80,9 +79,6 @@ class KeepLast(Checkpoint):
             trainer.strategy.save_checkpoint(self._after_step, self.path)
         self._after_step = None
         self._heard.close()
-
-    def _hold(self) -> None:
-        stopping.hold(f"finishing this step, then writing {self.path}")
 
     def _remember(self, trainer: Trainer) -> None:
         """Keeps what a checkpoint would hold now, and lets a request act from here on.
