@@ -132,7 +132,8 @@ class FileFinder:
 
 def why_no_file(path: Path) -> str:
     """What to say of a path that is no file."""
-    return f"{path} is no regular file" if path.exists() else f"no file {path}"
+    # os.path: a name may be longer than a file can have, which pathlib answers with an OSError
+    return f"{path} is no regular file" if os.path.exists(path) else f"no file {path}"
 
 
 def folder_with_most(names: Sequence[str], folders: Sequence[Path]) -> Path:
