@@ -134,6 +134,7 @@ class FileFinder:
 
 def why_no_file(path: Path) -> str:
     """What to say of a path that is no file."""
+    # os.path: a name may be longer than a file can have, which pathlib answers with an OSError
     return f"{path} is no regular file" if os.path.exists(path) else f"no file {path}"
 
 

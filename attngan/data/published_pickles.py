@@ -136,11 +136,11 @@ def published_vocabulary(path: str | Path) -> Vocabulary:
     content = read_published_pickle(path)
     try:
         _train, _test, by_id, by_word = content
-        words = tuple(str(by_id[position]) for position in range(len(by_id)))
+        words, numbers = tuple(str(by_id[position]) for position in range(len(by_id))), dict(by_word)
     except (TypeError, ValueError, KeyError) as error:
         raise InputError(
             f"{path}: not a published captions.pickle (training captions, test captions, id to word, word to id)"
         ) from error
-    if {word: position for position, word in enumerate(words)} != dict(by_word):
+    if {word: position for position, word in enumerate(words)} != numbers:
         raise InputError(f"{path}: its two tables, id to word and word to id, contradict each other")
     return Vocabulary(words, Tokenizer("published"))
