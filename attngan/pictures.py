@@ -68,7 +68,7 @@ def is_overview(picture: PurePath, beside: Collection[PurePath], marked: Callabl
     By its mark; or by its name together with those of the samples, as far as they were drawn before there was a mark.
 
     Args:
-        picture: Where it lies: a path, or a name in an archive.
+        picture: Path of the file, or the name of a member of an archive.
         beside: All files that are there.
         marked: Whether the file says of itself that it is no sample (`KIND_ENTRY`); asked only where the name looks
             like it.

@@ -87,8 +87,8 @@ class TextImageDataModule(LightningDataModule):
         shuffle_buffer: For shards: how many images each device keeps (as files) to draw the next one from at random.
         image_column: For a folder with a table (metadata.jsonl, a CSV file): the column with the images' names; null:
             file_name, or another usual name.
-        caption_column: Column of such a table with the captions; null: text, texts, or another usual name (caption,
-            prompt ...).
+        caption_column: For a folder with a table: the column with the captions; null: text, texts, or another usual
+            name (caption, prompt ...).
     """
 
     def __init__(

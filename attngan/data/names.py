@@ -19,7 +19,7 @@ def path_inside(name: object, folder: Path, root: Path | None = None) -> Path:
     """Where the file lies that a list names.
 
     Args:
-        name: The name as written: relative to ``folder``, with slashes or backslashes, or absolute (also from ``~``).
+        name: What the list says: relative to ``folder``, with slashes or backslashes, or absolute (also from ``~``).
         folder: What relative names start from.
         root: The folder that must not be left; None: ``folder``.
 

@@ -1,6 +1,7 @@
 """Float32 or bfloat16, whichever computes a step's kind of work sooner on this machine: measured, not looked up."""
 
 import time
+from collections.abc import Callable
 from typing import Literal, NamedTuple
 
 import torch
@@ -38,10 +39,11 @@ class TrialStep:
 
     Args:
         device: Where it is computed.
+        clock: What tells the time, in seconds.
     """
 
-    def __init__(self, device: str | torch.device = "cpu") -> None:
-        self.device = torch.device(device)
+    def __init__(self, device: str | torch.device = "cpu", clock: Callable[[], float] = time.perf_counter) -> None:
+        self.device, self.clock = torch.device(device), clock
         # the numbers do not matter, and the global random stream is not to be drawn from
         self.images = torch.full((16, 32, 32, 32), 0.1, device=device, requires_grad=True)
         self.filters = torch.full((32, 32, 3, 3), 0.1, device=device, requires_grad=True)
@@ -53,27 +55,31 @@ class TrialStep:
         Args:
             bf16: Whether to compute under bfloat16 autocast.
         """
-        begun = time.perf_counter()
+        begun = self.clock()
         with torch.autocast(self.device.type, torch.bfloat16, enabled=bf16):
             hidden = F.conv2d(self.images, self.filters, padding=1).relu()
             loss = (F.avg_pool2d(hidden, 8).flatten(1) @ self.weights).square().mean()
         torch.autograd.grad(loss, (self.images, self.filters, self.weights))
         if self.device.type == "cuda":
             torch.cuda.synchronize(self.device)
-        return time.perf_counter() - begun
+        return self.clock() - begun
 
 
 def fastest_precision(device: str | torch.device = "cpu", seconds: float = 0.25) -> MeasuredPrecision:
     """Times a convolution and a matrix product, forward and backward, in either precision by turns.
 
     Which is faster is not known from the processor's name: where it has no instructions for bfloat16, the precision is
-    imitated and slower. Of each the shortest time counts, which other work on the machine disturbs least.
+    imitated and slower. Of each the shortest time counts; on a CPU that for which one thread computed, not that which it
+    waited for other work.
 
     Args:
         device: Where the training will run.
         seconds: How long to go on measuring; each precision gets two turns at least, after one that does not count.
     """
-    trial = TrialStep(device)
+    on_cpu, threads = torch.device(device).type == "cpu", torch.get_num_threads()
+    trial = TrialStep(device, time.process_time if on_cpu else time.perf_counter)
+    if on_cpu:
+        torch.set_num_threads(1)
     best: dict[bool, float] = {}
     begun = time.perf_counter()
     for number in range(1_000):
@@ -83,4 +89,5 @@ def fastest_precision(device: str | torch.device = "cpu", seconds: float = 0.25)
                 best[bf16] = min(took, best.get(bf16, took))
         if number >= 2 and time.perf_counter() - begun > seconds:
             break
+    torch.set_num_threads(threads)
     return MeasuredPrecision(1000 * best[False], 1000 * best[True])
