@@ -69,7 +69,7 @@ def fastest_precision(device: str | torch.device = "cpu", seconds: float = 0.25)
     """Times a convolution and a matrix product, forward and backward, in either precision by turns.
 
     Which is faster is not known from the processor's name: where it has no instructions for bfloat16, the precision is
-    imitated and slower. Of each the shortest time counts; on a CPU that for which one thread computed, not that which it
+    imitated and slower. Of each the shortest time counts; on a CPU the time that one thread computed, without what it
     waited for other work.
 
     Args:
