@@ -1,11 +1,13 @@
 import json
 import shutil
+from pathlib import Path
 
 import pytest
 from PIL import Image
 
 from attngan.commands.prepare import prepare
 from attngan.data.datamodule import TextImageDataModule
+from attngan.data.image_cache import ImageCache
 from tests.data.conftest import picture, write_cub
 
 
@@ -60,6 +62,25 @@ def test_its_cache_is_the_one_that_training_reads(root, run, monkeypatch):
     _code, report, printed = run(root)
     assert report["decoding"]["images"] == 0
     assert "nothing was decoded" in printed
+
+
+def test_verifying_finds_and_mends_every_damaged_image(root, run, monkeypatch):
+    _code, report, _printed = run(root)
+    path = Path(report["caches"]["train"]["file"])
+    whole, cache = path.read_bytes(), ImageCache(path)
+    content = bytearray(whole)
+    for position in (4, 9):
+        content[int(cache.table[position]["offset"]) + 7] ^= 32
+    path.write_bytes(content)
+    monkeypatch.setattr(ImageCache, "spread", lambda self, count=0: [0])  # of a large cache few are looked at
+    run(root)
+    assert path.read_bytes() == content
+    with pytest.warns(UserWarning, match="2 of 12 images are not what was written there, and are decoded again"):
+        code, report, _printed = run(root, verify=True)
+    assert code == 0
+    assert report["decoding"]["images"] == 2
+    assert path.read_bytes() == whole
+    assert run(root, verify=True)[1]["decoding"]["images"] == 0
 
 
 def test_what_cannot_be_used_is_named_and_fails(root, run):
