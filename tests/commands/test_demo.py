@@ -150,7 +150,7 @@ def test_a_browser_is_opened_where_there_is_a_screen_and_never_fails(
         (33_000, True, "stopped by the limit of 15 minutes at 55 % of the images: most colours"),
         (18_000, True, "at 30 % of the images: colours, and shapes that only begin"),
         (12_000, True, "at 20 % of the images: colours, no shapes yet"),
-        (0, True, "at 0 % of the images: colours, no shapes yet"),
+        (600, True, "at 1 % of the images: noise or patches"),
     ],
 )
 def test_what_became_of_a_training_is_told_in_words(images: int, cut: bool, told: str) -> None:
