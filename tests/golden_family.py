@@ -254,6 +254,11 @@ class Repeated(LightningDataModule):
         self.batches = [batch] * times
         self.image_size, self.stages = batch.images[-1].shape[-1], len(batch.images)
         self.vocabulary = vocabulary
+        self.text_embeddings = None
+        self.batch_size = len(batch.indices)
+
+    def batches_of_training(self) -> tuple[int, int, bool]:
+        return self.batch_size * len(self.batches), self.batch_size, True
 
     def train_dataloader(self) -> DataLoader[TextImageBatch]:
         return DataLoader(self.batches, batch_size=None)

@@ -2,8 +2,8 @@
 
 import ast
 import io
+import subprocess
 import sys
-import warnings
 from pathlib import Path
 
 import pytest
@@ -11,7 +11,7 @@ from rich.console import Console
 
 import attngan.progress
 from attngan.progress import progress_bar
-from attngan.terminal import console, never_unprintable, printable, say, warnings_in_one_line
+from attngan.terminal import console, never_unprintable, printable, say
 
 PACKAGE = Path(attngan.progress.__file__).parent
 #: Files that may print, and what: help and versions, which hold nothing of others, and a signal's own name.
@@ -68,14 +68,22 @@ def test_a_bar_reads_no_markup_out_of_a_folders_name(monkeypatch):
     assert "\x1b[2J" not in screen.getvalue().replace(r"\x1b[2J", "")
 
 
-def test_a_warning_is_one_line_without_its_place_in_the_source(capsys):
-    before = warnings.formatwarning
-    with warnings_in_one_line("attngan try"):
-        warnings.warn("two\n  lines \x1b[31m", stacklevel=1)
-        warnings.warn("of a version to come", FutureWarning, stacklevel=1)
-        warnings.warn("of a version to come", DeprecationWarning, stacklevel=1)
-    assert capsys.readouterr().err == "attngan try: two lines \\x1b[31m\n"
-    assert warnings.formatwarning is before
+WARNING = """
+import warnings
+from attngan.terminal import warnings_in_one_line
+before = warnings.formatwarning
+with warnings_in_one_line("attngan try"):
+    warnings.warn("two\\n  lines \\x1b[31m", stacklevel=1)
+    warnings.warn("of a version to come", FutureWarning, stacklevel=1)
+    warnings.warn("of a version to come", DeprecationWarning, stacklevel=1)
+assert warnings.formatwarning is before
+"""
+
+
+def test_a_warning_is_one_line_without_its_place_in_the_source():
+    # in a process of its own: pytest catches warnings before they are shown
+    told = subprocess.run([sys.executable, "-c", WARNING], capture_output=True, text=True, check=True).stderr
+    assert told == "attngan try: two lines \\x1b[31m\n"
 
 
 def test_a_terminal_without_arrows_ends_no_run(monkeypatch):
