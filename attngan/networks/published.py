@@ -29,6 +29,9 @@ from attngan.networks.stackgan import StackGANGenerator, StackGANStage2Generator
 from attngan.networks.text_encoder import TextEncoder
 from attngan.weight_files import in_file, read_weights, some, without_wrappers
 
+#: AttnGAN's maps by the names that they had here before `published_names`: scripts outside of attngan use them.
+GENERATOR_KEYS, TEXT_ENCODER_KEYS = names.ATTNGAN_GENERATOR, names.TEXT_ENCODER
+
 Published = Mapping[str, Tensor]
 Network = TypeVar("Network", bound=nn.Module)
 Sizes = dict[str, Any]
