@@ -13,14 +13,6 @@ from attngan import cli, stopping
 from attngan.stopping import Stopped
 
 
-@pytest.fixture(autouse=True)
-def heard():
-    """A shell's background processes ignore SIGINT, and so would ours."""
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)
-    yield
-    signal.signal(signal.SIGINT, before)
-
-
 def me(number):
     os.kill(os.getpid(), number)
 
