@@ -18,7 +18,7 @@ SHARED = REPOSITORY.parent / "shared"
 
 @pytest.fixture(autouse=True, scope="session")
 def interrupts_are_heard() -> Iterator[None]:
-    """A script's background processes ignore SIGINT; the tests that send it must not depend on how they were started."""
+    """A script's background processes ignore SIGINT; tests that send it must not depend on how they were started."""
     before = signal.getsignal(signal.SIGINT)
     if before is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)

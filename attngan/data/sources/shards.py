@@ -15,6 +15,7 @@ workers and go on in the middle of an epoch, neither of which it promises. Nothi
 file: members that ``attngan prepare`` would not write are refused.
 """
 
+import errno
 import io
 import json
 import re
@@ -262,7 +263,12 @@ def _join(root: str, name: str) -> str:
 
 def _open(address: str) -> Any:
     if "://" not in address:
-        return Path(address).open("rb")
+        try:
+            return Path(address).open("rb")
+        except OSError as error:
+            if error.errno != errno.ENAMETOOLONG:
+                raise
+            raise InputError(f"{address[:100]}...: no file can have so long a name, see index.json there") from error
     import fsspec
 
     try:
