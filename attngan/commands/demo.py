@@ -73,8 +73,6 @@ def demo(
     require_at_least(1, images=images)
     if minutes < 5 and not smoke:
         raise InputError(f"{minutes:g} minutes are too few to see anything: give 5 or more, or --smoke")
-    if images is not None and images < 1:
-        raise InputError(f"{images} images are none to train on")
     out = _folder(out)
     begun = time.monotonic()
     facts = DemoFacts(minutes, images or round(IMAGES_A_MINUTE * minutes), seed, smoke)

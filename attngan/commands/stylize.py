@@ -1,6 +1,5 @@
 """``attngan stylize``: an image in the style of others, and a page that shows how it came about."""
 
-import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +10,7 @@ from jaxtyping import Float
 from PIL import Image
 from torch import Tensor
 
+from attngan.checkpoint import file_sha256
 from attngan.commands.stylize_page import write_page
 from attngan.data.images import load_named_image
 from attngan.device import usable_device
@@ -143,9 +143,9 @@ def stylize(
     first = work.content if initial is None else read_image(initial).resize(work.content.size, Image.Resampling.LANCZOS)
     transfer = StyleTransfer(objective, start_image(_tensor(first, where), start_noise, seed), optimizer, learning_rate)
     settings = {
-        "content": _sha256(content),
-        "styles": [_sha256(path) for path in styles],
-        "initial": None if initial is None else _sha256(initial),
+        "content": file_sha256(content),
+        "styles": [file_sha256(path) for path in styles],
+        "initial": None if initial is None else file_sha256(initial),
         "network": network, "size": size, "optimizer": optimizer, "learning_rate": learning_rate,
         "weights": repr(weighed), "style_scales": scales, "pooling": pooling, "start_noise": start_noise, "seed": seed,
     }  # fmt: skip
@@ -239,7 +239,3 @@ def _layers(given: Sequence[str]) -> dict[str, float]:
 
 def _tensor(image: Image.Image, device: torch.device) -> Float[Tensor, "1 3 height width"]:
     return from_pil(image)[None].to(device)
-
-
-def _sha256(path: Path) -> str:
-    return hashlib.sha256(path.read_bytes()).hexdigest()

@@ -203,20 +203,33 @@ class InceptionTrunk(ImageTrunk):
         return self
 
 
+def torchvision_weights(known: Any, network: str, instead: str) -> dict[str, Tensor]:
+    """Weights that torchvision downloads once, or has downloaded.
+
+    Args:
+        known: Which ones, of torchvision's enumerations, e.g. ``Inception_V3_Weights.IMAGENET1K_V1``.
+        network: What they are of, for the message.
+        instead: What else can be done where they cannot be had, for the message.
+
+    Raises:
+        MissingFileError: They are not there, and the download failed.
+    """
+    cached = Path(torch.hub.get_dir()) / "checkpoints" / known.url.rpartition("/")[2]
+    try:
+        return dict(known.get_state_dict(progress=True, check_hash=True))
+    except OSError as error:
+        raise MissingFileError(
+            f"{network} needs its ImageNet weights: {cached} is not there, and downloading it failed ({error}). Put "
+            f"the file {cached.name} there, or {instead}"
+        ) from error
+
+
 def _inception_weights(weights: str) -> dict[str, Tensor]:
     from torchvision.models import Inception_V3_Weights
 
     if weights == "imagenet":
-        known = Inception_V3_Weights.IMAGENET1K_V1
-        cached = Path(torch.hub.get_dir()) / "checkpoints" / known.url.rpartition("/")[2]
-        try:
-            return dict(known.get_state_dict(progress=True, check_hash=True))
-        except OSError as error:
-            raise MissingFileError(
-                f"Inception-v3 needs its ImageNet weights: {cached} is not there, and downloading it failed ({error}). "
-                f"Put the file {cached.name} there, or name another place with "
-                "--model.image_trunk.init_args.weights PATH."
-            ) from error
+        instead = "name another place with --model.image_trunk.init_args.weights PATH."
+        return torchvision_weights(Inception_V3_Weights.IMAGENET1K_V1, "Inception-v3", instead)
     if not Path(weights).is_file():
         raise MissingFileError(
             f"Inception-v3's weights are not at {Path(weights).resolve()}: give the path of a state dict of "

@@ -10,7 +10,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from attngan.errors import InputError, MissingFileError
-from attngan.networks.image_trunks import EfficientNetLiteTrunk
+from attngan.networks.image_trunks import EfficientNetLiteTrunk, torchvision_weights
 from attngan.weight_files import read_weights
 
 NetworkName = Literal["vgg19", "efficientnet-lite0", "efficientnet-lite2"]
@@ -171,15 +171,8 @@ def _vgg_weights(file: Path | None) -> dict[str, Tensor]:
     if file is None:
         from torchvision.models import VGG19_Weights
 
-        known = VGG19_Weights.IMAGENET1K_V1
-        cached = Path(torch.hub.get_dir()) / "checkpoints" / known.url.rpartition("/")[2]
-        try:
-            weights = dict(known.get_state_dict(progress=True, check_hash=True))
-        except OSError as error:
-            raise MissingFileError(
-                f"VGG-19 needs its ImageNet weights: {cached} is not there, and downloading it failed ({error}). Put "
-                f"{cached.name} there, or name a copy with --weights FILE; {offline}."
-            ) from error
+        instead = f"name a copy with --weights FILE; {offline}."
+        weights = torchvision_weights(VGG19_Weights.IMAGENET1K_V1, "VGG-19", instead)
     elif not file.is_file():
         raise MissingFileError(f"no weights of VGG-19 at {file.resolve()}; {offline}")
     else:
