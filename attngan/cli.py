@@ -48,6 +48,10 @@ COMMANDS = {
     "report": Command("attngan.commands.report", "report", "one page of a run, while it runs or after", ("run",)),
     "sample": Command("attngan.commands.sample", "sample", "draw captions", ("checkpoint", "captions")),
     "stylize": Command("attngan.commands.stylize", "stylize", "an image in the style of others", ("content", "styles")),
+    "retrieve": Command(
+        "attngan.commands.retrieve", "retrieve", "images by captions, captions by images", ("checkpoint", "captions")
+    ),
+    "embed": Command("attngan.commands.embed", "embed", "captions and images as vectors", ("checkpoint",)),
     "export": Command(
         "attngan.commands.export", "export", "a generator alone, as one small file", ("checkpoint", "out")
     ),

@@ -20,6 +20,8 @@ EXAMPLES = {
     "sample": 'attngan sample "a small red bird with black wings" --samples_per_caption 4',
     "report": "attngan report runs/attngan",
     "stylize": "attngan stylize photo.jpg painting.jpg --iterations 300",
+    "retrieve": 'attngan retrieve runs/damsm/checkpoints/best.ckpt "a small red bird" --images photos',
+    "embed": "attngan embed runs/damsm/checkpoints/best.ckpt --images photos --out photos.npy",
     "export": "attngan export runs/attngan/checkpoints/last.ckpt generator.safetensors --dtype float16",
     "compare": "attngan compare --data data/toy_birds --damsm runs/damsm/checkpoints/best.ckpt",
     "import-published": "attngan import-published --generator netG.pth --out generator.ckpt",

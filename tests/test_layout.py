@@ -42,6 +42,7 @@ ROOMS = [
     "toy_birds",
     "extractors",
     "evaluation",
+    "retrieval",
     "training",
     "commands",
     "cli.py",
