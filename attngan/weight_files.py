@@ -191,7 +191,11 @@ def load_weights(network: nn.Module, weights: Mapping[str, Tensor], source: str)
     # not in files of PyTorch 0.3
     counts = {name: torch.zeros_like(value) for name, value in own.items() if name.endswith("num_batches_tracked")}
     weights = counts | dict(weights)
-    shapes = {name: (tuple(weights[name].shape), tuple(own[name].shape)) for name in own if name in weights}
+    shapes = {
+        name: (tuple(weights[name].shape), tuple(own[name].shape))
+        for name in own
+        if name in weights and not name.endswith("_extra_state")  # a text, which the network itself compares
+    }
     problems = {
         "missing": [name for name in own if name not in weights],
         "unexpected": [name for name in weights if name not in own],

@@ -14,7 +14,7 @@ from attngan.device import usable_device
 from attngan.errors import InputError, require_at_least
 from attngan.files import replacing
 from attngan.retrieval.collection import Collection, read_collection
-from attngan.retrieval.embedding import CaptionEncoder, Rows, embed_captions, embed_images, on_disk
+from attngan.retrieval.embedding import Rows, TextSide, embed_captions, embed_images, on_disk
 from attngan.terminal import say
 
 #: Rows of an array that are in memory at once when they are scaled.
@@ -76,7 +76,7 @@ def embed(
     with on_disk() as allocate:
         found: dict[str, np.ndarray] = {}
         if texts:
-            rows = embed_captions(CaptionEncoder.of(opened, where), texts, allocate, progress=progress)
+            rows = embed_captions(TextSide.of(opened, where), texts, allocate, progress=progress)
             _tell_unread(rows, texts)
             _write_table(out, "captions", _of_captions(rows, texts, owners))
             found["captions"] = rows.vectors

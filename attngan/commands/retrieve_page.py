@@ -10,7 +10,7 @@ from attngan.pages.page import Answer, Answered, Captioned, Cell, Figure, Page, 
 from attngan.retrieval.retrieve import Found, Ranking, Retrieval
 
 #: Side of an image in pixels; images of a caption and captions of an image that are shown at most.
-SIDE, IMAGES, CAPTIONS = 160, 10, 5
+SIDE, IMAGES, CAPTIONS = 160, 7, 5
 
 
 def write_page(path: Path, found: Retrieval, checkpoint: str, shown: int) -> Path:

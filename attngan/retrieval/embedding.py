@@ -14,7 +14,7 @@ from jaxtyping import Float
 from attngan.checkpoint import Checkpoint
 from attngan.errors import InputError
 from attngan.networks.damsm import DAMSM
-from attngan.networks.text_encoder import TextEncoder, encode_captions
+from attngan.networks.text_encoder import CaptionEncoder, encode_captions
 from attngan.pixels import from_uint8
 from attngan.progress import progress_bar
 from attngan.retrieval.collection import Collection
@@ -31,15 +31,15 @@ class Rows(NamedTuple):
     positions: list[int]
 
 
-class CaptionEncoder(NamedTuple):
+class TextSide(NamedTuple):
     """What reads captions: of a DAMSM, or of a generator's own file."""
 
-    text_encoder: TextEncoder
+    text_encoder: CaptionEncoder
     vocabulary: Vocabulary
     word_limit: int
 
     @classmethod
-    def of(cls, checkpoint: Checkpoint, device: torch.device) -> "CaptionEncoder":
+    def of(cls, checkpoint: Checkpoint, device: torch.device) -> "TextSide":
         """That of a checkpoint.
 
         Raises:
@@ -89,7 +89,7 @@ def embed_images(
 
 
 def embed_captions(
-    encoder: CaptionEncoder,
+    encoder: TextSide,
     captions: Sequence[str],
     allocate: Allocate,
     batch_size: int = 256,

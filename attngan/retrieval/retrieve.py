@@ -15,7 +15,7 @@ from attngan.device import usable_device
 from attngan.errors import InputError, require_at_least
 from attngan.metrics.retrieval import recall_at
 from attngan.retrieval.collection import Collection, read_collection
-from attngan.retrieval.embedding import CaptionEncoder, Rows, embed_captions, embed_images, on_disk
+from attngan.retrieval.embedding import Rows, TextSide, embed_captions, embed_images, on_disk
 from attngan.retrieval.ranking import Nearest, nearest
 
 
@@ -148,7 +148,7 @@ def retrieve(
         assert data is not None
         collection = read_collection(data, source, split, not captions, columns, skip_bad)
     texts, owners = (list(captions), None) if captions else collection.captions()
-    encoder = CaptionEncoder(damsm.text_encoder, damsm.vocabulary, opened.word_limit)
+    encoder = TextSide(damsm.text_encoder, damsm.vocabulary, opened.word_limit)
     side = image_size or damsm.image_encoder.trunk.input_size
     with on_disk() as allocate:
         of_text = embed_captions(encoder, texts, allocate, progress=progress)
