@@ -12,6 +12,7 @@ from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
 from attngan.errors import InputError
 from attngan.networks.description import Described
+from attngan.networks.scanned_text import ScannedTextEncoder
 from attngan.records import CaptionBatch, TextFeatures
 from attngan.text.vocabulary import Vocabulary, limit_words, pad_captions
 from attngan.weight_files import load_weights
@@ -36,6 +37,10 @@ class CaptionEncoder(Described):
     @property
     def device(self) -> torch.device:
         return next(self.parameters()).device
+
+    def portable(self) -> nn.Module:
+        """A module that gives the same features in eval mode, and that exporters can trace for any number of words."""
+        return self
 
     def pretrained_weights(self) -> list[nn.Parameter]:
         """Those that are trained on from a pretraining elsewhere, and want smaller steps."""
@@ -75,6 +80,8 @@ def require_words(captions: CaptionBatch) -> None:
     Raises:
         InputError: Says which.
     """
+    if torch.compiler.is_exporting():
+        return  # a graph looks at no values
     empty = (captions.lengths < 1).nonzero().flatten().tolist()
     if empty:
         raise InputError(
@@ -116,6 +123,9 @@ class TextEncoder(CaptionEncoder):
     @property
     def vocabulary_size(self) -> int:
         return self.embedding.num_embeddings
+
+    def portable(self) -> nn.Module:
+        return ScannedTextEncoder(self.embedding, self.rnn)
 
     @torch.no_grad()
     def start_from(self, other: CaptionEncoder, own: Vocabulary, theirs: Vocabulary, source: str) -> None:

@@ -6,7 +6,11 @@ import pytest
 
 from attngan.checkpoint import open_checkpoint
 from attngan.cli import main
+from attngan.networks.damsm import DAMSM
+from attngan.networks.image_trunks import ConvTrunk
+from attngan.networks.pretrained_text import PretrainedTextEncoder
 from attngan.text.pieces import tokenizer_of
+from attngan.training.damsm_module import DAMSMModule
 from tests.language import write_language_model
 from tests.tiny import EMBED, damsm_recipe, gan_recipe, write_recipe
 
@@ -48,6 +52,21 @@ def test_a_generator_reads_captions_of_words_that_no_training_caption_had(
     assert (tmp_path / "drawn" / "grid.png").is_file()
     assert main(["sample", str(exported), "鳥", "--out", str(tmp_path / "nothing")]) == 1
     assert "knows no word of '鳥'" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("weight_decay", [0.0, 0.1])
+def test_pretrained_weights_are_trained_by_smaller_steps(tmp_path: Path, weight_decay: float) -> None:
+    encoder = PretrainedTextEncoder(str(write_language_model(tmp_path / "model")), EMBED, frozen=False)
+    module = DAMSMModule(
+        ConvTrunk(16, 2), encoder, EMBED, learning_rate=0.5, pretrained_rate=0.1, weight_decay=weight_decay
+    )
+    assert encoder.vocabulary is not None
+    module.damsm = DAMSM(encoder, module.image_encoder, encoder.vocabulary)
+    groups = module.configure_optimizers()["optimizer"].param_groups
+    rates = {id(p): group["lr"] for group in groups for p in group["params"]}
+    pretrained = {id(p) for p in encoder.pretrained_weights()}
+    assert rates == {id(p): 0.05 if id(p) in pretrained else 0.5 for p in module.damsm.parameters()}
+    assert {p.ndim > 1 for group in groups if group["weight_decay"] for p in group["params"]} <= {True}
 
 
 def test_features_of_another_length_are_told_of_at_once(
