@@ -162,7 +162,9 @@ def report(
 
 
 def is_running(record: RunRecord) -> bool:
-    """Whether it logged something a moment ago."""
+    """Whether it logged something a moment ago, and is not at its end."""
+    if (record.last(SHARE_DONE) or 0) >= 1:
+        return False
     return record.last_seen is not None and time.time() - record.last_seen < RUNNING
 
 
@@ -180,6 +182,7 @@ def run_page(record: RunRecord, smoothing: float = 0.8, refresh: int | None = No
         *_slides(
             record, "samples", "Samples", "The same captions and noise, as the generator learns: move the slider."
         ),
+        *_scores(record),
         *_plots(record, "Losses", "", LOSSES, smoothing),
         *_plots(
             record,
@@ -193,7 +196,6 @@ def run_page(record: RunRecord, smoothing: float = 0.8, refresh: int | None = No
         ),
         *_plots(record, "Speed and steps", "", FURTHER, smoothing),
         *_slides(record, "attention", "Attention", "Where each word acted, as the generator learns."),
-        *_scores(record),
         Section("Recipe", text="config.yaml\n" + yaml.safe_dump(_without_nothing(record.config), sort_keys=False)),
     ]
     badge = Badge("running", good=True) if running else None
@@ -238,7 +240,9 @@ def _left(record: RunRecord) -> str:
     left = max(0.0, 1 - shares[-1])
     gained = shares[-1] - shares[0]
     told = f"{100 * left:.0f} % of the run"
-    if not left or gained <= 0:
+    if not left:
+        return "nothing: it is finished"
+    if gained <= 0:
         return told
     return f"{told}, about {timedelta(seconds=round(left * (seconds[-1] - seconds[0]) / gained))}"
 
@@ -306,10 +310,16 @@ def _scores(record: RunRecord) -> Iterable[Section]:
                 if (beside := rows[name].get(suffix)) is not None:
                     axes.axhline(beside["value"], linestyle=":", color="grey")
                     axes.annotate(
-                        TITLES[suffix], (0.01, beside["value"]), xycoords=("axes fraction", "data"), fontsize=7
+                        TITLES[suffix],
+                        (0.01, beside["value"]),
+                        xycoords=("axes fraction", "data"),
+                        xytext=(0, 3),
+                        textcoords="offset points",
+                        fontsize=7,
                     )
             axes.set_title(title_of(name), fontsize=10)
             axes.set_xlabel("images", fontsize=8)
+            axes.margins(y=0.12)
 
         return draw
 

@@ -64,6 +64,14 @@ def test_a_run_that_logs_is_running_and_its_page_is_read_again(run: Path) -> Non
     assert 'http-equiv="refresh" content="30"' in html
 
 
+def test_a_run_at_its_end_is_not_running(run: Path) -> None:
+    with SummaryWriter(str(run)) as writer:
+        writer.add_scalar("share_done", 1.0, 99, walltime=time.time())
+    html = run_page(RunRecord.read(run), refresh=30).html()
+    assert ">running<" not in html
+    assert "it is finished" in html
+
+
 def test_curves_run_over_images_seen(run: Path) -> None:
     record = RunRecord.read(run)
     assert record.images_at(record.curves["generator/loss"])[:3] == [20, 40, 60]
