@@ -39,6 +39,7 @@ ROOMS = [
     "checkpoint.py",
     "sampling.py",
     "portable.py",
+    "web",
     "style_transfer",
     "toy_birds",
     "extractors",
