@@ -83,7 +83,8 @@ class FromCaptions(Portable):
     ) -> tuple[Tensor, ...]:
         return self.draw(self.text_encoder(CaptionBatch(ids, lengths)), noise)
 
-    def as_trained(self, ids: Tensor, lengths: Tensor, noise: Tensor) -> tuple[Tensor, ...]:
+    def as_trained(self, *inputs: Tensor) -> tuple[Tensor, ...]:
+        ids, lengths, noise = inputs
         return self.draw(self._as_trained[0](CaptionBatch(ids, lengths)), noise)
 
     def text_examples(self, batch: int, words: int) -> tuple[Tensor, ...]:

@@ -8,14 +8,15 @@ from attngan.errors import InputError, tell_without_effect
 from attngan.portable import write_onnx, write_program
 from attngan.terminal import say
 
+Format = Literal["safetensors", "onnx", "pt2"]
 #: Suffix of each format.
-FORMATS = {"safetensors": ".safetensors", "onnx": ".onnx", "pt2": ".pt2"}
+FORMATS: dict[Format, str] = {"safetensors": ".safetensors", "onnx": ".onnx", "pt2": ".pt2"}
 
 
 def export(
     checkpoint: Path,
     out: Path,
-    format: Literal["safetensors", "onnx", "pt2"] | None = None,
+    format: Format | None = None,
     dtype: WeightType = "float32",
     trained_on: str = "",
 ) -> None:

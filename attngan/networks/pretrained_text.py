@@ -44,8 +44,9 @@ class LanguageModel(NamedWeights):
         self.pooling = pooling
         self.frozen = frozen
         self.network: Any = _network(files, frozen)
-        self.longest: int = self.network.config.max_position_embeddings - len(tokenizer.before + tokenizer.after)
-        self.padding_id: int = self.network.config.pad_token_id or 0
+        config: Any = self.network.config
+        self.longest: int = config.max_position_embeddings - len(tokenizer.before + tokenizer.after)
+        self.padding_id: int = config.pad_token_id or 0
         self.before: Tensor
         self.after: Tensor
         self.register_buffer("before", torch.tensor(tokenizer.before, dtype=torch.int64), persistent=False)
@@ -102,7 +103,8 @@ def _network(files: LanguageFiles, frozen: bool) -> nn.Module:
         told: dict[str, Any] = json.loads(files.read(CONFIG))
         told.pop("auto_map", None)  # code of the model's own, which is not run
         config = AutoConfig.for_model(told.pop("model_type"), **told)
-        network: Any = AutoModel.from_config(config)
+        make: Any = AutoModel.from_config
+        network: Any = make(config)
         if hasattr(network, "pooler"):
             network.pooler = None  # its output is not read
     except Exception as error:  # of strangers' files anything

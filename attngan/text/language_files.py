@@ -64,7 +64,7 @@ def _in_package(source: str) -> LanguageFiles:
     found = importlib.util.find_spec(PACKAGES[source])  # not imported: its import prints
     if found is None or found.origin is None:
         raise MissingPackageError(f"the language model {source} is not installed: pip install 'attngan[language]'")
-    archive = Path(found.origin).with_name("model.zip")
+    archive = Path(found.origin).with_name("model").with_suffix(".zip")
 
     def read(name: str) -> bytes:
         try:

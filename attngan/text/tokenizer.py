@@ -41,10 +41,17 @@ class CaptionTokenizer(Protocol):
         words: All words there are, by id; None: those of the training captions.
     """
 
-    name: str
-    padding: str
-    unknown: str
-    words: tuple[str, ...] | None
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def padding(self) -> str: ...
+
+    @property
+    def unknown(self) -> str: ...
+
+    @property
+    def words(self) -> tuple[str, ...] | None: ...
 
     def __call__(self, caption: str) -> list[str]: ...
 
