@@ -13,6 +13,7 @@ ROOMS = [
     "allocator.py",
     "errors.py",
     "terminal.py",
+    "ranks.py",
     "option_errors.py",
     "signatures.py",
     "short_help.py",

@@ -1,0 +1,171 @@
+"""The processes that work together, one a device: which of them this is, and what they tell each other.
+
+Whoever starts them says so in the environment, in torchrun's words: ``RANK``, ``WORLD_SIZE``, ``LOCAL_RANK``,
+``LOCAL_WORLD_SIZE``, ``MASTER_ADDR``, ``MASTER_PORT``. SLURM's own words are translated (`take_up_slurm`). A process
+alone is rank 0 of 1, and every function here is then the plain one.
+"""
+
+import os
+import re
+import sys
+from collections.abc import Iterator, MutableMapping, Sequence
+from contextlib import contextmanager
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any, TypeVar
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+Value = TypeVar("Value")
+#: A process that is gone is noticed by its connections and by whoever started it; who waits may wait for one that
+#: prepares a large data set, so this ends only what nothing else ended.
+TIMEOUT = timedelta(hours=24)
+
+
+def rank() -> int:
+    """Which of the processes this is; 0 writes, prints and decides."""
+    if (group := _met()) is not None:
+        return int(group.get_rank())
+    return int(os.environ.get("RANK", "0")) if world_size() > 1 else 0
+
+
+def world_size() -> int:
+    """How many processes work together."""
+    if (group := _met()) is not None:
+        return int(group.get_world_size())
+    return int(os.environ.get("WORLD_SIZE", "1"))
+
+
+def _met() -> Any:
+    """torch.distributed, once the processes have met (before, torch need not be imported); else None."""
+    distributed = sys.modules.get("torch.distributed")
+    return distributed if distributed and distributed.is_available() and distributed.is_initialized() else None
+
+
+def local_rank() -> int:
+    """Which of this machine's processes it is."""
+    return int(os.environ.get("LOCAL_RANK", "0"))
+
+
+def local_world_size() -> int:
+    """How many of the processes are on this machine."""
+    return int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
+
+
+def is_first() -> bool:
+    """Whether this is the process that writes, prints and decides."""
+    return rank() == 0
+
+
+def take_up_slurm(environment: MutableMapping[str, str] = os.environ) -> None:
+    """What ``srun`` says of its tasks, in torchrun's words; nothing outside ``srun``, or where these are there already.
+
+    Within ``sbatch`` but without ``srun`` there is one process, whatever the job has asked for.
+
+    Args:
+        environment: Of the process; changed in place.
+    """
+    if "RANK" in environment or int(environment.get("SLURM_STEP_NUM_TASKS", "1")) < 2:
+        return
+    if environment.get("SLURM_JOB_NAME") in ("bash", "interactive"):  # a shell, from which something is tried
+        return
+    tasks, nodes = int(environment["SLURM_STEP_NUM_TASKS"]), int(environment.get("SLURM_STEP_NUM_NODES", "1"))
+    hosts = environment.get("SLURM_STEP_NODELIST") or environment.get("SLURM_NODELIST") or "127.0.0.1"
+    environment["RANK"], environment["LOCAL_RANK"] = environment["SLURM_PROCID"], environment["SLURM_LOCALID"]
+    environment["WORLD_SIZE"], environment["LOCAL_WORLD_SIZE"] = str(tasks), str(tasks // nodes)
+    environment["GROUP_RANK"] = environment.get("SLURM_NODEID", "0")
+    environment.setdefault("MASTER_ADDR", first_host(hosts))
+    environment.setdefault("MASTER_PORT", str(15000 + int(environment.get("SLURM_JOB_ID", "0")) % 10000))
+
+
+def first_host(hosts: str) -> str:
+    """The first machine of SLURM's list: ``gpu03`` of ``gpu[03-05,07],login1``."""
+    name, bracket, rest = hosts.partition(",")[0].partition("[")
+    return name + re.split(r"[-,\]]", rest)[0] + rest.partition("]")[2] if bracket else name
+
+
+# --- what they tell each other ----------------------------------------------------------------------------------------
+
+
+def join() -> None:
+    """Meets the other processes, where there are any and this was not done yet."""
+    import torch.distributed
+
+    if world_size() > 1 and not torch.distributed.is_initialized():
+        backend = "cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo"
+        torch.distributed.init_process_group(backend, timeout=TIMEOUT)
+
+
+def _together() -> bool:
+    """Whether there are others to talk to."""
+    return _met() is not None and world_size() > 1
+
+
+def broadcast(value: Value) -> Value:
+    """Rank 0's value, in every process; any plain Python value."""
+    if not _together():
+        return value
+    import torch.distributed
+
+    values = [value]
+    torch.distributed.broadcast_object_list(values, 0)
+    return values[0]
+
+
+def gathered(value: Value) -> list[Value]:
+    """Every process's value, by rank, in every process."""
+    if not _together():
+        return [value]
+    import torch.distributed
+
+    values: list[Any] = [None] * world_size()
+    torch.distributed.all_gather_object(values, value)
+    return values
+
+
+def gather_rows(rows: "Tensor") -> "Tensor":
+    """The rows of all processes one after the other, by rank, in every process; without gradient, on the CPU.
+
+    Args:
+        rows: Of this process; each may have another number of them, also none.
+    """
+    if not _together():
+        return rows.detach().cpu()
+    import torch
+    import torch.distributed
+
+    rows = rows.detach().cpu().contiguous()
+    counts = gathered(len(rows))
+    padded = rows.new_zeros((max(counts), *rows.shape[1:]))
+    padded[: len(rows)] = rows
+    parts = [torch.empty_like(padded) for _ in counts]
+    torch.distributed.all_gather(parts, padded)
+    return torch.cat([part[:count] for part, count in zip(parts, counts, strict=True)])
+
+
+def largest(values: Sequence[float]) -> list[float]:
+    """Of each number the largest that any process gives, in every process."""
+    if not _together():
+        return list(values)
+    import torch
+    import torch.distributed
+
+    numbers = torch.tensor(values, dtype=torch.float64)
+    torch.distributed.all_reduce(numbers, torch.distributed.ReduceOp.MAX)
+    found: list[float] = numbers.tolist()
+    return found
+
+
+def wait_for_all() -> None:
+    """Goes on when every process has come here."""
+    largest([0.0])
+
+
+@contextmanager
+def first_goes_ahead() -> Iterator[None]:
+    """Rank 0 is in the block first, and the others when it has left it: what it made there they find."""
+    if not is_first():
+        wait_for_all()
+    yield
+    if is_first():
+        wait_for_all()
