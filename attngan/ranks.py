@@ -8,10 +8,14 @@ alone is rank 0 of 1, and every function here is then the plain one.
 import os
 import re
 import sys
-from collections.abc import Iterator, MutableMapping, Sequence
-from contextlib import contextmanager
+import warnings
+from collections.abc import Iterable, Iterator, MutableMapping, Sequence
+from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from datetime import timedelta
+from itertools import islice
 from typing import TYPE_CHECKING, Any, TypeVar
+
+from attngan.errors import InputError, is_of_lost_process
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -20,6 +24,10 @@ Value = TypeVar("Value")
 #: A process that is gone is noticed by its connections and by whoever started it; who waits may wait for one that
 #: prepares a large data set, so this ends only what nothing else ended.
 TIMEOUT = timedelta(hours=24)
+#: Where the processes met; a note to all can be left there even when some are gone.
+_store: Any = None
+_TOLD = "attngan/told"
+_WAIT_FOR_A_REASON = timedelta(seconds=5)
 
 
 def rank() -> int:
@@ -65,7 +73,7 @@ def take_up_slurm(environment: MutableMapping[str, str] = os.environ) -> None:
     Args:
         environment: Of the process; changed in place.
     """
-    if "RANK" in environment or int(environment.get("SLURM_STEP_NUM_TASKS", "1")) < 2:
+    if {"RANK", "WORLD_SIZE"} & {*environment} or int(environment.get("SLURM_STEP_NUM_TASKS", "1")) < 2:
         return
     if environment.get("SLURM_JOB_NAME") in ("bash", "interactive"):  # a shell, from which something is tried
         return
@@ -84,16 +92,45 @@ def first_host(hosts: str) -> str:
     return name + re.split(r"[-,\]]", rest)[0] + rest.partition("]")[2] if bracket else name
 
 
+def own(items: Iterable[Value]) -> Iterator[Value]:
+    """Of things that all processes go through together, those that are this one's: every so many-th."""
+    return islice(items, rank(), None, world_size())
+
+
 # --- what they tell each other ----------------------------------------------------------------------------------------
 
 
-def join() -> None:
-    """Meets the other processes, where there are any and this was not done yet."""
+def join(arguments: Sequence[str] = ()) -> None:
+    """Meets the other processes, where there are any and this was not done yet.
+
+    Args:
+        arguments: What this process was asked to do, which must be the same for all.
+
+    Raises:
+        InputError: The processes were asked for different things: they are not meant to work together.
+    """
     import torch.distributed
 
-    if world_size() > 1 and not torch.distributed.is_initialized():
-        backend = "cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo"
-        torch.distributed.init_process_group(backend, timeout=TIMEOUT)
+    if world_size() == 1 or torch.distributed.is_initialized():
+        return
+    global _store
+    _store, number, count = next(torch.distributed.rendezvous("env://", timeout=TIMEOUT))
+    backend = "cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo"
+    torch.distributed.init_process_group(backend, store=_store, rank=number, world_size=count, timeout=TIMEOUT)
+    asked = gathered(list(arguments))
+    if other := next((other for other in asked if other != asked[0]), None):
+        raise InputError(
+            f"the {count} processes were asked for different things ({' '.join(asked[0])}; {' '.join(other)}), so they "
+            "cannot work together: where each is meant to work alone, start it with WORLD_SIZE=1"
+        )
+
+
+def leave() -> None:
+    """The end of working together."""
+    if _together():
+        import torch.distributed
+
+        torch.distributed.destroy_process_group()
 
 
 def _together() -> bool:
@@ -169,3 +206,43 @@ def first_goes_ahead() -> Iterator[None]:
     yield
     if is_first():
         wait_for_all()
+
+
+# --- what the user sees of them ---------------------------------------------------------------------------------------
+
+
+@contextmanager
+def first_alone_speaks() -> Iterator[None]:
+    """Within the block only rank 0 prints, warns and shows progress; the others' errors are told after it."""
+    if is_first():
+        yield
+        return
+    with open(os.devnull, "w") as nowhere, redirect_stdout(nowhere), redirect_stderr(nowhere), warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        yield
+
+
+def is_told_here(error: BaseException) -> bool:
+    """Whether this is the process that tells the user of an error: several end of the same one, or of each other's end.
+
+    Args:
+        error: What ends this process.
+    """
+    if world_size() == 1 or _store is None:
+        return True
+    lost = is_of_lost_process(error)
+    try:
+        if lost:  # whoever went first says why, if it still can
+            _store.wait([_TOLD], _WAIT_FOR_A_REASON)
+            return False
+    except Exception:  # nobody said anything, or the process that held the store is the one that is gone
+        pass
+    try:
+        return bool(_store.add(_TOLD, 1) == 1)
+    except Exception:
+        return rank() == 1 if lost else True
+
+
+def mark(text: str) -> str:
+    """The text with the number of this process before it, where there are several."""
+    return f"rank {rank()}: {text}" if world_size() > 1 else text

@@ -14,6 +14,7 @@ ROOMS = [
     "errors.py",
     "terminal.py",
     "ranks.py",
+    "launching.py",
     "option_errors.py",
     "signatures.py",
     "short_help.py",
