@@ -110,11 +110,12 @@ def join(arguments: Sequence[str] = ()) -> None:
         InputError: The processes were asked for different things: they are not meant to work together.
     """
     import torch.distributed
+    from torch.distributed.rendezvous import rendezvous
 
     if world_size() == 1 or torch.distributed.is_initialized():
         return
     global _store
-    _store, number, count = next(torch.distributed.rendezvous("env://", timeout=TIMEOUT))
+    _store, number, count = next(rendezvous("env://", timeout=TIMEOUT))
     backend = "cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo"
     torch.distributed.init_process_group(backend, store=_store, rank=number, world_size=count, timeout=TIMEOUT)
     asked = gathered(list(arguments))
@@ -217,7 +218,12 @@ def first_alone_speaks() -> Iterator[None]:
     if is_first():
         yield
         return
-    with open(os.devnull, "w") as nowhere, redirect_stdout(nowhere), redirect_stderr(nowhere), warnings.catch_warnings():
+    with (
+        open(os.devnull, "w") as nowhere,
+        redirect_stdout(nowhere),
+        redirect_stderr(nowhere),
+        warnings.catch_warnings(),
+    ):
         warnings.simplefilter("ignore")
         yield
 

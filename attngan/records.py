@@ -13,6 +13,8 @@ import torch
 from jaxtyping import Bool, Float, Int, UInt8
 from torch import Tensor
 
+from attngan.global_batch import Rows
+
 
 @dataclass(frozen=True)
 class CaptionedImage:
@@ -57,6 +59,7 @@ class ImageBatch(NamedTuple):
     indices: Int[Tensor, "batch"]
     mirrored: Bool[Tensor, "batch"]
     embedding: Float[Tensor, "batch text"] | None = None
+    rows: Rows | None = None
 
 
 class TextImageBatch(NamedTuple):
@@ -64,7 +67,8 @@ class TextImageBatch(NamedTuple):
 
     ``indices`` are positions within the split; ``mirrored`` tells which crops the augmentation flipped; ``classes``
     is None for data without classes. Data without captions have captions of no word. ``embedding`` is the caption's
-    precomputed sentence embedding (the char-CNN-RNN of the StackGAN papers), where the data come with such.
+    precomputed sentence embedding (the char-CNN-RNN of the StackGAN papers), where the data come with such. ``rows``:
+    which rows of a batch that several processes train on together these are; None: a batch of one process.
     """
 
     images: tuple[Float[Tensor, "batch 3 _ _"], ...]
@@ -73,6 +77,7 @@ class TextImageBatch(NamedTuple):
     indices: Int[Tensor, "batch"]
     mirrored: Bool[Tensor, "batch"]
     embedding: Float[Tensor, "batch text"] | None = None
+    rows: Rows | None = None
 
 
 class TextFeatures(NamedTuple):

@@ -15,6 +15,8 @@ ROOMS = [
     "terminal.py",
     "ranks.py",
     "launching.py",
+    "global_batch.py",
+    "draws.py",
     "option_errors.py",
     "signatures.py",
     "short_help.py",

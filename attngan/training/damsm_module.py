@@ -1,13 +1,15 @@
 """DAMSM pretraining: encoders learn which caption belongs to which image (Xu et al. 2018, section 3.2)."""
 
+from itertools import chain
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import torch
 from lightning_utilities.core.rank_zero import rank_zero_only, rank_zero_warn
 from pytorch_lightning import LightningModule
 from torch import Tensor, nn
 
+from attngan import ranks
 from attngan.checkpoint import ENTRY, Checkpoint, Entry
 from attngan.errors import InputError, require_at_least, tell_without_effect
 from attngan.losses.matching import MatchingLoss, matching_loss
@@ -26,6 +28,15 @@ from attngan.training.initial_weights import start_damsm
 from attngan.training.kept_features import KeptFeatures, keep_features, trunk_fingerprint
 from attngan.training.rates import require_decay_rates
 from attngan.training.rivals import Rivals, require_rivals
+
+
+class _Seen(NamedTuple):
+    """A batch of validation or test: its first image, how many, its loss (whole, then the terms), their vectors."""
+
+    first: int
+    size: int
+    loss: Tensor | None
+    pooled: Tensor
 
 
 class DAMSMModule(LightningModule):
@@ -136,7 +147,7 @@ class DAMSMModule(LightningModule):
         #: Checkpoint whose weights it starts from, of other captions perhaps.
         self.initial: Checkpoint | None = None
         self.rivals = Rivals()
-        self._validation: list[Tensor] = []
+        self._seen: list[_Seen] = []  # of the split that is validated or tested on
         if keep_features is not None and not self.image_encoder.trunk.frozen:
             raise InputError(
                 f"keep_features needs a frozen image trunk, and {type(self.image_encoder.trunk).__name__} is trained: "
@@ -293,17 +304,29 @@ class DAMSMModule(LightningModule):
 
     def _encode_for_retrieval(self, batch: TextImageBatch, split: str) -> None:
         image = self.encode_images(batch, split)
-        if len(batch.indices) > 1:
-            text = self.damsm.text_encoder(batch.captions)
-            self._log_loss(split, self._loss(image, text, batch), batch)
-        self._validation.append(image.pooled.float().cpu())
+        size, loss = len(batch.indices), None
+        if size > 1:
+            of_batch = self._loss(image, self.damsm.text_encoder(batch.captions), batch)
+            total = of_batch.weighted(self.words_weight, self.sentence_weight)
+            loss = torch.stack([total, *of_batch]).double().cpu()
+        self._seen.append(_Seen(int(batch.indices[0]), size, loss, image.pooled.float().cpu()))
+
+    def _log_validation(self, split: str) -> Tensor:
+        """The mean loss of the batches that all processes have seen; returns their images' vectors, in order."""
+        seen = sorted(chain(*ranks.gathered(self._seen)), key=lambda batch: batch.first)
+        self._seen.clear()
+        compared = [(batch.loss, batch.size) for batch in seen if batch.loss is not None]
+        if compared:
+            means = torch.stack([loss * size for loss, size in compared]).sum(0) / sum(size for _, size in compared)
+            self.log(f"{split}/loss", means[0], prog_bar=True)
+            self.log_dict({f"{split}/{name}": mean for name, mean in zip(MatchingLoss._fields, means[1:], strict=True)})
+        return torch.cat([batch.pooled for batch in seen])
 
     def _retrieval(self, split: str) -> dict[str, float]:
         """Recall at 1, 5 and 10 over the whole split, both ways; every caption of an image is a hit."""
         data: Any = self.trainer.datamodule  # type: ignore[attr-defined]
         captions, owner = data.encoded_captions(split)
-        images, sentences = torch.cat(self._validation), self.damsm.encode_batches(captions)
-        self._validation.clear()
+        images, sentences = self._log_validation(split), self.damsm.encode_batches(captions)
         seen = owner < len(images)  # of the first batches alone, where trainer.limit_val_batches or _test_ says so
         captions = CaptionBatch(captions.ids[seen], captions.lengths[seen])
         sentences, owner = sentences[seen.to(sentences.device)], owner[seen]
@@ -329,7 +352,7 @@ class DAMSMModule(LightningModule):
 
     def on_validation_epoch_end(self) -> None:
         if self.trainer.sanity_checking:
-            self._validation.clear()
+            self._seen.clear()
             return
         scores = self._retrieval("validation")
         self.log_dict({f"validation/{name}": value for name, value in scores.items()})
