@@ -84,7 +84,7 @@ def refuse_lonely_items(images: int, batch_size: int, drop_last: bool, accumulat
     """A batch norm over vectors cannot normalise a single item: told before the training, with what to change.
 
     Args:
-        images: Training images of one device.
+        images: Training images.
         batch_size: Images of its batches.
         drop_last: Whether a last batch that is not full is left out.
         accumulate: In how many parts each batch is computed.
