@@ -361,6 +361,7 @@ def _quieten() -> None:
         ".*Checkpoint directory.*exists and is not empty.*",  # a run that is gone on with
         ".*does not have many workers.*",  # from the image cache, one process suffices
         ".*LeafSpec.*",
+        ".*recommended to use `self.log.*sync_dist.*",  # what is logged is gathered already, and the same everywhere
         ".*LightningCLI's args parameter.*",  # the command line is ours, its rest is Lightning's
         ".*`isinstance\\(treespec.*",
         ".*The number of training batches.*is smaller than the logging interval.*",

@@ -60,7 +60,8 @@ class EpochOrder:
     """Which images make each batch of an epoch, on one of `world` devices; yields lists of (epoch, index).
 
     A batch of training is dealt to the devices in its order: the rows of all of them are the same batch whatever their
-    number. Of those that are not shuffled (validation, test) each device takes every so many-th, whole.
+    number. Of those that are not shuffled (validation, test) each device takes every so many-th, whole; where there are
+    fewer batches than devices, the others see one of them again, since Lightning wants all to come along.
 
     Args:
         images: How many images there are.
@@ -95,18 +96,24 @@ class EpochOrder:
         return {"images": self.images, "batch_size_of_all_devices": self.batch_size, "seed": self.seed}
 
     def rows(self, batch: int) -> Rows:
-        if not self.shuffle:
-            return Rows.split(self._size(batch * self.world + self.rank))
-        return Rows.split(self._size(batch), self.world, self.rank)
+        first = self._first(batch)
+        size = min(self.batch_size, self.images - first)
+        return Rows.split(size, self.world, self.rank) if self.shuffle else Rows.split(size)
 
-    def _size(self, number: int) -> int:
-        """How many images a batch of the epoch has."""
-        return min(self.batch_size, self.images - number * self.batch_size)
+    def _first(self, batch: int) -> int:
+        """Where this device's batch of this number begins in the order of the epoch."""
+        number = batch if self.shuffle else (batch * self.world + self.rank) % self._batches_of_all
+        return number * self.batch_size
+
+    @property
+    def _batches_of_all(self) -> int:
+        whole, rest = divmod(self.images, self.batch_size)
+        return whole + (1 if rest and not self.drop_last else 0)
 
     def __len__(self) -> int:
-        whole, rest = divmod(self.images, self.batch_size)
-        batches = whole + (1 if rest and not self.drop_last else 0)
-        return batches if self.shuffle else len(range(self.rank, batches, self.world))
+        if self.shuffle:
+            return self._batches_of_all
+        return len(range(self.rank, self._batches_of_all, self.world)) or min(1, self._batches_of_all)
 
     def __iter__(self) -> Iterator[list[tuple[int, int]]]:
         return self._batches(self.epoch if self.shuffle else 0, self.start)  # as they are now, not at the first batch
@@ -118,7 +125,7 @@ class EpochOrder:
         for batch in range(start, len(self)):
             mine = self.rows(batch).mine
             if len(mine):
-                first = (batch if self.shuffle else batch * self.world + self.rank) * self.batch_size
+                first = self._first(batch)
                 yield [(epoch, index) for index in order[first + mine.start : first + mine.stop].tolist()]
 
 

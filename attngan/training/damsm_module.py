@@ -1,6 +1,5 @@
 """DAMSM pretraining: encoders learn which caption belongs to which image (Xu et al. 2018, section 3.2)."""
 
-from itertools import chain
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
@@ -313,7 +312,8 @@ class DAMSMModule(LightningModule):
 
     def _log_validation(self, split: str) -> Tensor:
         """The mean loss of the batches that all processes have seen; returns their images' vectors, in order."""
-        seen = sorted(chain(*ranks.gathered(self._seen)), key=lambda batch: batch.first)
+        by_place = {batch.first: batch for of_rank in ranks.gathered(self._seen) for batch in of_rank}
+        seen = [by_place[place] for place in sorted(by_place)]
         self._seen.clear()
         compared = [(batch.loss, batch.size) for batch in seen if batch.loss is not None]
         if compared:
