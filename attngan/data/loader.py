@@ -59,7 +59,8 @@ class Batches(Protocol):
 class EpochOrder:
     """Which images make each batch of an epoch, on one of `world` devices; yields lists of (epoch, index).
 
-    A batch is dealt to the devices in its order: the rows of all of them are the same batch whatever their number.
+    A batch that is trained on is dealt to the devices in its order: together they have the same one whatever their
+    number. Where nothing is shuffled, for scores, they take the batches in turn.
 
     Args:
         images: How many images there are.
@@ -94,12 +95,17 @@ class EpochOrder:
         return {"images": self.images, "batch_size_of_all_devices": self.batch_size, "seed": self.seed}
 
     def rows(self, batch: int) -> Rows:
-        count = min(self.batch_size, self.images - batch * self.batch_size)
-        return Rows.split(count, self.world, self.rank)
+        count = min(self.batch_size, self.images - self._first(batch))
+        return Rows.split(count, self.world, self.rank) if self.shuffle else Rows.split(count)
+
+    def _first(self, batch: int) -> int:
+        """Where this device's batch of this number begins among all images."""
+        return self.batch_size * (batch if self.shuffle else batch * self.world + self.rank)
 
     def __len__(self) -> int:
         whole, rest = divmod(self.images, self.batch_size)
-        return whole + (1 if rest and not self.drop_last else 0)
+        batches = whole + (1 if rest and not self.drop_last else 0)
+        return batches if self.shuffle else len(range(self.rank, batches, self.world))
 
     def __iter__(self) -> Iterator[list[tuple[int, int]]]:
         return self._batches(self.epoch if self.shuffle else 0, self.start)  # as they are now, not at the first batch
@@ -109,10 +115,8 @@ class EpochOrder:
         if self.shuffle:
             order = np.random.default_rng((self.seed, epoch)).permutation(self.images)
         for batch in range(start, len(self)):
-            mine = self.rows(batch).mine
-            if len(mine):
-                first = batch * self.batch_size
-                yield [(epoch, index) for index in order[first + mine.start : first + mine.stop].tolist()]
+            first, mine = self._first(batch), self.rows(batch).mine
+            yield [(epoch, index) for index in order[first + mine.start : first + mine.stop].tolist()]
 
 
 class EpochLoader:
