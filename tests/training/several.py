@@ -48,7 +48,7 @@ class Case(NamedTuple):
 
 
 class Outcome(NamedTuple):
-    """What is logged at each step; the gradients that each optimiser steps by; the state after the last step."""
+    """The terms of each step's loss, or a part's; the gradients that each optimiser steps by; the state after the last step."""
 
     terms: list[dict[str, float]]
     gradients: dict[str, Tensor]
@@ -164,11 +164,18 @@ class Dealt(LightningDataModule):
 
 
 class Watch(Callback):
-    """Keeps what is logged, and the gradients that each optimiser steps by."""
+    """Keeps the terms of the loss that are logged, and the gradients that each optimiser steps by."""
 
-    def __init__(self) -> None:
+    def __init__(self, module: LightningModule) -> None:
         self.terms: list[dict[str, float]] = []
         self.gradients: dict[str, Tensor] = {}
+        log = module.log_dict
+
+        def kept(terms: Any, *arguments: Any, **options: Any) -> None:
+            self.terms.append({name: float(value) for name, value in terms.items()})  # Lightning keeps them in float32
+            log(terms, *arguments, **options)
+
+        module.log_dict = kept  # type: ignore[method-assign]
 
     def on_before_optimizer_step(self, trainer: Trainer, pl_module: LightningModule, optimizer: Any) -> None:
         mine = {id(parameter) for group in optimizer.param_groups for parameter in group["params"]}
@@ -176,15 +183,12 @@ class Watch(Callback):
             if id(parameter) in mine and parameter.grad is not None:
                 self.gradients[f"{trainer.global_step}: {name}"] = parameter.grad.clone()
 
-    def on_train_batch_end(self, trainer: Trainer, *_: Any) -> None:
-        logged = {name: float(value) for name, value in trainer.callback_metrics.items()}
-        self.terms.append({name: value for name, value in logged.items() if name != "images_per_second"})
-
 
 def train(case: Case, precision: str, damsm: Path, world: int = 1, rank: int = 0) -> Outcome:
     """Three steps of a training, in this process, which may be one of several."""
     torch.manual_seed(1 + rank)  # what the first process has must be what all have
-    module, watch = case.make(damsm), Watch()
+    module = case.make(damsm)
+    watch = Watch(module)
     together: dict[str, Any] = {}
     if world > 1:
         together = {"strategy": GlobalBatchStrategy(), "plugins": [GlobalBatchNorm(), TorchElasticEnvironment()]}
