@@ -48,7 +48,7 @@ class Case(NamedTuple):
 
 
 class Outcome(NamedTuple):
-    """The terms of each step's loss, or a part's; the gradients that each optimiser steps by; the state after the last step."""
+    """The terms of the loss of each step, or part of one; the gradients that are stepped by; the state at the end."""
 
     terms: list[dict[str, float]]
     gradients: dict[str, Tensor]
