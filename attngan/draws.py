@@ -41,7 +41,7 @@ class Draws:
 
     Args:
         seed: Of the run.
-        step: Counted from 0.
+        step: Its number in the run.
         positions: The samples' positions in the global batch.
         device: Where the numbers are made.
     """

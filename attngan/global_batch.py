@@ -33,7 +33,7 @@ def sum_over_ranks(values: Tensor) -> Tensor:
     Args:
         values: Of one shape and type on every process.
     """
-    total: Tensor = _Sum.apply(values)  # type: ignore[no-untyped-call]
+    total: Tensor = _Sum.apply(values)
     return total
 
 
@@ -101,9 +101,16 @@ class Rows:
         whole[at] = own
         return sum_over_ranks(whole)
 
-    def own(self, values: Tensor) -> Tensor:
-        """This process's rows of what `gather` gave."""
-        return values[self.first : self.first + len(self.mine)]
+    def own_within(self, first: int, count: int) -> slice:
+        """Which of this process's rows are among so many of the whole, from one on."""
+        start, stop = max(first - self.first, 0), min(first + count - self.first, len(self.mine))
+        return slice(start, max(start, stop))
+
+    def places_of(self, positions: Tensor) -> slice | Tensor:
+        """Where in these positions among all rows this process's rows stand."""
+        if self.alone:
+            return slice(None)
+        return ((positions >= self.first) & (positions < self.first + len(self.mine))).nonzero()[:, 0]
 
     def mean(self, of_own: Tensor) -> Tensor:
         """The mean over all rows, differentiably.

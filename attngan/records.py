@@ -12,6 +12,7 @@ from typing import NamedTuple
 import torch
 from jaxtyping import Bool, Float, Int, UInt8
 from torch import Tensor
+from torch.nn import functional as F
 
 from attngan.global_batch import Rows
 
@@ -93,6 +94,26 @@ class TextFeatures(NamedTuple):
         batch, embed = sentence.shape
         padding = torch.empty(batch, 0, dtype=torch.bool, device=sentence.device)
         return cls(sentence.new_empty(batch, embed, 0), sentence, padding)
+
+    def with_places(self, places: int) -> "TextFeatures":
+        """With so many places for words: padded, or cut."""
+        missing = max(0, places - self.padding.shape[1])
+        words, padding = F.pad(self.words, (0, missing)), F.pad(self.padding, (0, missing), value=True)
+        return TextFeatures(words[:, :, :places], self.sentence, padding[:, :places])
+
+    def gathered(self, rows: Rows, places: int) -> "TextFeatures":
+        """Those of the whole batch that several processes hold, differentiably.
+
+        Args:
+            rows: Which of the batch these are.
+            places: Words that each process pads its captions to, at least as many as any has: a process does not know
+                how long the others' are.
+        """
+        if rows.alone:
+            return self
+        assert self.padding.shape[1] <= places, "a caption is longer than the data's limit"
+        words, sentence, padding = self.with_places(places)
+        return TextFeatures(rows.gather(words), rows.gather(sentence), rows.gather(padding))
 
 
 class TrunkFeatures(NamedTuple):

@@ -123,10 +123,8 @@ class EpochOrder:
         if self.shuffle:
             order = np.random.default_rng((self.seed, epoch)).permutation(self.images)
         for batch in range(start, len(self)):
-            mine = self.rows(batch).mine
-            if len(mine):
-                first = self._first(batch)
-                yield [(epoch, index) for index in order[first + mine.start : first + mine.stop].tolist()]
+            first, mine = self._first(batch), self.rows(batch).mine
+            yield [(epoch, index) for index in order[first + mine.start : first + mine.stop].tolist()]
 
 
 class EpochLoader:

@@ -81,7 +81,8 @@ class FrozenTrunk(nn.Module):
         resized = resize(images, self.input_size).contiguous(memory_format=torch.channels_last)
         # on a CPU the trunk's depthwise convolutions are no faster in bfloat16, and the gradient through it is exact so
         with torch.autocast("cpu", enabled=False):
-            levels, trunk = self.trunk.pyramid(resized.float() if resized.device.type == "cpu" else resized)
+            wide = torch.promote_types(resized.dtype, torch.float32)  # float64 stays float64
+            levels, trunk = self.trunk.pyramid(resized.to(wide) if resized.device.type == "cpu" else resized)
         maps = list(levels)
         if self.across_channels:
             maps = [mix(x) for mix, x in zip(self.across_channels, maps, strict=True)]
