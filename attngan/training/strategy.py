@@ -21,6 +21,11 @@ class GlobalBatchStrategy(DDPStrategy):
     and network, whatever came before it.
     """
 
+    def setup_distributed(self) -> None:
+        """Lightning seeds anew here; what follows, weights above all, is to be drawn as in a process alone."""
+        with torch.random.fork_rng(devices=[]):
+            super().setup_distributed()
+
     def configure_ddp(self) -> None:
         """All begin with the first process's weights; no wrapper around the module."""
         assert self.lightning_module is not None
