@@ -24,7 +24,7 @@ from attngan.networks.text_encoder import TextEncoder
 from attngan.records import CaptionBatch, ImageFeatures, TextFeatures, TextImageBatch
 from attngan.terminal import say
 from attngan.training.callbacks import share_done
-from attngan.training.descent import Part, clipped_norm, in_parts
+from attngan.training.descent import Part, clipped_norm, in_parts, refuse_idle_devices
 from attngan.training.finite import check_finite, check_gradients
 from attngan.training.initial_weights import start_damsm
 from attngan.training.kept_features import KeptFeatures, keep_features, trunk_fingerprint
@@ -163,9 +163,12 @@ class DAMSMModule(LightningModule):
 
     def setup(self, stage: str) -> None:
         require_global_batch(self)
-        self.train_words = getattr(self.trainer.datamodule, "train_words", 0)  # type: ignore[attr-defined]
+        data: Any = self.trainer.datamodule  # type: ignore[attr-defined]
+        self.train_words = getattr(data, "train_words", 0)
         if stage == "fit":
-            require_rivals(getattr(self.trainer.datamodule, "batch_size", 2))  # type: ignore[attr-defined]
+            require_rivals(getattr(data, "batch_size", 2))
+            if self.trainer.world_size > 1:
+                refuse_idle_devices(*data.batches_of_training(), self.accumulate, self.trainer.world_size)
 
     def configure_model(self) -> None:
         if not hasattr(self, "damsm"):
@@ -177,8 +180,13 @@ class DAMSMModule(LightningModule):
                 rank_zero_only(say)(start_damsm(self.damsm, self.initial))
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        counts = {"steps": self.steps, "images_seen": self.images_seen, "draws_seed": self.draws_seed}
-        checkpoint[ENTRY] = Entry("damsm", damsm=self.damsm.describe(), **counts).as_dict()
+        checkpoint[ENTRY] = Entry(
+            "damsm",
+            damsm=self.damsm.describe(),
+            steps=self.steps,
+            images_seen=self.images_seen,
+            draws_seed=self.draws_seed,
+        ).as_dict()
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         entry = Entry.of(checkpoint)

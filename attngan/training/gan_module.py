@@ -41,7 +41,15 @@ from attngan.sampling import Sampler
 from attngan.training.augmentation import Augmentation, binomial_blur
 from attngan.training.callbacks import share_done
 from attngan.training.caption_queue import CaptionQueue
-from attngan.training.descent import Part, clipped_norm, in_parts, mean_terms, refuse_lonely_items, statistics_kept
+from attngan.training.descent import (
+    Part,
+    clipped_norm,
+    in_parts,
+    mean_terms,
+    refuse_idle_devices,
+    refuse_lonely_items,
+    statistics_kept,
+)
 from attngan.training.finite import check_finite, check_gradients
 from attngan.training.generator_ema import EMA, GeneratorEMA
 from attngan.training.rates import Rates
@@ -296,6 +304,7 @@ class GANModule(LightningModule):
         if stage == "fit":
             networks = nn.ModuleList([self.generator, self.discriminators])
             refuse_lonely_items(*data.batches_of_training(), self.accumulate, networks)
+            refuse_idle_devices(*data.batches_of_training(), self.accumulate, self.trainer.world_size)
         given = tuple(data.image_size // 2**stage for stage in reversed(range(data.stages)))
         if given != tuple(self.generator.image_sizes):
             raise InputError(

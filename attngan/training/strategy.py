@@ -29,8 +29,7 @@ class GlobalBatchStrategy(DDPStrategy):
     def configure_ddp(self) -> None:
         """All begin with the first process's weights; no wrapper around the module."""
         assert self.lightning_module is not None
-        for tensor in [*self.lightning_module.parameters(), *self.lightning_module.buffers()]:
-            distributed.broadcast(tensor.detach(), 0)
+        in_one_piece([*self.lightning_module.parameters(), *self.lightning_module.buffers()], _from_first)
 
     def optimizer_step(
         self,
@@ -43,28 +42,42 @@ class GlobalBatchStrategy(DDPStrategy):
 
         def joined() -> Any:
             result = closure()
-            sum_gradients(parameter for group in optimizer.param_groups for parameter in group["params"])
+            gradients = [p.grad for group in optimizer.param_groups for p in group["params"] if p.grad is not None]
+            in_one_piece(gradients, distributed.all_reduce)  # those without one have none on any process
             return result
 
-        return super().optimizer_step(optimizer, joined, model, **kwargs)
+        result = super().optimizer_step(optimizer, joined, model, **kwargs)
+        if self._layer_sync is None:
+            self._share_statistics()
+        return result
+
+    def _share_statistics(self) -> None:
+        """Batch norms that are not synchronised run with the first process's statistics, as under torch's wrapper."""
+        assert self.lightning_module is not None
+        norms = [m for m in self.lightning_module.modules() if isinstance(m, nn.modules.batchnorm._BatchNorm)]
+        in_one_piece([statistic for norm in norms if norm.training for statistic in norm.buffers()], _from_first)
 
 
 @torch.no_grad()
-def sum_gradients(parameters: Iterable[nn.Parameter]) -> None:
-    """Each gradient becomes the sum of all processes', in one all-reduce a type of number.
+def in_one_piece(tensors: Iterable[Tensor], collective: Callable[[Tensor], Any]) -> None:
+    """Changes tensors by a collective over all of them side by side, one for each type of number.
 
     Args:
-        parameters: Those without a gradient have none on any process.
+        tensors: The same ones on every process.
+        collective: Changes the flat tensor that it is given.
     """
     by_type: dict[torch.dtype, list[Tensor]] = {}
-    for parameter in parameters:
-        if parameter.grad is not None:
-            by_type.setdefault(parameter.grad.dtype, []).append(parameter.grad)
-    for gradients in by_type.values():
-        flat = torch.cat([gradient.flatten() for gradient in gradients])
-        distributed.all_reduce(flat)
-        summed = flat.split([gradient.numel() for gradient in gradients])
-        torch._foreach_copy_(gradients, [part.view_as(of) for part, of in zip(summed, gradients, strict=True)])
+    for tensor in tensors:
+        by_type.setdefault(tensor.dtype, []).append(tensor)
+    for alike in by_type.values():
+        flat = torch.cat([tensor.flatten() for tensor in alike])
+        collective(flat)
+        parts = flat.split([tensor.numel() for tensor in alike])
+        torch._foreach_copy_(alike, [part.view_as(tensor) for part, tensor in zip(parts, alike, strict=True)])
+
+
+def _from_first(values: Tensor) -> None:
+    distributed.broadcast(values, 0)
 
 
 def require_global_batch(module: LightningModule) -> None:

@@ -65,7 +65,10 @@ def distance(one: Mapping[str, Tensor], other: Mapping[str, Tensor]) -> float:
 
 def differences(several: Outcome, alone: Outcome) -> dict[str, float]:
     """Of the terms of the losses, the gradients of all steps, and the state after them."""
-    terms = [{name: torch.tensor(value) for name, value in step.items()} for step in (*several.terms, *alone.terms)]
+    terms = [
+        {name: torch.tensor(value, dtype=torch.float64) for name, value in step.items()}
+        for step in (*several.terms, *alone.terms)
+    ]
     steps = len(alone.terms)
     of_terms = max(distance(one, other) for one, other in zip(terms[:steps], terms[steps:], strict=True))
     return {
