@@ -71,7 +71,7 @@ def take_up_slurm(environment: MutableMapping[str, str] = os.environ) -> None:
     Within ``sbatch`` but without ``srun`` there is one process, whatever the job has asked for.
 
     Args:
-        environment: Of the process; changed in place.
+        environment: That of the process; changed in place.
     """
     if {"RANK", "WORLD_SIZE"} & {*environment} or int(environment.get("SLURM_STEP_NUM_TASKS", "1")) < 2:
         return
@@ -165,7 +165,7 @@ def gather_rows(rows: "Tensor") -> "Tensor":
     """The rows of all processes one after the other, by rank, in every process; without gradient, on the CPU.
 
     Args:
-        rows: Of this process; each may have another number of them, also none.
+        rows: Those of this process; each may have another number of them, also none.
     """
     if not _together():
         return rows.detach().cpu()

@@ -120,7 +120,7 @@ def with_begun(stored: Any, begun: Begun | None) -> Any:
 
     Args:
         stored: The recipe; changed in place.
-        begun: Of a run that is gone on with; None for what holds now.
+        begun: How a run began that is gone on with; None for what holds now.
     """
     if begun is not None:
         stored.trainer.devices, stored.trainer.num_nodes = begun.devices, 1
