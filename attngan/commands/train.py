@@ -3,6 +3,7 @@
 import importlib.util
 import json
 import logging
+import platform
 import sys
 import typing
 import warnings
@@ -20,7 +21,7 @@ from lightning_fabric.utilities.exceptions import MisconfigurationException
 from pytorch_lightning import Callback, LightningModule
 from pytorch_lightning.cli import ArgsType, LightningArgumentParser, LightningCLI
 
-from attngan import ranks
+from attngan import __version__, ranks
 from attngan.checkpoint import open_checkpoint
 from attngan.commands.damsm_scores import print_scores
 from attngan.commands.devices import (
@@ -51,6 +52,7 @@ from attngan.commands.run_folder import (
 from attngan.commands.trainer_flags import settle_trainer, take_trial, told_of_trainer
 from attngan.commands.trust import TRUST, admit, refuse_untrusted, take_trusted
 from attngan.data.datamodule import TextImageDataModule
+from attngan.device import described_machine
 from attngan.errors import InputError, MissingPackageError, UsageError, require_at_least
 from attngan.files import write_whole
 from attngan.launching import SeveralDevices, run_in_processes
@@ -70,7 +72,7 @@ from attngan.training.callbacks import (
     RunProgressBar,
     WholeFiles,
 )
-from attngan.training.csv_log import CSVLog
+from attngan.training.csv_log import METRICS, CSVLog
 from attngan.training.damsm_module import DAMSMModule
 from attngan.training.gan_module import GANModule
 from attngan.training.initial_weights import start_generator
@@ -217,7 +219,7 @@ class RecipeCLI(LightningCLI):
                 raise MissingPackageError("--logger wandb needs an extra: pip install 'attngan[wandb]'")
             return WandbLogger(name=self.run_dir.name, save_dir=str(self.run_dir))
         if name == "csv":
-            return CSVLog(self.run_dir / "metrics.csv")
+            return CSVLog(self.run_dir / METRICS)
         from pytorch_lightning.loggers import TensorBoardLogger
 
         return TensorBoardLogger(str(self.run_dir), name="", version="", default_hp_metric=False)
@@ -240,7 +242,8 @@ class RecipeCLI(LightningCLI):
         recipe = self.parser.dump(with_begun(to_store(self.config, self.run_dir), self.begun), skip_none=False)
         ranks.wait_for_all()  # all have read what it said before
         if ranks.is_first():
-            write_whole(self.run_dir / CONFIG_FILE, recipe)
+            made_by = f"# attngan {__version__}, Python {platform.python_version()}, {described_machine()}"
+            write_whole(self.run_dir / CONFIG_FILE, f"{made_by}\n{recipe}")
         for logger in self.trainer.loggers:
             logger.log_hyperparams(yaml.safe_load(recipe))
         last = self.run_dir / CHECKPOINTS / LAST

@@ -168,7 +168,8 @@ class DAMSMModule(LightningModule):
         if stage == "fit":
             require_rivals(getattr(data, "batch_size", 2))
             if self.trainer.world_size > 1:
-                refuse_idle_devices(*data.batches_of_training(), self.accumulate, self.trainer.world_size)
+                images, size, drop_last = data.batches_of_training()
+                refuse_idle_devices(images, size, drop_last, self.accumulate, self.trainer.world_size)
 
     def configure_model(self) -> None:
         if not hasattr(self, "damsm"):
