@@ -17,6 +17,7 @@ import yaml
 from attngan.bounded import read_recipe
 from attngan.cli import main
 from attngan.commands.devices import Begun, goes_on_by_itself, remember_start
+from attngan.data.datamodule import TextImageDataModule
 from attngan.extractors.classifier import ImageClassifier
 from attngan.networks.image_trunks import ConvTrunk
 from attngan.text.vocabulary import Vocabulary
@@ -114,9 +115,12 @@ def test_evaluate_on_two_devices_gives_the_number_of_one(toy_root, tmp_path):
     for devices in ("1", "2"):
         out = tmp_path / devices
         arguments = [*command, "--out", str(out), "--devices", devices]
-        code, said, error = finished([sys.executable, "-m", "attngan", *arguments])
-        assert code == 0, error
-        assert said.count("written: ") == 1
+        if devices == "1":
+            assert main(arguments) == 0
+        else:
+            code, said, error = finished([sys.executable, "-m", "attngan", *arguments])
+            assert code == 0, error
+            assert said.count("written: ") == 1
         found.append((out / "scores.json").read_bytes())
         found.append({path.name: path.read_bytes() for path in (out / "images").glob("*.png")})
         for kept in (toy_root / ".attngan_cache").glob("scored-*/pass.json"):
@@ -127,8 +131,10 @@ def test_evaluate_on_two_devices_gives_the_number_of_one(toy_root, tmp_path):
 
 
 @pytest.mark.slow
-def test_srun_trains_a_generator_as_one_process_does(toy_root, tiny_damsm, tmp_path):
-    content = gan_recipe(toy_root, tmp_path, tiny_damsm)
+def test_srun_trains_a_generator_as_one_process_does(toy_root, tmp_path):
+    data = TextImageDataModule(str(toy_root), image_size=16, stages=1, batch_size=4, workers=0)
+    data.setup()
+    content = gan_recipe(toy_root, tmp_path, write_damsm(tmp_path / "damsm.ckpt", data.vocabulary))
     del content["run_dir"]
     content["data"]["batch_size"] = 7
     content |= {"pictures": {"every_steps": 4, "count": 2, "samples": 2}, "quick": {"every_epochs": 1, "count": 20}}
@@ -234,7 +240,7 @@ def test_how_a_run_began_is_read_from_its_recipe():
 
 def test_a_run_of_two_devices_goes_on_with_one_in_two_parts_and_says_so(toy_root, tmp_path, capsys):
     """Written as one of two devices writes it; config.yaml goes on to say how the run began."""
-    recipe = pretraining(toy_root, tmp_path)
+    recipe = pretraining(toy_root, tmp_path, trainer={"max_epochs": 9})
     run = tmp_path / "run"
     assert main(["pretrain", "--config", str(recipe), "--run_dir", str(run), "--budget.steps", "2"]) == 0
     stored = read_recipe(run / "config.yaml")
@@ -273,7 +279,8 @@ def test_a_requeued_job_goes_on_by_itself(tmp_path, monkeypatch):
 
 def test_a_restarted_command_line_goes_on_with_its_run(toy_root, tmp_path, monkeypatch, capsys):
     monkeypatch.setenv("SLURM_JOB_ID", "12")
-    command = ["pretrain", "--config", str(pretraining(toy_root, tmp_path)), "--run_dir", str(tmp_path / "run")]
+    recipe = pretraining(toy_root, tmp_path, trainer={"max_epochs": 9})
+    command = ["pretrain", "--config", str(recipe), "--run_dir", str(tmp_path / "run")]
     assert main([*command, "--budget.steps", "2"]) == 0
     assert main([*command, "--budget.steps", "4"]) == 1  # by hand: another run would be begun
     assert "holds a run already" in capsys.readouterr().err
