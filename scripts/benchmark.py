@@ -1,0 +1,159 @@
+#!/usr/bin/env python
+"""How fast attngan is beside the published way of doing the same, on this machine and in one run.
+
+    python scripts/benchmark.py                          every row at the published sizes: about an hour on 2 cores
+    python scripts/benchmark.py words48 generator        some rows
+    python scripts/benchmark.py --json figures.json      keeps the figures; called again, it goes on where it was
+    python scripts/benchmark.py --json figures.json --again attngan      measures a row anew
+    python scripts/benchmark.py --json figures.json --show               the table alone
+    python scripts/benchmark.py --tiny                   shows in a minute or two that it runs
+
+The published form is plain eager float32 PyTorch under the system's own allocator (scripts/benchmarks/published_*.py;
+tests/scripts holds it against numbers of the authors' code). Ours is what the command line runs with its recipes: data,
+step and log under the tuned allocator. Each way has a process of its own, and they take turns. Of each stand the median
+by the clock, what that is on all cores together, the most memory, and which share of the machine's peak its arithmetic
+reaches: the speed of a float32 matrix product of 2048 x 2048, measured right after each turn.
+"""
+
+import argparse
+import json
+import os
+import platform
+import sys
+import tempfile
+import time
+from contextlib import ExitStack
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+sys.path.insert(0, str(Path(__file__).parent))
+
+import torch
+from benchmarks.inputs import Inputs
+from benchmarks.measuring import PEAK, Worker, measure
+from benchmarks.report import markdown, table
+from benchmarks.sizes import Sizes
+from benchmarks.turns import Turns
+from benchmarks.ways import PUBLISHED, ROWS
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Reads the command line and runs what it asks for."""
+    given = _parser().parse_args(arguments)
+    if given.worker:
+        work(json.loads(given.worker))
+        return
+    if unknown := set(given.rows) - set(ROWS):
+        raise SystemExit(f"no row {', '.join(sorted(unknown))}: there are {', '.join(ROWS)}")
+    report = _kept(given.json)
+    if given.show:
+        print(markdown(report) if given.markdown else table(report))
+        return
+    with ExitStack() as stack:
+        folder = given.work or Path(stack.enter_context(tempfile.TemporaryDirectory()))
+        for row in given.rows or ROWS:
+            if row in report["rows"] and not given.again:
+                continue
+            report["machine"] = machine(given.threads)
+            report["rows"][row] = measure_row(row, given, folder)
+            print(table({"rows": {row: report["rows"][row]}}), flush=True)
+            if given.json:
+                given.json.write_text(json.dumps(report, indent=1))
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    titles = "; ".join(f"{name}: {row.title}" for name, row in ROWS.items())
+    parser.add_argument("rows", nargs="*", metavar="ROW", help=f"which rows, all by default. {titles}")
+    parser.add_argument("--rounds", type=int, default=5, help="turns of each way; the median counts")
+    parser.add_argument("--threads", type=int, default=os.cpu_count() or 1, help="threads that each way computes with")
+    parser.add_argument("--json", type=Path, help="file of figures: rows in it are kept, new ones are added")
+    parser.add_argument("--again", action="store_true", help="measure rows that the file has already")
+    parser.add_argument("--show", action="store_true", help="measure nothing, show the file's figures")
+    parser.add_argument("--markdown", action="store_true", help="with --show: as docs/performance.md has them")
+    parser.add_argument("--work", type=Path, help="folder where inputs are kept for the next time")
+    parser.add_argument("--tiny", action="store_true", help="batches of 2 and small networks: shows that it runs")
+    parser.add_argument("--worker", help=argparse.SUPPRESS)
+    return parser
+
+
+def _kept(path: Path | None) -> dict[str, Any]:
+    if path is not None and path.is_file():
+        kept: dict[str, Any] = json.loads(path.read_text())
+        return kept
+    return {"rows": {}}
+
+
+def machine(threads: int) -> dict[str, Any]:
+    """What the figures depend on."""
+    names = [line.partition(":")[2].strip() for line in _lines("/proc/cpuinfo") if line.startswith("model name")]
+    return {
+        "processor": (names or [platform.processor() or platform.machine()])[0],
+        "cores": os.cpu_count(),
+        "threads": threads,
+        "torch": torch.__version__,
+        "python": platform.python_version(),
+    }
+
+
+def _lines(path: str) -> list[str]:
+    return Path(path).read_text().splitlines() if Path(path).is_file() else []
+
+
+def available_gigabytes() -> float:
+    """Memory that processes could take."""
+    found = [line.split()[1] for line in _lines("/proc/meminfo") if line.startswith("MemAvailable:")]
+    return int(found[0]) / 2**20 if found else float("inf")
+
+
+def measure_row(name: str, given: argparse.Namespace, folder: Path) -> dict[str, Any]:
+    """The figures of a row, for the report."""
+    row = ROWS[name]
+    sizes = row.sizes.tiny() if given.tiny else row.sizes
+    home = folder / ("tiny" if given.tiny else "whole")
+    home.mkdir(parents=True, exist_ok=True)
+    print(f"\n{name}: {row.title}{' (tiny)' if given.tiny else ''}", flush=True)
+
+    def start(way: str) -> Worker:
+        return Worker(Path(__file__).resolve(), name, way, sizes, home, given.threads)
+
+    def tell(what: str) -> None:
+        print(f"  {time.strftime('%H:%M:%S')} {what}", flush=True)
+
+    together = available_gigabytes() > row.gigabytes or given.tiny
+    found = measure(start, list(row.ways), given.rounds, together, row.computes, tell)
+    return {
+        "title": row.title,
+        "unit": row.unit,
+        "sizes": asdict(sizes),
+        "load": os.getloadavg()[0],
+        "measured": time.strftime("%Y-%m-%d %H:%M"),
+        "ways": {way: asdict(measured) for way, measured in found.items()},
+    }
+
+
+def work(asked: dict[str, Any]) -> None:
+    """As a worker: one way, turn after turn, until nobody asks any more."""
+    turns = Turns(asked["warm"])
+    torch.manual_seed(0)
+    torch.set_num_threads(asked["threads"])
+    if asked["way"] == PEAK:
+        turns.repeat(multiply_matrices(), units=2.0 * 2048**3)
+    if not asked["way"].startswith(PUBLISHED):
+        from attngan.allocator import tune_allocator
+
+        tune_allocator()
+        torch.set_float32_matmul_precision("high")
+    sizes = Sizes(**asked["sizes"])
+    ROWS[asked["row"]].ways[asked["way"]](Inputs(Path(asked["folder"]), sizes), turns)
+
+
+def multiply_matrices() -> Any:
+    """The machine's peak: a float32 matrix product."""
+    a, b, out = torch.rand(2048, 2048), torch.rand(2048, 2048), torch.empty(2048, 2048)
+    return lambda: torch.mm(a, b, out=out)
+
+
+if __name__ == "__main__":
+    main()

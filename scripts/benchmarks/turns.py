@@ -1,0 +1,109 @@
+"""One way in a process of its own: it works a turn when it is asked to, and says how long that took."""
+
+import json
+import os
+import resource
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch.utils.flop_counter import FlopCounterMode
+
+#: What the other side asks for: a turn's time, or a turn under the counter of floating point operations.
+TIME, COUNT = "time", "count"
+
+
+class Turns:
+    """The clock of a way. It calls `done` at the end of each turn, and goes on when it returns.
+
+    Args:
+        warm: Turns before the first one that is told of.
+        device: Where the work is done.
+    """
+
+    def __init__(self, warm: int = 2, device: str = "cpu") -> None:
+        self._answers = os.fdopen(os.dup(1), "w")
+        os.dup2(2, 1)  # what a library prints is no answer
+        self._warm, self._device = warm, device
+        self._counter: FlopCounterMode | None = None
+        self._start()
+
+    def done(self, work: float = 1.0) -> None:
+        """A turn ends; returns when the next one begins.
+
+        Args:
+            work: How much was done; times are told of one unit.
+        """
+        if self._device == "cuda":
+            torch.cuda.synchronize()
+        seconds, cpu = time.perf_counter() - self._began, cpu_seconds() - self._cpu
+        flops = None
+        if self._counter is not None:
+            self._counter.__exit__(None, None, None)
+            flops, self._counter = self._counter.get_total_flops() / work, None
+        self._warm -= 1
+        if self._warm > 0:
+            self._start()
+            return
+        answer = {"seconds": seconds / work, "cpu_seconds": cpu / work, "flops": flops, "bytes": peak_bytes()}
+        self._answers.write(json.dumps(answer) + "\n")
+        self._answers.flush()
+        asked = sys.stdin.readline().strip()
+        if not asked:  # nobody asks any more; a trainer in the middle of a run has nothing to tidy up
+            os._exit(0)
+        if asked == COUNT:
+            self._counter = FlopCounterMode(display=False)
+            self._counter.__enter__()
+        self._start()
+
+    def _start(self) -> None:
+        self._began, self._cpu = time.perf_counter(), cpu_seconds()
+
+    def repeat(self, work: Callable[[], Any], units: float = 1.0) -> None:
+        """The same again and again."""
+        while True:
+            work()
+            self.done(units)
+
+
+def cpu_seconds() -> float:
+    """Time on a core of this process and of those that it started, running or done."""
+    total = 0.0
+    for whose in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN):
+        used = resource.getrusage(whose)
+        total += used.ru_utime + used.ru_stime
+    for child in _children():
+        try:
+            fields = Path(f"/proc/{child}/stat").read_text().rpartition(")")[2].split()
+        except OSError:  # it has just ended
+            continue
+        total += (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+    return total
+
+
+def _children() -> list[str]:
+    listed = Path(f"/proc/self/task/{os.getpid()}/children")
+    return listed.read_text().split() if listed.is_file() else []
+
+
+def peak_bytes() -> int:
+    """The most memory that this process had, or one that it started.
+
+    By the system's count for the process alone: ``ru_maxrss`` begins with what the process had that started it.
+    """
+    if torch.cuda.is_available() and torch.cuda.is_initialized():
+        return int(torch.cuda.max_memory_allocated())
+    ended = 1024 * resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss
+    own = [_high_water(f"/proc/{process}/status") for process in ("self", *_children())]
+    return max(ended, *own)
+
+
+def _high_water(status: str) -> int:
+    try:
+        lines = Path(status).read_text().splitlines()
+    except OSError:
+        return 0
+    return next((1024 * int(line.split()[1]) for line in lines if line.startswith("VmHWM:")), 0)
