@@ -87,7 +87,7 @@ def table(report: dict[str, Any]) -> str:
             cores = "" if line.cpu_ratio is None else f"{line.cpu_ratio:.2f}x on cores"
             share = "" if line.share is None else f"{line.share:4.0%} of peak"
             time = told(line.seconds, row["unit"])
-            shown.append(f"  {line.way:22} {time:>14} {line.gigabytes:6.2f} GB {share:12} {ratio:24} {cores}")
+            shown.append(f"  {line.way:20} {time:>14} {line.gigabytes:6.2f} GB  {share:12} {ratio:24} {cores}".rstrip())
     return "\n".join(shown)
 
 

@@ -186,20 +186,19 @@ def trained(command: str, recipe: str, options: Callable[[Inputs], dict[str, Any
             def on_train_batch_end(self, *_: Any) -> None:
                 turns.done()
 
-        with tempfile.TemporaryDirectory(dir=inputs.folder) as run:
-            common = {
-                "run_dir": run,
-                "logger": "none",
-                "trainer.max_epochs": 1_000_000,
-                "trainer.enable_progress_bar": False,
-                "trainer.accelerator": "cpu",
-                "data.workers": 0,
-            }
-            given = {**common, **options(inputs)}
-            arguments = [part for name, value in given.items() for part in (f"--{name}", _spelled(value))]
-            getattr(train, command)(["--config", str(REPOSITORY / "configs" / recipe), *arguments], [EachBatch()])
+        run = inputs.folder / "run"
+        shutil.rmtree(run, ignore_errors=True)  # of the run before, which ended in its middle
+        common = {"run_dir": run, "logger": "none", "data.workers": 0, "trainer.max_epochs": 1_000_000}
+        arguments = _arguments(recipe, common | {"trainer.accelerator": "cpu"} | options(inputs))
+        getattr(train, command)(arguments, [EachBatch()])
 
     return way
+
+
+def _arguments(recipe: str, options: dict[str, Any]) -> list[str]:
+    """A recipe of ours with some of its values changed."""
+    changed = [part for name, value in options.items() for part in (f"--{name}", _spelled(value))]
+    return ["--config", str(REPOSITORY / "configs" / recipe), *changed]
 
 
 def _spelled(value: Any) -> str:
@@ -358,9 +357,7 @@ def _whole_checkpoint(inputs: Inputs) -> Path:
 
         with tempfile.TemporaryDirectory(dir=inputs.folder) as run:
             options = {**_staged_options(inputs), "run_dir": run, "logger": "none", "trainer.accelerator": "cpu"}
-            options |= {"budget.steps": 1, "trainer.max_epochs": 1}
-            arguments = [part for name, value in options.items() for part in (f"--{name}", _spelled(value))]
-            train(["--config", str(REPOSITORY / "configs" / "attngan_cub.yaml"), *arguments])
+            train(_arguments("attngan_cub.yaml", options | {"budget.steps": 1, "trainer.max_epochs": 1}))
             shutil.move(Path(run) / "checkpoints" / "last.ckpt", path)
             for beside in (Path(run) / "checkpoints").glob("last.ckpt.*"):
                 shutil.move(beside, path.with_name(beside.name.replace("last.ckpt", path.name)))
@@ -393,15 +390,15 @@ ROWS: dict[str, Row] = {
         Sizes(48, side=299, stages=1),
         {PUBLISHED: published_damsm, OURS: trained("pretrain", "damsm_cub_efficientnet.yaml", _kept_options)},
     ),
-    "words48": Row(
-        "words loss, forward and backward, batch 48", Sizes(48), {PUBLISHED: published_words, OURS: ours_words}
-    ),
-    "words100": Row(
-        "words loss, forward and backward, batch 100",
-        Sizes(100),
-        {PUBLISHED: published_words, OURS: ours_words},
-        gigabytes=9,
-    ),
+    **{
+        f"words{batch}": Row(
+            f"words loss, forward and backward, batch {batch}",
+            Sizes(batch),
+            {PUBLISHED: published_words, OURS: ours_words},
+            gigabytes=9,
+        )
+        for batch in (48, 100)
+    },
     "attngan": Row(
         "AttnGAN step, batch 20, 64/128/256 px",
         Sizes(20),
@@ -449,10 +446,7 @@ ROWS: dict[str, Row] = {
     "help": Row(
         "help, from the start to the end",
         Sizes(2),
-        {
-            "attngan --help": command("--help"),
-            **{f"{name} --help": command(name, "--help") for name in ("train", "sample")},
-        },
+        {" ".join(words): command(*words) for words in (["--help"], ["train", "--help"], ["sample", "--help"])},
         unit="run",
         computes=False,
     ),
