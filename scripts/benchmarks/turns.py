@@ -10,10 +10,31 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch.utils.flop_counter import FlopCounterMode
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils.flop_counter import flop_registry
 
 #: What the other side asks for: a turn's time, or a turn under the counter of floating point operations.
 TIME, COUNT = "time", "count"
+
+
+class FlopCounter(TorchDispatchMode):
+    """Counts floating point operations by torch's formulas.
+
+    torch's own `FlopCounterMode` also asks which module each is of, by hooks that a gradient of gradients cannot have.
+    """
+
+    total = 0
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        kwargs = kwargs or {}
+        formula = flop_registry.get(func._overloadpacket)
+        if formula is None:
+            with self:  # of what it is made of
+                parts = func.decompose(*args, **kwargs)
+            return func(*args, **kwargs) if parts is NotImplemented else parts
+        out = func(*args, **kwargs)
+        self.total += formula(*args, **kwargs, out_val=out)
+        return out
 
 
 class Turns:
@@ -28,7 +49,7 @@ class Turns:
         self._answers = os.fdopen(os.dup(1), "w")
         os.dup2(2, 1)  # what a library prints is no answer
         self._warm, self._device = warm, device
-        self._counter: FlopCounterMode | None = None
+        self._counter: FlopCounter | None = None
         self._start()
 
     def done(self, work: float = 1.0) -> None:
@@ -43,7 +64,7 @@ class Turns:
         flops = None
         if self._counter is not None:
             self._counter.__exit__(None, None, None)
-            flops, self._counter = self._counter.get_total_flops() / work, None
+            flops, self._counter = self._counter.total / work, None
         self._warm -= 1
         if self._warm > 0:
             self._start()
@@ -55,7 +76,7 @@ class Turns:
         if not asked:  # nobody asks any more; a trainer in the middle of a run has nothing to tidy up
             os._exit(0)
         if asked == COUNT:
-            self._counter = FlopCounterMode(display=False)
+            self._counter = FlopCounter()
             self._counter.__enter__()
         self._start()
 
