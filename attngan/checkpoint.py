@@ -7,6 +7,7 @@ file with the same description.
 
 import hashlib
 from collections.abc import Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -125,10 +126,22 @@ class Checkpoint:
     entry: Entry
     weights: Mapping[str, Tensor] = field(repr=False)
 
-    @cached_property
+    @property
     def sha256(self) -> str:
-        """Of the file; computed when it is first asked for."""
-        return file_sha256(self.path)
+        """Of the file; computed when it is first asked for, or `hash_ahead` has begun to."""
+        return self.hash_ahead().result()
+
+    def hash_ahead(self) -> "Future[str]":
+        """Computes `sha256` beside other work: of a large file it takes longer than to draw a picture."""
+        return self._hashing
+
+    @cached_property
+    def _hashing(self) -> "Future[str]":
+        pool = ThreadPoolExecutor(1)
+        try:
+            return pool.submit(file_sha256, self.path)
+        finally:
+            pool.shutdown(wait=False)
 
     @property
     def vocabulary(self) -> Vocabulary | None:

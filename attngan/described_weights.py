@@ -13,6 +13,7 @@ import torch
 from safetensors.torch import save
 from torch import Tensor, nn
 from torch.nn.modules import module as modules
+from torch.overrides import TorchFunctionMode
 
 from attngan.bounded import read_json
 from attngan.errors import AttnganError, InputError
@@ -73,6 +74,7 @@ def build_with(make: Callable[[], Network], weights: Mapping[str, Tensor], sourc
     """The network that a file describes, with the file's weights.
 
     It is made in outline first, without memory: a description cannot ask for a larger network than its weights fill.
+    Weights that the file's are going to replace are not drawn.
 
     Args:
         make: Makes the network of the description.
@@ -82,12 +84,33 @@ def build_with(make: Callable[[], Network], weights: Mapping[str, Tensor], sourc
     Raises:
         InputError: The description cannot be followed, or the weights do not fit; names the file.
     """
-    with following_the_description(source):
+    with following_the_description(source), _Undrawn():
         with _no_larger_than(weights), torch.device("meta"):
             make()
         network = make()
     load_weights(network, weights, source)
     return network
+
+
+class _Undrawn(TorchFunctionMode):
+    """Leaves tensors as they are where a constructor initialises them: what is allocated is not filled.
+
+    Only for networks all of whose initialised tensors are loaded afterwards, as `load_weights` sees to: a state dict
+    that lacks one is refused. On the meta device drawing would do nothing either, but it imports torch's compiler.
+    """
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        fills = getattr(func, "__module__", "") == nn.init.__name__ or func in _DRAWING
+        return (left_undrawn if fills else func)(*args, **(kwargs or {}))
+
+
+#: What tensors are drawn by where a constructor does without `torch.nn.init`.
+_DRAWING = (Tensor.normal_, Tensor.uniform_)
+
+
+def left_undrawn(tensor: Tensor, *_: Any, **__: Any) -> Tensor:
+    """In the place of a function that fills a tensor."""
+    return tensor
 
 
 @contextmanager

@@ -57,15 +57,17 @@ class SharedBatches(Dataset[Any]):
 
     def __getitems__(self, places: list[tuple[int, int]]) -> Sent:
         """In a worker: makes a batch, see `CaptionedImageDataset`."""
-        worker = get_worker_info().id
+        info = get_worker_info()
+        assert info is not None
+        worker = info.id
         self._number += 1
         free = (self.taken[worker] == 0).nonzero()
         slot = int(free[0]) if len(free) else None
         if slot is not None:
             self.taken[worker, slot] = self._number
         batch = self.dataset.make(places, None if slot is None else self.pixels[worker, slot].numpy())
-        rest = apply_to_collection(batch if slot is None else batch._replace(pixels=None), Tensor, Tensor.numpy)
-        return Sent(worker, slot, self._number, rest)
+        rest = batch if slot is None else batch._replace(pixels=batch.pixels[:0])
+        return Sent(worker, slot, self._number, apply_to_collection(rest, Tensor, Tensor.numpy))
 
     def open(self, sent: Sent) -> ImageBatch:
         """The batch; its slot is free again when nobody holds its pixels any more."""

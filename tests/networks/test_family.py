@@ -7,6 +7,7 @@ import pytest
 import torch
 from torch import nn
 
+from attngan import described_weights
 from attngan.networks.description import build, describe
 from attngan.networks.dfgan import DFGANDiscriminator, DFGANGenerator
 from attngan.networks.discriminators import DiscriminatorPyramid
@@ -264,6 +265,28 @@ def test_discriminators_have_as_many_parameters_as_the_published_ones(name):
     make, counts = PUBLISHED_DISCRIMINATORS[name]
     with torch.device("meta"):
         assert [parameters(stage) for stage in make().stages] == counts
+
+
+@pytest.mark.parametrize("name", FAMILY)
+def test_a_network_from_a_file_holds_nothing_that_was_not_loaded_or_computed(name, monkeypatch):
+    """Weights that the file's replace are not drawn: here they are NaN, and none must be left, buffers included."""
+
+    def spoil(tensor, *_args, **_kwargs):
+        tensor.detach().fill_(torch.nan)
+        return tensor
+
+    monkeypatch.setattr(described_weights, "left_undrawn", spoil)
+    for make in FAMILY[name]:
+        network = make()
+        description = describe(network)
+        again = described_weights.build_with(lambda d=description: build(d), network.state_dict(), "a file")
+        for given, loaded in (
+            (network.named_parameters(), again.named_parameters()),
+            (network.named_buffers(), again.named_buffers()),
+        ):
+            for (own, tensor), (other, value) in zip(given, loaded, strict=True):
+                assert own == other
+                assert torch.equal(tensor, value), own
 
 
 SMOOTH = {
