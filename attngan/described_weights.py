@@ -73,8 +73,9 @@ Network = TypeVar("Network", bound=nn.Module)
 def build_with(make: Callable[[], Network], weights: Mapping[str, Tensor], source: str) -> Network:
     """The network that a file describes, with the file's weights.
 
-    It is made in outline first, without memory: a description cannot ask for a larger network than its weights fill.
-    Weights that the file's are going to replace are not drawn.
+    It is made in outline, without memory: a description cannot ask for a larger network than its weights fill, and no
+    weight is drawn that the file's are going to replace. What else a network computes when it is made needs memory: it
+    is then made once more.
 
     Args:
         make: Makes the network of the description.
@@ -84,33 +85,30 @@ def build_with(make: Callable[[], Network], weights: Mapping[str, Tensor], sourc
     Raises:
         InputError: The description cannot be followed, or the weights do not fit; names the file.
     """
-    with following_the_description(source), _Undrawn():
-        with _no_larger_than(weights), torch.device("meta"):
-            make()
-        network = make()
+    with following_the_description(source):
+        with _no_larger_than(weights), torch.device("meta"), _Undrawn():
+            network = make()
+        if not _is_its_state(network):
+            network = make()
     load_weights(network, weights, source)
     return network
 
 
 class _Undrawn(TorchFunctionMode):
-    """Leaves tensors as they are where a constructor initialises them: what is allocated is not filled.
-
-    Only for networks all of whose initialised tensors are loaded afterwards, as `load_weights` sees to: a state dict
-    that lacks one is refused. On the meta device drawing would do nothing either, but it imports torch's compiler.
-    """
+    """Leaves tensors alone that would be initialised: without memory nothing is, but torch's compiler imported."""
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        fills = getattr(func, "__module__", "") == nn.init.__name__ or func in _DRAWING
-        return (left_undrawn if fills else func)(*args, **(kwargs or {}))
+        kwargs = kwargs or {}
+        if getattr(func, "__module__", "") == nn.init.__name__:
+            return args[0] if args else kwargs["tensor"]
+        return func(*args, **kwargs)
 
 
-#: What tensors are drawn by where a constructor does without `torch.nn.init`.
-_DRAWING = (Tensor.normal_, Tensor.uniform_)
-
-
-def left_undrawn(tensor: Tensor, *_: Any, **__: Any) -> Tensor:
-    """In the place of a function that fills a tensor."""
-    return tensor
+def _is_its_state(network: nn.Module) -> bool:
+    """Whether a network has no tensors but those of its state dict, all of which are loaded."""
+    named = {name for tensors in (network.named_parameters(), network.named_buffers()) for name, _ in tensors}
+    others = any(isinstance(value, Tensor) for module in network.modules() for value in vars(module).values())
+    return named <= network.state_dict().keys() and not others
 
 
 @contextmanager

@@ -34,7 +34,7 @@ from benchmarks.inputs import Inputs
 from benchmarks.measuring import PEAK, Worker, measure
 from benchmarks.report import markdown, table
 from benchmarks.sizes import Sizes
-from benchmarks.turns import Turns
+from benchmarks.turns import Turns, matrix_product
 from benchmarks.ways import PUBLISHED, ROWS
 
 
@@ -116,7 +116,8 @@ def measure_row(name: str, given: argparse.Namespace, folder: Path) -> dict[str,
     print(f"\n{name}: {row.title}{' (tiny)' if given.tiny else ''}", flush=True)
 
     def start(way: str) -> Worker:
-        return Worker(Path(__file__).resolve(), name, way, sizes, home, given.threads)
+        asked = {"row": name, "way": way, "sizes": asdict(sizes)}
+        return Worker(Path(__file__).resolve(), asked, home, given.threads)
 
     def tell(what: str) -> None:
         print(f"  {time.strftime('%H:%M:%S')} {what}", flush=True)
@@ -135,11 +136,11 @@ def measure_row(name: str, given: argparse.Namespace, folder: Path) -> dict[str,
 
 def work(asked: dict[str, Any]) -> None:
     """As a worker: one way, turn after turn, until nobody asks any more."""
-    turns = Turns(asked["warm"])
+    turns = Turns()
     torch.manual_seed(0)
     torch.set_num_threads(asked["threads"])
     if asked["way"] == PEAK:
-        turns.repeat(multiply_matrices(), units=2.0 * 2048**3)
+        turns.repeat(matrix_product(2048), units=2.0 * 2048**3)
     if not asked["way"].startswith(PUBLISHED):
         from attngan.allocator import tune_allocator
 
@@ -147,12 +148,6 @@ def work(asked: dict[str, Any]) -> None:
         torch.set_float32_matmul_precision("high")
     sizes = Sizes(**asked["sizes"])
     ROWS[asked["row"]].ways[asked["way"]](Inputs(Path(asked["folder"]), sizes), turns)
-
-
-def multiply_matrices() -> Any:
-    """The machine's peak: a float32 matrix product."""
-    a, b, out = torch.rand(2048, 2048), torch.rand(2048, 2048), torch.empty(2048, 2048)
-    return lambda: torch.mm(a, b, out=out)
 
 
 if __name__ == "__main__":

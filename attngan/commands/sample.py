@@ -82,9 +82,8 @@ def sample(
     require_at_least(1, count=count, samples_per_caption=samples_per_caption, batch_size=batch_size)
     require_at_least(0, seed=seed, truncation=truncation)
     named, captions = checkpoint_and_captions([word for word in (checkpoint, *(captions or [])) if word is not None])
-    opened = open_checkpoint(named or shipped_generator())
-    opened.hash_ahead()  # each picture names it
-    sampler = Sampler.of(opened, device)
+    # each picture names the file's hash
+    sampler = Sampler.of(open_checkpoint(named or shipped_generator(), hash_ahead=True), device)
     if named is None:
         say(f"drawn by {sampler.title}, which ships; another one: attngan sample CHECKPOINT CAPTION ...")
     given = bool(captions or interpolate or file is not None)

@@ -4,13 +4,12 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from benchmarks.sizes import Sizes
 from benchmarks.turns import COUNT, TIME
 
 #: The matrix product whose speed is the machine's peak.
@@ -48,29 +47,25 @@ class Worker:
     """A process that works a turn when asked.
 
     Args:
-        script: The script that is run as a worker.
-        row: The row.
-        way: The way.
-        sizes: How large the work is.
+        script: The script that is run as a worker, with ``--worker`` and what it is to do.
+        asked: What it is to do.
         folder: Where its inputs are.
         threads: Threads that it computes with.
-        warm: Turns before the first.
+        environment: Variables that it gets besides ours.
     """
 
     def __init__(
-        self, script: Path, row: str, way: str, sizes: Sizes, folder: Path, threads: int, warm: int = 2
+        self,
+        script: Path,
+        asked: Mapping[str, Any],
+        folder: Path,
+        threads: int,
+        environment: Mapping[str, str] | None = None,
     ) -> None:
-        asked = {
-            "row": row,
-            "way": way,
-            "sizes": asdict(sizes),
-            "folder": str(folder),
-            "threads": threads,
-            "warm": warm,
-        }
-        # the caller's own PYTHONPATH first: a worktree tests itself
+        asked = {**asked, "folder": str(folder), "threads": threads}
+        # the repository of the script itself, not one that is installed
         paths = [str(script.parents[1]), *filter(None, [os.environ.get("PYTHONPATH")])]
-        environment = {**os.environ, "OMP_NUM_THREADS": str(threads), "PYTHONPATH": os.pathsep.join(paths)}
+        own = {"OMP_NUM_THREADS": str(threads), "PYTHONPATH": os.pathsep.join(paths)}
         self._log = folder / "worker.log"
         with self._log.open("w") as log:
             self._process = subprocess.Popen(
@@ -79,7 +74,7 @@ class Worker:
                 stdout=subprocess.PIPE,
                 stderr=log,
                 text=True,
-                env=environment,
+                env={**os.environ, **own, **(environment or {})},
             )
         try:
             self.first = self._answer()

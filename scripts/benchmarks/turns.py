@@ -10,20 +10,31 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import flop_registry
 
+#: Operators whose result's shape or value the host needs: on a GPU it waits for all that was asked before.
+WAITING = {
+    "_local_scalar_dense",
+    "nonzero",
+    "unique_dim",
+    "unique_consecutive",
+    "_unique2",
+    "masked_select",
+    "is_nonzero",
+}
 #: What the other side asks for: a turn's time, or a turn under the counter of floating point operations.
 TIME, COUNT = "time", "count"
 
 
-class FlopCounter(TorchDispatchMode):
-    """Counts floating point operations by torch's formulas.
+class OperatorCounter(TorchDispatchMode):
+    """Counts what torch is asked to do: floating point operations by torch's formulas, and waits for the device.
 
     torch's own `FlopCounterMode` also asks which module each is of, by hooks that a gradient of gradients cannot have.
     """
 
-    total = 0
+    flops = operators = waits = 0
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
@@ -31,9 +42,13 @@ class FlopCounter(TorchDispatchMode):
         if formula is None:
             with self:  # of what it is made of
                 parts = func.decompose(*args, **kwargs)
-            return func(*args, **kwargs) if parts is NotImplemented else parts
+            if parts is not NotImplemented:
+                return parts
         out = func(*args, **kwargs)
-        self.total += formula(*args, **kwargs, out_val=out)
+        self.operators += 1
+        self.waits += func._overloadpacket._qualified_op_name.removeprefix("aten::") in WAITING
+        if formula is not None:
+            self.flops += formula(*args, **kwargs, out_val=out)
         return out
 
 
@@ -49,34 +64,39 @@ class Turns:
         self._answers = os.fdopen(os.dup(1), "w")
         os.dup2(2, 1)  # what a library prints is no answer
         self._warm, self._device = warm, device
-        self._counter: FlopCounter | None = None
+        self._counter: OperatorCounter | None = None
+        self._told: dict[str, float] = {}
         self._start()
 
-    def done(self, work: float = 1.0) -> None:
+    def done(self, work: float = 1.0, told: dict[str, float] | None = None) -> None:
         """A turn ends; returns when the next one begins.
 
         Args:
-            work: How much was done; times are told of one unit.
+            work: How much was done; times and counts are told of one unit.
+            told: What else is to be told of the first turns.
         """
         if self._device == "cuda":
             torch.cuda.synchronize()
         seconds, cpu = time.perf_counter() - self._began, cpu_seconds() - self._cpu
-        flops = None
+        counted = {}
         if self._counter is not None:
+            counted = {name: getattr(self._counter, name) / work for name in ("flops", "operators", "waits")}
             self._counter.__exit__(None, None, None)
-            flops, self._counter = self._counter.total / work, None
+            self._counter = None
+        self._told |= told or {}
         self._warm -= 1
         if self._warm > 0:
             self._start()
             return
-        answer = {"seconds": seconds / work, "cpu_seconds": cpu / work, "flops": flops, "bytes": peak_bytes()}
+        answer = {"seconds": seconds / work, "cpu_seconds": cpu / work, "bytes": peak_bytes(), **counted, **self._told}
+        self._told = {}
         self._answers.write(json.dumps(answer) + "\n")
         self._answers.flush()
         asked = sys.stdin.readline().strip()
         if not asked:  # nobody asks any more; a trainer in the middle of a run has nothing to tidy up
             os._exit(0)
         if asked == COUNT:
-            self._counter = FlopCounter()
+            self._counter = OperatorCounter()
             self._counter.__enter__()
         self._start()
 
@@ -88,6 +108,13 @@ class Turns:
         while True:
             work()
             self.done(units)
+
+
+def matrix_product(side: int, device: str = "cpu", dtype: torch.dtype = torch.float32) -> Callable[[], Tensor]:
+    """The machine's peak: 2 side^3 floating point operations."""
+    a, b = torch.rand(2, side, side, device=device, dtype=dtype)
+    out = torch.empty_like(a)
+    return lambda: torch.mm(a, b, out=out)
 
 
 def cpu_seconds() -> float:

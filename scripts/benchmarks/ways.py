@@ -183,8 +183,10 @@ def trained(command: str, recipe: str, options: Callable[[Inputs], dict[str, Any
         from attngan.commands import train
 
         class EachBatch(Callback):
-            def on_train_batch_end(self, *_: Any) -> None:
-                turns.done()
+            def on_train_batch_end(self, trainer: Any, *_: Any) -> None:
+                first = trainer.fit_loop.total_batch_idx == 0
+                told = {name: float(value) for name, value in trainer.callback_metrics.items()} if first else {}
+                turns.done(told=told)
 
         run = inputs.folder / "run"
         shutil.rmtree(run, ignore_errors=True)  # of the run before, which ended in its middle
@@ -209,7 +211,7 @@ def _data(inputs: Inputs, image_size: int, stages: int) -> dict[str, Any]:
     return {f"data.{name}": value for name, value in inputs.data_options(image_size, stages).items()}
 
 
-def _staged_options(inputs: Inputs) -> dict[str, Any]:
+def staged_options(inputs: Inputs) -> dict[str, Any]:
     sizes = inputs.sizes
     generator, discriminators = "model.generator.init_args", "model.discriminators.init_args"
     return {
@@ -356,7 +358,7 @@ def _whole_checkpoint(inputs: Inputs) -> Path:
         from attngan.commands.train import train
 
         with tempfile.TemporaryDirectory(dir=inputs.folder) as run:
-            options = {**_staged_options(inputs), "run_dir": run, "logger": "none", "trainer.accelerator": "cpu"}
+            options = {**staged_options(inputs), "run_dir": run, "logger": "none", "trainer.accelerator": "cpu"}
             train(_arguments("attngan_cub.yaml", options | {"budget.steps": 1, "trainer.max_epochs": 1}))
             shutil.move(Path(run) / "checkpoints" / "last.ckpt", path)
             for beside in (Path(run) / "checkpoints").glob("last.ckpt.*"):
@@ -402,7 +404,7 @@ ROWS: dict[str, Row] = {
     "attngan": Row(
         "AttnGAN step, batch 20, 64/128/256 px",
         Sizes(20),
-        {PUBLISHED: published_attngan, OURS: trained("train", "attngan_cub.yaml", _staged_options)},
+        {PUBLISHED: published_attngan, OURS: trained("train", "attngan_cub.yaml", staged_options)},
         gigabytes=22,
     ),
     "generator": Row(
@@ -431,7 +433,7 @@ ROWS: dict[str, Row] = {
     "dmgan": Row(
         "DM-GAN step, batch 2, 64/128/256 px",
         Sizes(2, width=64, discriminator_width=32),
-        {PUBLISHED: published_dmgan, OURS: trained("train", "dmgan_cub.yaml", _staged_options)},
+        {PUBLISHED: published_dmgan, OURS: trained("train", "dmgan_cub.yaml", staged_options)},
     ),
     "sample": Row(
         "attngan sample, from the start to the first picture",
