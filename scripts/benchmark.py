@@ -6,6 +6,7 @@
     python scripts/benchmark.py --json figures.json      keeps the figures; called again, it goes on where it was
     python scripts/benchmark.py --json figures.json --again attngan      measures a row anew
     python scripts/benchmark.py --json figures.json --show               the table alone
+    python scripts/benchmark.py --growth growth.png      how time and memory grow with each size, as a picture
     python scripts/benchmark.py --tiny                   shows in a minute or two that it runs
 
 The published form is plain eager float32 PyTorch under the system's own allocator (scripts/benchmarks/published_*.py;
@@ -23,19 +24,21 @@ import sys
 import tempfile
 import time
 from contextlib import ExitStack
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parent))
 
 import torch
+from benchmarks import growth
 from benchmarks.inputs import Inputs
 from benchmarks.measuring import PEAK, Worker, measure
 from benchmarks.report import markdown, table
 from benchmarks.sizes import Sizes
 from benchmarks.turns import Turns, matrix_product
-from benchmarks.ways import PUBLISHED, ROWS
+from benchmarks.ways import OURS, PUBLISHED, ROWS
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -52,14 +55,21 @@ def main(arguments: list[str] | None = None) -> None:
         return
     with ExitStack() as stack:
         folder = given.work or Path(stack.enter_context(tempfile.TemporaryDirectory()))
+        bench = Bench(folder / ("tiny" if given.tiny else "whole"), given.threads, given.rounds, given.tiny)
+        if given.growth:
+            report["growth"] = growth.measure(bench.ours, given.rounds, tell, given.tiny)
+            growth.draw(report["growth"], given.growth)
+            print(growth.told(report["growth"]))
+            _keep(report, given.json)
+            return
         for row in given.rows or ROWS:
             if row in report["rows"] and not given.again:
                 continue
+            print(f"\n{row}: {ROWS[row].title}{' (tiny)' if given.tiny else ''}", flush=True)
             report["machine"] = machine(given.threads)
-            report["rows"][row] = measure_row(row, given, folder)
+            report["rows"][row] = bench.measure(row)
             print(table({"rows": {row: report["rows"][row]}}), flush=True)
-            if given.json:
-                given.json.write_text(json.dumps(report, indent=1))
+            _keep(report, given.json)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -72,6 +82,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--again", action="store_true", help="measure rows that the file has already")
     parser.add_argument("--show", action="store_true", help="measure nothing, show the file's figures")
     parser.add_argument("--markdown", action="store_true", help="with --show: as docs/performance.md has them")
+    parser.add_argument("--growth", type=Path, metavar="PICTURE", help="measure growth instead of rows, and draw it")
     parser.add_argument("--work", type=Path, help="folder where inputs are kept for the next time")
     parser.add_argument("--tiny", action="store_true", help="batches of 2 and small networks: shows that it runs")
     parser.add_argument("--worker", help=argparse.SUPPRESS)
@@ -83,6 +94,16 @@ def _kept(path: Path | None) -> dict[str, Any]:
         kept: dict[str, Any] = json.loads(path.read_text())
         return kept
     return {"rows": {}}
+
+
+def _keep(report: dict[str, Any], path: Path | None) -> None:
+    if path is not None:
+        path.write_text(json.dumps(report, indent=1))
+
+
+def tell(what: str) -> None:
+    """Says what goes on."""
+    print(f"  {time.strftime('%H:%M:%S')} {what}", flush=True)
 
 
 def machine(threads: int) -> dict[str, Any]:
@@ -107,31 +128,49 @@ def available_gigabytes() -> float:
     return int(found[0]) / 2**20 if found else float("inf")
 
 
-def measure_row(name: str, given: argparse.Namespace, folder: Path) -> dict[str, Any]:
-    """The figures of a row, for the report."""
-    row = ROWS[name]
-    sizes = row.sizes.tiny() if given.tiny else row.sizes
-    home = folder / ("tiny" if given.tiny else "whole")
-    home.mkdir(parents=True, exist_ok=True)
-    print(f"\n{name}: {row.title}{' (tiny)' if given.tiny else ''}", flush=True)
+@dataclass(frozen=True)
+class Bench:
+    """Measures rows.
 
-    def start(way: str) -> Worker:
-        asked = {"row": name, "way": way, "sizes": asdict(sizes)}
-        return Worker(Path(__file__).resolve(), asked, home, given.threads)
+    Args:
+        folder: For inputs.
+        threads: Threads of each way.
+        rounds: Turns of each way.
+        tiny: At tiny sizes.
+    """
 
-    def tell(what: str) -> None:
-        print(f"  {time.strftime('%H:%M:%S')} {what}", flush=True)
+    folder: Path
+    threads: int
+    rounds: int
+    tiny: bool
 
-    together = available_gigabytes() > row.gigabytes or given.tiny
-    found = measure(start, list(row.ways), given.rounds, together, row.computes, tell)
-    return {
-        "title": row.title,
-        "unit": row.unit,
-        "sizes": asdict(sizes),
-        "load": os.getloadavg()[0],
-        "measured": time.strftime("%Y-%m-%d %H:%M"),
-        "ways": {way: asdict(measured) for way, measured in found.items()},
-    }
+    def __post_init__(self) -> None:
+        self.folder.mkdir(parents=True, exist_ok=True)
+
+    def worker(self, row: str, way: str, sizes: Sizes) -> Worker:
+        """A way in a process of its own."""
+        asked = {"row": row, "way": way, "sizes": asdict(sizes)}
+        return Worker(Path(__file__).resolve(), asked, self.folder, self.threads)
+
+    def ours(self, row: str, sizes: Sizes) -> Worker:
+        """Our way of a row, at other sizes."""
+        return self.worker(row, OURS, sizes)
+
+    def measure(self, name: str) -> dict[str, Any]:
+        """The figures of a row, for the report."""
+        row = ROWS[name]
+        sizes = row.sizes.tiny() if self.tiny else row.sizes
+        together = self.tiny or available_gigabytes() > row.gigabytes
+        start = partial(self.worker, name, sizes=sizes)
+        found = measure(start, list(row.ways), self.rounds, together, row.computes, tell)
+        return {
+            "title": row.title,
+            "unit": row.unit,
+            "sizes": asdict(sizes),
+            "load": os.getloadavg()[0],
+            "measured": time.strftime("%Y-%m-%d %H:%M"),
+            "ways": {way: asdict(measured) for way, measured in found.items()},
+        }
 
 
 def work(asked: dict[str, Any]) -> None:

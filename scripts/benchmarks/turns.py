@@ -104,7 +104,12 @@ class Turns:
         self._began, self._cpu = time.perf_counter(), cpu_seconds()
 
     def repeat(self, work: Callable[[], Any], units: float = 1.0) -> None:
-        """The same again and again."""
+        """The same again and again.
+
+        Args:
+            work: A turn.
+            units: How much that is.
+        """
         while True:
             work()
             self.done(units)

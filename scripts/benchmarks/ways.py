@@ -1,6 +1,5 @@
 """The rows of the benchmark and the ways of each: the published form, and what our command line runs."""
 
-import os
 import shutil
 import subprocess
 import sys
@@ -339,14 +338,7 @@ def command(*arguments: str, prepared: Callable[[Inputs], Sequence[str]] = lambd
 
     def way(inputs: Inputs, turns: Turns) -> None:
         given = [*arguments, *prepared(inputs)]
-        environment = {**os.environ, "PYTHONPATH": str(REPOSITORY)}
-
-        def run() -> None:
-            subprocess.run(
-                [sys.executable, "-m", "attngan", *given], check=True, stdout=subprocess.DEVNULL, env=environment
-            )
-
-        turns.repeat(run)
+        turns.repeat(lambda: _attngan(*given))
 
     return way
 
@@ -355,24 +347,23 @@ def _whole_checkpoint(inputs: Inputs) -> Path:
     """What `attngan train` leaves after one step of the row's sizes: networks, optimisers, average, DAMSM."""
     path = inputs.folder / f"attngan_{inputs.sizes.width}.ckpt"
     if not path.is_file():
-        from attngan.commands.train import train
-
         with tempfile.TemporaryDirectory(dir=inputs.folder) as run:
             options = {**staged_options(inputs), "run_dir": run, "logger": "none", "trainer.accelerator": "cpu"}
-            train(_arguments("attngan_cub.yaml", options | {"budget.steps": 1, "trainer.max_epochs": 1}))
+            _attngan("train", *_arguments("attngan_cub.yaml", options | {"budget.steps": 1, "trainer.max_epochs": 1}))
             shutil.move(Path(run) / "checkpoints" / "last.ckpt", path)
-            for beside in (Path(run) / "checkpoints").glob("last.ckpt.*"):
-                shutil.move(beside, path.with_name(beside.name.replace("last.ckpt", path.name)))
     return path
 
 
 def _exported(inputs: Inputs) -> Path:
     path = inputs.folder / f"attngan_{inputs.sizes.width}.safetensors"
     if not path.is_file():
-        from attngan.commands.export import export
-
-        export(_whole_checkpoint(inputs), path)
+        _attngan("export", str(_whole_checkpoint(inputs)), str(path))
     return path
+
+
+def _attngan(*arguments: str) -> None:
+    """Our command line in a process of its own."""
+    subprocess.run([sys.executable, "-m", "attngan", *arguments], check=True, stdout=subprocess.DEVNULL)
 
 
 def _picture_of(file: Callable[[Inputs], Path]) -> Callable[[Inputs], Sequence[str]]:
