@@ -38,6 +38,7 @@ ROOMS = [
     "described_weights.py",
     "checkpoint.py",
     "sampling.py",
+    "web",
     "style_transfer",
     "toy_birds",
     "extractors",
