@@ -10,10 +10,16 @@ from benchmarks.sizes import Sizes
 from benchmarks.ways import ROWS
 
 
-
 def figures(seconds, cpu=None, flops=None, peak=(), error=""):
     cpu = seconds if cpu is None else cpu
-    return {"seconds": seconds, "cpu_seconds": cpu, "peak_seconds": list(peak), "bytes": 2e9, "flops": flops, "error": error}
+    return {
+        "seconds": seconds,
+        "cpu_seconds": cpu,
+        "peak_seconds": list(peak),
+        "bytes": 2e9,
+        "flops": flops,
+        "error": error,
+    }
 
 
 def row(**ways):
@@ -36,7 +42,9 @@ def test_the_share_of_the_peak_is_of_the_one_measured_beside_each_turn():
 
 
 def test_a_way_that_fails_is_named_and_the_others_stand():
-    text = report.table({"rows": {"x": row(published=figures([1.0]), ours=figures([], error="it ended (1): no memory"))}})
+    text = report.table(
+        {"rows": {"x": row(published=figures([1.0]), ours=figures([], error="it ended (1): no memory"))}}
+    )
     assert "ours" in text
     assert "not measured: it ended (1): no memory" in text
 
