@@ -2,9 +2,10 @@
 
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 import torch
+from lightning_utilities.core.apply_func import apply_to_collection
 from torch import Tensor, nn
 
 from attngan.errors import InputError
@@ -49,6 +50,40 @@ def mean_terms(terms: Sequence[tuple[float, dict[str, Tensor]]]) -> dict[str, Te
     if len(terms) == 1:
         return terms[0][1]
     return {name: torch.stack([share * of_part[name] for share, of_part in terms]).sum(0) for name in terms[0][1]}
+
+
+Record = TypeVar("Record")
+
+
+class GraphCut:
+    """Divides a backward pass in two: down to some tensors, in as many passes as one likes, and once on from there.
+
+    The gradients are those of one pass over the sum of all that was computed behind the cut, but the graph of each of
+    its terms may be gone before the next one is computed.
+    """
+
+    def __init__(self) -> None:
+        self._before: dict[int, Tensor] = {}
+        self._behind: dict[int, Tensor] = {}
+
+    def __call__(self, record: Record) -> Record:
+        """The same record, its tensors the ends of a graph; one that stands in it twice is one tensor here too."""
+        cut: Record = apply_to_collection(record, Tensor, self._end)
+        return cut
+
+    def _end(self, tensor: Tensor) -> Tensor:
+        if not tensor.requires_grad:
+            return tensor
+        if id(tensor) not in self._before:
+            self._before[id(tensor)] = tensor
+            self._behind[id(tensor)] = tensor.detach().requires_grad_()
+        return self._behind[id(tensor)]
+
+    def backward(self) -> None:
+        """The rest of the way, with the gradients that have come to the cut."""
+        reached = [(self._before[key], end.grad) for key, end in self._behind.items() if end.grad is not None]
+        if reached:
+            torch.autograd.backward(*zip(*reached, strict=True))
 
 
 def clipped_norm(parameters: Iterable[nn.Parameter], limit: float | None) -> Tensor:

@@ -5,6 +5,7 @@ signature is the objective. How fast the players learn and what is averaged stan
 """
 
 import time
+from collections.abc import Iterator
 from contextlib import nullcontext
 from itertools import pairwise
 from pathlib import Path
@@ -38,7 +39,15 @@ from attngan.sampling import Sampler
 from attngan.training.augmentation import Augmentation, binomial_blur
 from attngan.training.callbacks import share_done
 from attngan.training.caption_queue import CaptionQueue
-from attngan.training.descent import Part, clipped_norm, in_parts, mean_terms, refuse_lonely_items, statistics_kept
+from attngan.training.descent import (
+    GraphCut,
+    Part,
+    clipped_norm,
+    in_parts,
+    mean_terms,
+    refuse_lonely_items,
+    statistics_kept,
+)
 from attngan.training.finite import check_finite, check_gradients
 from attngan.training.generator_ema import EMA, GeneratorEMA
 from attngan.training.rates import Rates
@@ -327,10 +336,16 @@ class GANModule(LightningModule):
         optimizer.zero_grad()
         terms = []
         for drawing in drawings:
-            drawn = once or self._draw(drawing)
-            loss, of_part = self._generator_objective(drawing, drawn)
-            self.manual_backward(loss * drawing.share if len(drawings) > 1 else loss)
-            terms.append((drawing.share, of_part))
+            # term by term down to what was drawn, then once through the generator: a term's graph is gone before the next
+            cut = GraphCut()
+            drawn = cut(once or self._draw(drawing))
+            whole, of_part = [], dict[str, Tensor]()
+            for loss, of_term in self._generator_objective(drawing, drawn):
+                self.manual_backward(loss * drawing.share if len(drawings) > 1 else loss)
+                whole.append(loss.detach())
+                of_part |= of_term
+            cut.backward()
+            terms.append((drawing.share, of_part | {"generator/loss": torch.stack(whole).sum()}))
         self._terms = mean_terms(terms)
         self._step([optimizer])
         return self._terms
@@ -371,27 +386,23 @@ class GANModule(LightningModule):
             loss = loss + self.gradient_penalty * terms["gradient_penalty"]
         return loss, {f"discriminator_{images.shape[-1]}/{name}": value for name, value in terms.items()}
 
-    def _generator_objective(self, drawing: Drawing, drawn: Drawn) -> Objective:
-        """What the generator minimises: sum of L over the stages + kl KL + color_consistency C + matching L_DAMSM."""
+    def _generator_objective(self, drawing: Drawing, drawn: Drawn) -> Iterator[Objective]:
+        """What the generator minimises, term by term: each stage's L, kl KL + color_consistency C, matching L_DAMSM."""
         batch, text, fake = drawing.batch, drawing.text, drawn.fake
-        terms: dict[str, Tensor] = {}
         for stage, images in enumerate(fake.images):
             verdict, _ = self._judge(stage, drawn.features[stage], drawn.sentence)
-            terms[f"generator_{images.shape[-1]}/loss"] = self.adversarial.generator(verdict)
-        loss = torch.stack(list(terms.values())).sum()
+            loss = self.adversarial.generator(verdict)
+            yield loss, {f"generator_{images.shape[-1]}/loss": loss}
         if fake.mean is not None and fake.log_variance is not None:
-            terms["generator/kl"] = kl_divergence(fake.mean, fake.log_variance)
-            loss = loss + self.kl * terms["generator/kl"]
+            kl = kl_divergence(fake.mean, fake.log_variance)
+            yield self.kl * kl, {"generator/kl": kl}
         if self.color_consistency > 0:
-            of_stages = [color_consistency(lower, higher) for lower, higher in pairwise(fake.images)]
-            terms["generator/color_consistency"] = torch.stack(of_stages).sum()
-            loss = loss + self.color_consistency * terms["generator/color_consistency"]
+            consistency = torch.stack([color_consistency(*pair) for pair in pairwise(fake.images)]).sum()
+            yield self.color_consistency * consistency, {"generator/color_consistency": consistency}
         if self.matching > 0:
             assert text is not None  # checked at the start
             match = self._matching_loss(fake.images[-1], drawn.features[-1], text, batch)
-            loss = loss + self.matching * match.total
-            terms |= {f"matching/{name}": value for name, value in match._asdict().items()}
-        return loss, terms | {"generator/loss": loss}
+            yield self.matching * match.total, {f"matching/{name}": value for name, value in match._asdict().items()}
 
     # --- its parts --------------------------------------------------------------------------------------------
 
@@ -443,11 +454,14 @@ class GANModule(LightningModule):
     ) -> MatchingLoss:
         """How badly the DAMSM finds each caption's image, and each image's caption."""
         assert self.damsm is not None  # checked at the start
-        if self.one_pass:
-            assert drawn.trunk is not None
-            seen = self.damsm.image_encoder.project(drawn.trunk)
-        else:
-            seen = self.damsm.image_encoder(binomial_blur(images) if self.matching_blur else images)
+        # in float32 whatever the rest runs in: in 16 bits most of the gradient at the image is noise
+        with torch.autocast(images.device.type, enabled=False):
+            if self.one_pass:
+                assert drawn.trunk is not None
+                seen = self.damsm.image_encoder.project(drawn.trunk)
+            else:
+                (images,) = at_least_float32(images)
+                seen = self.damsm.image_encoder(binomial_blur(images) if self.matching_blur else images)
         captions, classes = text, batch.classes
         if self.caption_queue is None:
             self.rivals.add(classes, len(images))
