@@ -58,6 +58,7 @@ class Entry:
         steps: Steps that the generator was trained for.
         images_seen: Images that it was trained on, counted over epochs.
         trained_on: Data that it was trained on, in words for people; "": not said.
+        draws_seed: Seed of the random numbers that its training steps draw; None: not said.
     """
 
     kind: str = "unknown"
@@ -68,6 +69,7 @@ class Entry:
     steps: int = 0
     images_seen: int = 0
     trained_on: str = ""
+    draws_seed: int | None = None
 
     @classmethod
     def of(cls, contents: Mapping[str, Any]) -> "Entry":
@@ -100,7 +102,7 @@ _ENTRY_TYPES: dict[str, tuple[type, ...]] = {
     **dict.fromkeys(("kind", "trained_on"), (str,)),
     **dict.fromkeys(("generator", "discriminators", "damsm"), (dict, type(None))),
     **dict.fromkeys(("steps", "images_seen"), (int,)),
-    "word_limit": (int, type(None)),
+    **dict.fromkeys(("word_limit", "draws_seed"), (int, type(None))),
 }
 
 

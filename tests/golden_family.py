@@ -344,7 +344,7 @@ def train_golden(run: GoldenRun, part: str, folder: Path, patch: pytest.MonkeyPa
     patch.setattr(generator.network, "draw_noise", lambda batch: next(noise))
     if module.damsm is not None:  # the golden runs' text encoder gives recorded features
         text = text_of(io)
-        patch.setattr(module.damsm.text_encoder, "forward", lambda captions: text)
+        patch.setattr(module.damsm.text_encoder, "forward", lambda captions, draws=None: text)
     steps = len(io["z"])
     epochs = steps if "lr" in io else 1  # where the learning rate changes, each step was an epoch
     data = Repeated(

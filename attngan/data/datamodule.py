@@ -443,4 +443,5 @@ class TextImageDataModule(LightningDataModule):
             batch.indices,
             batch.mirrored,
             batch.embedding,
+            batch.rows,
         )

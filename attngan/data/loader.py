@@ -16,6 +16,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from attngan.data.dataset import CaptionedImageDataset
 from attngan.data.processes import begin_worker
+from attngan.global_batch import Rows
 from attngan.records import ImageBatch
 
 
@@ -24,7 +25,7 @@ class Order(Protocol):
     """Which images make each batch of an epoch.
 
     Attributes:
-        batch_size: Images a batch on one device.
+        batch_size: Images a batch, over all devices.
         epoch: The epoch that is iterated next.
         start: How many batches of it are passed over.
         follows_trainer: A trainer has said which epoch it is.
@@ -38,6 +39,9 @@ class Order(Protocol):
     def set_epoch(self, epoch: int) -> None: ...
 
     def __len__(self) -> int: ...
+
+    def rows(self, batch: int) -> Rows:
+        """Which rows of the batch of this number, counted from 0, each device has."""
 
     def depends_on(self) -> dict[str, int]:
         """What must be the same for a resumed epoch to go on as it would have."""
@@ -55,13 +59,14 @@ class Batches(Protocol):
 class EpochOrder:
     """Which images make each batch of an epoch, on one of `world` devices; yields lists of (epoch, index).
 
-    Over all devices a training batch is the same set of images whatever their number.
+    A batch that is trained on is dealt to the devices in its order: together they have the same one whatever their
+    number. Where nothing is shuffled, for scores, they take the batches in turn.
 
     Args:
         images: How many images there are.
-        batch_size: Images a batch on one device.
+        batch_size: Images a batch, over all devices.
         shuffle: A new order each epoch; else in order, and always epoch 0, so that it is the same every time.
-        drop_last: Leaves out the last images where they do not fill a batch on every device.
+        drop_last: Leaves out the last images where they do not fill a batch.
         seed: Seed of the order.
         rank: Which of the devices this is.
         world: How many devices there are.
@@ -87,11 +92,20 @@ class EpochOrder:
         self.follows_trainer = True
 
     def depends_on(self) -> dict[str, int]:
-        return {"images": self.images, "batch_size_of_all_devices": self.batch_size * self.world, "seed": self.seed}
+        return {"images": self.images, "batch_size_of_all_devices": self.batch_size, "seed": self.seed}
+
+    def rows(self, batch: int) -> Rows:
+        count = min(self.batch_size, self.images - self._first(batch))
+        return Rows.split(count, self.world, self.rank) if self.shuffle else Rows.split(count)
+
+    def _first(self, batch: int) -> int:
+        """Where this device's batch of this number begins among all images."""
+        return self.batch_size * (batch if self.shuffle else batch * self.world + self.rank)
 
     def __len__(self) -> int:
-        whole, rest = divmod(self.images, self.batch_size * self.world)
-        return whole + (1 if rest and not self.drop_last else 0)
+        whole, rest = divmod(self.images, self.batch_size)
+        batches = whole + (1 if rest and not self.drop_last else 0)
+        return batches if self.shuffle else len(range(self.rank, batches, self.world))
 
     def __iter__(self) -> Iterator[list[tuple[int, int]]]:
         return self._batches(self.epoch if self.shuffle else 0, self.start)  # as they are now, not at the first batch
@@ -100,12 +114,9 @@ class EpochOrder:
         order = np.arange(self.images)
         if self.shuffle:
             order = np.random.default_rng((self.seed, epoch)).permutation(self.images)
-        of_all = self.batch_size * self.world
         for batch in range(start, len(self)):
-            # Where the last batch is not full, each device takes its share of what there is.
-            share = np.array_split(order[batch * of_all : (batch + 1) * of_all], self.world)[self.rank]
-            if len(share):
-                yield [(epoch, index) for index in share.tolist()]
+            first, mine = self._first(batch), self.rows(batch).mine
+            yield [(epoch, index) for index in order[first + mine.start : first + mine.stop].tolist()]
 
 
 class EpochLoader:
@@ -149,8 +160,9 @@ class EpochLoader:
         batches = iter(self._batches)
         self.sampler.start = 0
         for batch in batches:
+            rows = self.sampler.rows(self._given_out)
             self._given_out += 1
-            yield batch
+            yield batch._replace(rows=rows)
 
     @property
     def _iterator(self) -> Any:

@@ -9,6 +9,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from attngan.errors import InputError
+from attngan.global_batch import Rows
 from attngan.losses.precision import at_least_float32
 
 
@@ -25,6 +26,10 @@ class Verdict(NamedTuple):
     def heads(self) -> list[Tensor]:
         """The logits of the heads that there are; those on pairs first."""
         return [logits for logits in self if logits is not None]
+
+    def gathered(self, rows: Rows) -> "Verdict":
+        """That on the whole batch, of which several processes each judged their rows."""
+        return Verdict(*(None if logits is None else rows.gather(logits) for logits in self))
 
 
 class AdversarialLoss(NamedTuple):

@@ -81,7 +81,7 @@ class FrozenTrunk(nn.Module):
         resized = resize(images, self.input_size).contiguous(memory_format=torch.channels_last)
         # in 16 bits most of the gradient at the image would be noise
         with torch.autocast(resized.device.type, enabled=False):
-            levels, trunk = self.trunk.pyramid(resized.float())
+            levels, trunk = self.trunk.pyramid(resized.to(torch.promote_types(resized.dtype, torch.float32)))
         maps = list(levels)
         if self.across_channels:
             maps = [mix(x) for mix, x in zip(self.across_channels, maps, strict=True)]

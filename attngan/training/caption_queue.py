@@ -3,7 +3,6 @@
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from attngan.records import TextFeatures
 
@@ -50,9 +49,9 @@ class CaptionQueue(nn.Module):
             return text, classes
         padding = self.padding[:count]
         kept = TextFeatures(self.words[:count].to(text.words), self.sentences[:count].to(text.sentence), padding)
-        kept = _with_places(kept, int((~padding).sum(1).max()))
+        kept = kept.with_places(int((~padding).sum(1).max()))
         places = max(kept.padding.shape[1], text.padding.shape[1])
-        pairs = zip(_with_places(text, places), _with_places(kept, places), strict=True)
+        pairs = zip(text.with_places(places), kept.with_places(places), strict=True)
         both = TextFeatures(*(torch.cat(pair) for pair in pairs))
         return both, None if classes is None else torch.cat([classes, self.classes[:count]])
 
@@ -61,16 +60,9 @@ class CaptionQueue(nn.Module):
         """Takes a batch's captions in, in the place of the oldest ones."""
         size, word_limit = self.padding.shape
         rows = (int(self.seen) + torch.arange(len(text.sentence), device=self.padding.device)) % size
-        words, sentence, padding = _with_places(text, word_limit)
+        words, sentence, padding = text.with_places(word_limit)
         self.words[rows], self.sentences[rows] = words.to(self.words), sentence.to(self.sentences)
         self.padding[rows] = padding
         if classes is not None:
             self.classes[rows] = classes
         self.seen += len(rows)
-
-
-def _with_places(text: TextFeatures, places: int) -> TextFeatures:
-    """The features with so many places for words: padded, or cut."""
-    missing = max(0, places - text.padding.shape[1])
-    words, padding = F.pad(text.words, (0, missing)), F.pad(text.padding, (0, missing), value=True)
-    return TextFeatures(words[:, :, :places], text.sentence, padding[:, :places])

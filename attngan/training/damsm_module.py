@@ -6,13 +6,16 @@ from typing import Any, Literal
 import torch
 from lightning_utilities.core.rank_zero import rank_zero_only, rank_zero_warn
 from pytorch_lightning import LightningModule
-from torch import Tensor, nn
+from torch import Tensor
 
 from attngan.checkpoint import ENTRY, Checkpoint, Entry
+from attngan.draws import Draws
 from attngan.errors import InputError, require_at_least, tell_without_effect
+from attngan.global_batch import Rows
 from attngan.losses.matching import MatchingLoss, matching_loss
 from attngan.metrics.r_precision import CaptionPool, r_precision, text_ids
 from attngan.metrics.retrieval import recall_at
+from attngan.networks.blocks import Dropout
 from attngan.networks.damsm import DAMSM
 from attngan.networks.image_encoder import ImageEncoder
 from attngan.networks.image_trunks import ConvTrunk, ImageTrunk
@@ -26,6 +29,7 @@ from attngan.training.initial_weights import start_damsm
 from attngan.training.kept_features import KeptFeatures, keep_features, trunk_fingerprint
 from attngan.training.rates import require_decay_rates
 from attngan.training.rivals import Rivals, require_rivals
+from attngan.training.strategy import require_global_batch
 
 
 class DAMSMModule(LightningModule):
@@ -116,7 +120,7 @@ class DAMSMModule(LightningModule):
             "rnn": rnn,
             "dropout": dropout,
         }
-        self.image_dropout = nn.Dropout(image_dropout)
+        self.image_dropout = Dropout(image_dropout)
         self.gammas = (gamma1, gamma2, gamma3)
         self.words_weight, self.sentence_weight = words_weight, sentence_weight
         self.words_within = words_within
@@ -132,7 +136,9 @@ class DAMSMModule(LightningModule):
         self.features_folder = keep_features
         self.kept_image_size = kept_image_size
         self.kept = {}
-        self.images_seen = self.steps = 0
+        self.images_seen = self.steps = self.train_words = 0
+        #: Of the random numbers that a step draws.
+        self.draws_seed = torch.initial_seed()
         #: Checkpoint whose weights it starts from, of other captions perhaps.
         self.initial: Checkpoint | None = None
         self.rivals = Rivals()
@@ -146,6 +152,8 @@ class DAMSMModule(LightningModule):
     # --- the model, once the vocabulary is known --------------------------------------------------------------
 
     def setup(self, stage: str) -> None:
+        require_global_batch(self)
+        self.train_words = getattr(self.trainer.datamodule, "train_words", 0)  # type: ignore[attr-defined]
         if stage == "fit":
             require_rivals(getattr(self.trainer.datamodule, "batch_size", 2))  # type: ignore[attr-defined]
 
@@ -159,8 +167,8 @@ class DAMSMModule(LightningModule):
                 rank_zero_only(say)(start_damsm(self.damsm, self.initial))
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        entry = Entry("damsm", damsm=self.damsm.describe(), steps=self.steps, images_seen=self.images_seen)
-        checkpoint[ENTRY] = entry.as_dict()
+        counts = {"steps": self.steps, "images_seen": self.images_seen, "draws_seed": self.draws_seed}
+        checkpoint[ENTRY] = Entry("damsm", damsm=self.damsm.describe(), **counts).as_dict()
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         entry = Entry.of(checkpoint)
@@ -169,6 +177,7 @@ class DAMSMModule(LightningModule):
                 f"the checkpoint's vocabulary is not the data's: {self.damsm.vocabulary.difference(entry.vocabulary)}"
             )
         self.images_seen, self.steps = entry.images_seen, entry.steps
+        self.draws_seed = self.draws_seed if entry.draws_seed is None else entry.draws_seed
 
     def configure_optimizers(self) -> Any:
         trained = [p for p in self.damsm.parameters() if p.requires_grad]
@@ -204,6 +213,7 @@ class DAMSMModule(LightningModule):
     # --- training ---------------------------------------------------------------------------------------------
 
     def on_fit_start(self) -> None:
+        self.draws_seed = self.trainer.strategy.broadcast(self.draws_seed)
         if self.features_folder is not None:
             for split in ("train", "validation"):
                 self.kept[split] = self._keep(split)
@@ -228,18 +238,23 @@ class DAMSMModule(LightningModule):
         if self.reset_adam:
             self.optimizers().optimizer.state.clear()  # type: ignore[union-attr]
 
-    def encode_images(self, batch: TextImageBatch, split: str) -> ImageFeatures:
+    def encode_images(self, batch: TextImageBatch, split: str, draws: Draws | None = None) -> ImageFeatures:
         """Image features of a batch, from the kept trunk features where there are any."""
         kept = self.kept.get(split)
         encoder = self.damsm.image_encoder
         trunk = encoder.trunk(batch.images[-1]) if kept is None else kept.rows(batch.indices, batch.mirrored)
         if not self.words_weight:  # nothing looks at the regions: projecting all of them would be a third of the step
             trunk = trunk._replace(regions=trunk.regions[..., :1, :1])
-        return encoder.project(type(trunk)(*map(self.image_dropout, trunk)))
+        return encoder.project(type(trunk)(*(self.image_dropout(values, draws) for values in trunk)))
+
+    def encode_captions(self, batch: TextImageBatch, draws: Draws | None = None) -> TextFeatures:
+        """Text features of a batch; without words, where they do not count."""
+        text: TextFeatures = self.damsm.text_encoder(batch.captions, draws)
+        return text if self.words_weight else TextFeatures.of_sentences(text.sentence)
 
     def training_step(self, batch: TextImageBatch, batch_index: int) -> Tensor:
-        first, *self._waiting = in_parts(batch, self.accumulate)
-        self.images_seen += len(batch.indices) * self.trainer.world_size
+        first, *self._waiting = parts = in_parts(batch, self.accumulate)
+        self.images_seen += sum(part.rows.total for part in parts)
         self.steps += 1
         return self._part_of_loss(first)
 
@@ -254,13 +269,16 @@ class DAMSMModule(LightningModule):
 
     def _part_of_loss(self, part: Part) -> Tensor:
         """What a part of a batch counts in the batch's loss."""
-        batch = part.batch
-        loss = self._loss(self.encode_images(batch, "train"), self.damsm.text_encoder(batch.captions), batch)
+        batch, rows = part.batch, part.rows
+        draws = Draws(self.draws_seed, self.steps, rows.mine, batch.indices.device)
+        image = self.encode_images(batch, "train", draws)
+        text = self.encode_captions(batch, draws).gathered(rows, self.train_words)
+        classes = None if batch.classes is None else rows.gather(batch.classes)
+        loss = self._loss(image, text, classes, rows)
         check_finite(loss._asdict(), self)
-        self.rivals.add(batch.classes, len(batch.indices))
-        self._log_loss("train", loss, batch)
-        weighted = loss.weighted(self.words_weight, self.sentence_weight)
-        return weighted * part.share if self.accumulate > 1 else weighted
+        self.rivals.add(classes, rows.total)
+        self._log_loss("train", loss, rows.total)
+        return loss.weighted(self.words_weight, self.sentence_weight) * part.weight
 
     def on_before_optimizer_step(self, optimizer: torch.optim.Optimizer) -> None:
         if getattr(self.trainer.precision_plugin, "scaler", None) is None:  # which leaves such a step out by itself
@@ -270,13 +288,12 @@ class DAMSMModule(LightningModule):
         if told := self.rivals.tell():
             rank_zero_warn(f"epoch {self.current_epoch}: {told}")
 
-    def _loss(self, image: ImageFeatures, text: TextFeatures, batch: TextImageBatch) -> MatchingLoss:
-        if not self.words_weight:
-            text = TextFeatures.of_sentences(text.sentence)
-        return matching_loss(image, text, batch.classes, *self.damsm.gammas, words_within=self.words_within)
+    def _loss(
+        self, image: ImageFeatures, text: TextFeatures, classes: Tensor | None, rows: Rows | None = None
+    ) -> MatchingLoss:
+        return matching_loss(image, text, classes, *self.damsm.gammas, words_within=self.words_within, rows=rows)
 
-    def _log_loss(self, split: str, loss: MatchingLoss, batch: TextImageBatch) -> None:
-        size = len(batch.indices)
+    def _log_loss(self, split: str, loss: MatchingLoss, size: int) -> None:
         total = loss.weighted(self.words_weight, self.sentence_weight)
         self.log(f"{split}/loss", total, prog_bar=True, on_step=split == "train", on_epoch=True, batch_size=size)
         self.log_dict(
@@ -294,8 +311,8 @@ class DAMSMModule(LightningModule):
     def _encode_for_retrieval(self, batch: TextImageBatch, split: str) -> None:
         image = self.encode_images(batch, split)
         if len(batch.indices) > 1:
-            text = self.damsm.text_encoder(batch.captions)
-            self._log_loss(split, self._loss(image, text, batch), batch)
+            text = self.encode_captions(batch)
+            self._log_loss(split, self._loss(image, text, batch.classes), len(batch.indices))
         self._validation.append(image.pooled.float().cpu())
 
     def _retrieval(self, split: str) -> dict[str, float]:

@@ -9,31 +9,43 @@ from lightning_utilities.core.apply_func import apply_to_collection
 from torch import Tensor, nn
 
 from attngan.errors import InputError
+from attngan.global_batch import Rows
 from attngan.records import CaptionBatch, TextImageBatch
 
 
 class Part(NamedTuple):
-    """Some of a batch's items, and their share of all of them: what their mean counts in the mean over the batch."""
+    """Some of a batch's items, which of those that all processes compute together, and their share of the batch."""
 
     batch: TextImageBatch
+    rows: Rows
     share: float
+
+    @property
+    def weight(self) -> float:
+        """What the loss of this part of the global batch counts in this process's sum of gradients."""
+        return self.share * self.rows.share
 
 
 def in_parts(batch: TextImageBatch, parts: int) -> list[Part]:
-    """A batch in so many parts of nearly equal size, in its order; fewer where it has fewer items.
+    """A batch in so many parts of nearly equal size; fewer where it has fewer items.
+
+    A part is every so many-th item of the batch, so that it is the same one however many processes compute it.
 
     Args:
         batch: One batch of the data.
         parts: How many; 1 gives the batch itself.
     """
+    rows = batch.rows or Rows.split(len(batch.indices))
     if parts == 1:
-        return [Part(batch, 1.0)]
-    count = len(batch.indices)
-    chunks = [rows for rows in torch.arange(count, device=batch.indices.device).tensor_split(parts) if len(rows)]
-    return [Part(_rows_of(batch, rows), len(rows) / count) for rows in chunks]
+        return [Part(batch, rows, 1.0)]
+    of_parts = [rows.part(number, parts) for number in range(min(parts, rows.total))]
+    return [
+        Part(_rows_of(batch, slice(own.mine.start - rows.mine.start, None, parts)), own, own.total / rows.total)
+        for own in of_parts
+    ]
 
 
-def _rows_of(batch: TextImageBatch, rows: Tensor) -> TextImageBatch:
+def _rows_of(batch: TextImageBatch, rows: slice) -> TextImageBatch:
     captions = CaptionBatch(*(values[rows] for values in batch.captions))
     return TextImageBatch(
         tuple(images[rows] for images in batch.images),

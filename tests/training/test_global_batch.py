@@ -1,0 +1,86 @@
+"""Several processes train as one: losses, gradients and weights of every variant, on real gloo processes."""
+
+import os
+import socket
+import subprocess
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Tensor
+
+from attngan.text.vocabulary import Vocabulary
+from tests.conftest import REPOSITORY
+from tests.tiny import CAPTIONS, write_damsm
+from tests.training.several import CASES, DAMSM_FILE, PRECISIONS, Outcome, train
+
+CLOSE = {"64-true": 1e-10, "32-true": 1e-5}
+WORLDS = [2, pytest.param(4, marks=pytest.mark.slow)]
+
+
+def start(folder: Path, world: int) -> dict[tuple[str, str], tuple[Outcome, list[str]]]:
+    """What so many processes make of the cases."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = str(free.getsockname()[1])
+    common = os.environ | {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port, "WORLD_SIZE": str(world)}
+    common |= {"LOCAL_WORLD_SIZE": str(world), "TORCHELASTIC_RUN_ID": "test", "GROUP_RANK": "0", "OMP_NUM_THREADS": "1"}
+    command = [sys.executable, "-m", "tests.training.several", str(folder)]
+    processes = [
+        subprocess.Popen(command, cwd=REPOSITORY, env=common | {"RANK": str(rank), "LOCAL_RANK": str(rank)})
+        for rank in range(world)
+    ]
+    assert [process.wait() for process in processes] == [0] * world
+    found: dict[tuple[str, str], tuple[Outcome, list[str]]] = torch.load(folder / f"{world}.pt", weights_only=False)
+    return found
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory) -> Path:
+    folder = tmp_path_factory.mktemp("several")
+    write_damsm(folder / DAMSM_FILE, Vocabulary.from_captions(CAPTIONS))
+    return folder
+
+
+@pytest.fixture(scope="module")
+def by_several(folder):
+    outcomes: dict[int, dict[tuple[str, str], tuple[Outcome, list[str]]]] = {}
+
+    def by(world: int) -> dict[tuple[str, str], tuple[Outcome, list[str]]]:
+        if world not in outcomes:
+            outcomes[world] = start(folder, world)
+        return outcomes[world]
+
+    return by
+
+
+def distance(one: Mapping[str, Tensor], other: Mapping[str, Tensor]) -> float:
+    """Of all numbers together, relative to their size."""
+    assert one.keys() == other.keys()
+    flat = [torch.cat([values[name].flatten().double() for name in one]) for values in (one, other)]
+    return float((flat[0] - flat[1]).norm() / flat[1].norm())
+
+
+def differences(several: Outcome, alone: Outcome) -> dict[str, float]:
+    """Of the terms of the losses, the gradients of all steps, and the state after them."""
+    terms = [{name: torch.tensor(value) for name, value in step.items()} for step in (*several.terms, *alone.terms)]
+    steps = len(alone.terms)
+    of_terms = max(distance(one, other) for one, other in zip(terms[:steps], terms[steps:], strict=True))
+    return {
+        "losses": of_terms,
+        "gradients": distance(several.gradients, alone.gradients),
+        "weights": distance(several.state, alone.state),
+    }
+
+
+@pytest.mark.parametrize("world", WORLDS)
+@pytest.mark.parametrize("precision", PRECISIONS)
+@pytest.mark.parametrize("name", CASES)
+def test_several_processes_train_as_one(by_several, folder, name, precision, world):
+    several, differ = by_several(world)[name, precision]
+    assert not differ, "the processes are not of one mind"
+    found = differences(several, train(CASES[name], precision, folder / DAMSM_FILE))
+    print(f"{name} | {precision} | {world} | " + " | ".join(f"{what} {far:.1e}" for what, far in found.items()))
+    assert max(found.values()) < CLOSE[precision], found
