@@ -85,7 +85,12 @@ class RecipeCLI(LightningCLI):
             TextImageDataModule,
             save_config_callback=None,
             seed_everything_default=0,
-            trainer_defaults={"num_sanity_val_steps": 0, "log_every_n_steps": 10, "enable_model_summary": False},
+            trainer_defaults={
+                "num_sanity_val_steps": 0,
+                "log_every_n_steps": 10,
+                "enable_model_summary": False,
+                "benchmark": True,
+            },
             parser_kwargs={
                 "prog": f"attngan {command}",
                 "description": f"attngan {command}: train from a recipe.",

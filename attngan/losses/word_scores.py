@@ -45,7 +45,7 @@ def word_scores(
         gamma2: How much the best word counts in a caption's score.
         kept_bytes: Memory for what the backward pass would else compute again; beyond it memory grows with the images.
     """
-    scores: Tensor = _WordScores.apply(regions, words, padding, gamma1, gamma2, kept_bytes)  # type: ignore[no-untyped-call]
+    scores: Tensor = _WordScores.apply(regions, words, padding, gamma1, gamma2, kept_bytes)
     return scores
 
 
@@ -56,8 +56,10 @@ class _WordScores(torch.autograd.Function):
     ) -> Tensor:
         images, embed, places = regions.shape
         rows = words.shape[0] * words.shape[2]
-        kept = kept_bytes // (rows * (places + embed) * regions.element_size()) if any(ctx.needs_input_grad) else 0
-        of_images, of_words, ctx.kept = [], [], []
+        images_kept = (
+            kept_bytes // (rows * (places + embed) * regions.element_size()) if any(ctx.needs_input_grad) else 0
+        )
+        of_images, of_words, kept = [], [], list[Tensor]()
         for chunk in _chunks(images, rows * places, regions.device):
             dots = region_dots(regions[chunk], words)
             _, weights = region_weights(dots, padding, gamma1)
@@ -67,45 +69,53 @@ class _WordScores(torch.autograd.Function):
             cosines = (weights * dots).sum(3) / (norms * words.norm(dim=1)).clamp_(min=SMALLEST)
             of_images.append((gamma2 * cosines).masked_fill_(padding, -torch.inf).logsumexp(2))
             of_words.append((cosines, norms))
-            ctx.kept.append((dots, contexts) if chunk.stop <= kept else None)
+            if chunk.stop <= images_kept:
+                kept += [dots, contexts]
         scores = torch.cat(of_images)
-        ctx.save_for_backward(regions, words, padding, scores, *map(torch.cat, zip(*of_words, strict=True)))
+        cosines, norms = map(torch.cat, zip(*of_words, strict=True))
+        ctx.save_for_backward(regions, words, padding, scores, cosines, norms, *kept)
         ctx.gammas = gamma1, gamma2
         return scores
 
     @staticmethod
-    @once_differentiable  # type: ignore[untyped-decorator]
+    @once_differentiable
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
-        regions, words, padding, scores, all_cosines, all_norms = ctx.saved_tensors
-        gamma1, gamma2 = ctx.gammas
-        embed, lengths = words.shape[1], words.norm(dim=1)  # (captions, words)
-        rows = words.mT.reshape(-1, embed)
-        of_regions, of_rows, of_lengths = [], torch.zeros_like(rows), torch.zeros_like(lengths)
-        for chunk in _chunks(len(regions), len(rows) * regions.shape[2], regions.device):
-            places, kept = regions[chunk], ctx.kept.pop(0)
-            dots = region_dots(places, words) if kept is None else kept[0]
-            spoken, weights = region_weights(dots, padding, gamma1)
-            contexts = region_contexts(places, weights) if kept is None else kept[1]
-            cosines, norms = all_cosines[chunk], all_norms[chunk]
-            products = (norms * lengths).clamp_(min=SMALLEST)
-            best = (gamma2 * cosines - scores[chunk, :, None]).exp_().masked_fill_(padding, 0.0)
-            of_cosines = gamma2 * gradient[chunk, :, None] * best
-            of_dots = of_cosines / products  # of the products of contexts and words, by which cosines are made
-            of_products = (-of_dots * cosines).masked_fill_(products <= SMALLEST, 0.0)
-            of_lengths += (of_products * norms).sum(0)
-            of_contexts = contexts * (of_products * lengths / norms.clamp(min=SMALLEST))[..., None]
-            flat = of_contexts.flatten(1, 2)
-            of_weights = torch.matmul(flat, places).view_as(weights).addcmul_(of_dots[..., None], dots)
-            of_regions.append(torch.matmul(flat.mT, weights.flatten(1, 2)))
-            # through both softmaxes: over regions, over words
-            of_spoken = _of_softmax(of_weights, weights, 3).mul_(gamma1)
-            of_scores = _of_softmax(of_spoken, spoken, 2).addcmul_(of_dots[..., None], weights).flatten(1, 2)
-            of_regions[-1] += torch.matmul(rows.T, of_scores)
-            for one, own in zip(of_scores, places, strict=True):
-                of_rows.addmm_(one, own.T)
-        of_words = of_rows.view(len(words), -1, embed).mT
-        of_words = of_words + words * (of_lengths / lengths.clamp(min=SMALLEST))[:, None]
-        return torch.cat(of_regions), of_words, None, None, None, None
+        with torch.autocast(gradient.device.type, enabled=False):  # a backward pass may run within the step's
+            return *_gradients(ctx, gradient), None, None, None, None
+
+
+def _gradients(ctx: Any, gradient: Tensor) -> tuple[Tensor, Tensor]:
+    """Of the scores, at the regions and the words."""
+    regions, words, padding, scores, all_cosines, all_norms, *kept = ctx.saved_tensors
+    gamma1, gamma2 = ctx.gammas
+    embed, lengths = words.shape[1], words.norm(dim=1)  # (captions, words)
+    rows = words.mT.reshape(-1, embed)
+    of_regions, of_rows, of_lengths = [], torch.zeros_like(rows), torch.zeros_like(lengths)
+    for chunk in _chunks(len(regions), len(rows) * regions.shape[2], regions.device):
+        places = regions[chunk]
+        dots = kept.pop(0) if (is_kept := bool(kept)) else region_dots(places, words)
+        spoken, weights = region_weights(dots, padding, gamma1)
+        contexts = kept.pop(0) if is_kept else region_contexts(places, weights)
+        cosines, norms = all_cosines[chunk], all_norms[chunk]
+        products = (norms * lengths).clamp_(min=SMALLEST)
+        best = (gamma2 * cosines - scores[chunk, :, None]).exp_().masked_fill_(padding, 0.0)
+        of_cosines = gamma2 * gradient[chunk, :, None] * best
+        of_dots = of_cosines / products  # of the products of contexts and words, by which cosines are made
+        of_products = (-of_dots * cosines).masked_fill_(products <= SMALLEST, 0.0)
+        of_lengths += (of_products * norms).sum(0)
+        of_contexts = contexts * (of_products * lengths / norms.clamp(min=SMALLEST))[..., None]
+        flat = of_contexts.flatten(1, 2)
+        of_weights = torch.matmul(flat, places).view_as(weights).addcmul_(of_dots[..., None], dots)
+        of_regions.append(torch.matmul(flat.mT, weights.flatten(1, 2)))
+        # through both softmaxes: over regions, over words
+        of_spoken = _of_softmax(of_weights, weights, 3).mul_(gamma1)
+        of_scores = _of_softmax(of_spoken, spoken, 2).addcmul_(of_dots[..., None], weights).flatten(1, 2)
+        of_regions[-1] += torch.matmul(rows.T, of_scores)
+        for one, own in zip(of_scores, places, strict=True):
+            of_rows.addmm_(one, own.T)
+    of_words = of_rows.view(len(words), -1, embed).mT
+    of_words = of_words + words * (of_lengths / lengths.clamp(min=SMALLEST))[:, None]
+    return torch.cat(of_regions), of_words
 
 
 def _of_softmax(gradient: Tensor, weights: Tensor, dim: int) -> Tensor:

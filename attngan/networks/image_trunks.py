@@ -106,9 +106,9 @@ class ImageTrunk(Described):
             self._folded_copy = kept
         return kept.trunk
 
-    def _apply(self, fn: Any, recurse: bool = True) -> "ImageTrunk":
+    def _apply(self, fn: Any, recurse: bool = True) -> Any:
         self._folded_copy = None  # moved, or of another type
-        return super()._apply(fn, recurse)
+        return super()._apply(fn, recurse)  # type: ignore[no-untyped-call]
 
     def _load_from_state_dict(self, *arguments: Any) -> None:
         self._folded_copy = None  # the weights may be others, not only changed

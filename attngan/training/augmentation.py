@@ -22,9 +22,9 @@ def _moved(
     down, right = draws.integers(2 * reach + 1, 2, 1).unbind(1)
     rows = (down + torch.arange(height, device=images.device))[:, None, :, None]  # (batch, 1, height, 1)
     columns = (right + torch.arange(width, device=images.device))[:, None, None, :]
-    item = torch.arange(batch, device=images.device)[:, None, None, None]
-    channel = torch.arange(3, device=images.device)[None, :, None, None]
-    return padded[item, channel, rows, columns]
+    # rows, then columns: the gradient of one index for all would sort them on a GPU
+    strip = padded.gather(2, rows.expand(batch, 3, height, padded.shape[3]))
+    return strip.gather(3, columns.expand(batch, 3, height, width))
 
 
 def color(

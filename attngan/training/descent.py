@@ -6,6 +6,7 @@ from typing import NamedTuple, TypeVar
 
 import torch
 from lightning_utilities.core.apply_func import apply_to_collection
+from pytorch_lightning import LightningModule, Trainer
 from torch import Tensor, nn
 
 from attngan.errors import InputError
@@ -64,6 +65,18 @@ def mean_terms(terms: Sequence[tuple[float, dict[str, Tensor]]]) -> dict[str, Te
     return {name: torch.stack([share * of_part[name] for share, of_part in terms]).sum(0) for name in terms[0][1]}
 
 
+def is_logged(step: int, trainer: Trainer) -> bool:
+    """Whether Lightning logs the step of this number, counted from 1; the first one too, for who watches."""
+    every = trainer.log_every_n_steps  # type: ignore[attr-defined]
+    return step == 1 or bool(every and step % every == 0)
+
+
+def fuses_adam(module: LightningModule) -> bool:
+    """Whether Adam may be one operation a device: a fused one unscales gradients of 16 bits itself, behind `clip`."""
+    plugin = getattr(module._trainer, "precision_plugin", None)  # none where it is not trained by Lightning
+    return getattr(plugin, "scaler", None) is None
+
+
 Record = TypeVar("Record")
 
 
@@ -95,7 +108,7 @@ class GraphCut:
         """The rest of the way, with the gradients that have come to the cut."""
         reached = [(self._before[key], end.grad) for key, end in self._behind.items() if end.grad is not None]
         if reached:
-            torch.autograd.backward(*zip(*reached, strict=True))
+            torch.autograd.backward([tensor for tensor, _ in reached], [gradient for _, gradient in reached])
 
 
 def clipped_norm(parameters: Iterable[nn.Parameter], limit: float | None) -> Tensor:
