@@ -52,8 +52,7 @@ class CaptionQueue(nn.Module):
             return text, classes
         padding = self.padding[:count]
         kept = TextFeatures(self.words[:count].to(text.words), self.sentences[:count].to(text.sentence), padding)
-        if padding.device.type == "cpu":  # elsewhere the longest would be waited for: all places are cheaper
-            kept = kept.with_places(max((~padding).sum(1).tolist()))
+        kept = kept.with_places(_places_of(padding))
         places = max(kept.padding.shape[1], text.padding.shape[1])
         pairs = zip(text.with_places(places), kept.with_places(places), strict=True)
         both = TextFeatures(*(torch.cat(pair) for pair in pairs))
@@ -81,3 +80,8 @@ class CaptionQueue(nn.Module):
     def _load_from_state_dict(self, *arguments: Any) -> None:
         super()._load_from_state_dict(*arguments)
         self._count = None
+
+
+def _places_of(padding: Bool[Tensor, "captions words"]) -> int:
+    """Those of the longest caption; on a GPU, which would be waited for, all that there are."""
+    return max((~padding).sum(1).tolist()) if padding.device.type == "cpu" else padding.shape[1]

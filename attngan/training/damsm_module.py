@@ -208,7 +208,7 @@ class DAMSMModule(LightningModule):
     def configure_gradient_clipping(self, optimizer: Any, *_: Any, **__: Any) -> None:
         # as published: the text encoder alone is clipped
         of_text = clipped_norm(self.damsm.text_encoder.parameters(), self.text_gradient_clip)
-        logged = is_logged(self.steps, self.trainer)  # the step is counted already
+        logged = is_logged(self.steps, self.trainer.log_every_n_steps)  # type: ignore[attr-defined]  # it is counted already
         if logged or self.clip is not None:
             of_all = clipped_norm((p for p in self.damsm.parameters() if p.requires_grad), self.clip)
         if logged:

@@ -6,7 +6,7 @@ from typing import NamedTuple, TypeVar
 
 import torch
 from lightning_utilities.core.apply_func import apply_to_collection
-from pytorch_lightning import LightningModule, Trainer
+from pytorch_lightning import LightningModule
 from torch import Tensor, nn
 
 from attngan.errors import InputError
@@ -65,9 +65,13 @@ def mean_terms(terms: Sequence[tuple[float, dict[str, Tensor]]]) -> dict[str, Te
     return {name: torch.stack([share * of_part[name] for share, of_part in terms]).sum(0) for name in terms[0][1]}
 
 
-def is_logged(step: int, trainer: Trainer) -> bool:
-    """Whether Lightning logs the step of this number, counted from 1; the first one too, for who watches."""
-    every = trainer.log_every_n_steps  # type: ignore[attr-defined]
+def is_logged(step: int, every: int) -> bool:
+    """Whether the step of this number, counted from 1, is logged: Lightning's choice, and the first one to be seen.
+
+    Args:
+        step: The step.
+        every: The trainer's ``log_every_n_steps``; 0 for none.
+    """
     return step == 1 or bool(every and step % every == 0)
 
 

@@ -338,10 +338,11 @@ class GANModule(LightningModule):
         self.finite.terms(terms)
         self.finite.step_done()
         self.ema.update(self.generator)
-        if self._is_logged:
-            self._log(terms, self.images_seen + sum(part.rows.total for part in parts))
+        logged = self._is_logged
         self.steps += 1
         self.images_seen += sum(part.rows.total for part in parts)
+        if logged:
+            self._log(terms)
 
     def _train_discriminators(self, drawings: list[Drawing], once: Drawn | None) -> dict[str, Tensor]:
         """One step of each discriminator; returns what they minimised, by name."""
@@ -575,16 +576,16 @@ class GANModule(LightningModule):
     @property
     def _is_logged(self) -> bool:
         """Whether the step that is made is one of those that Lightning logs; the first one too, for the progress."""
-        return is_logged(self.steps + 1, self.trainer)
+        return is_logged(self.steps + 1, self.trainer.log_every_n_steps)  # type: ignore[attr-defined]
 
-    def _log(self, terms: dict[str, Tensor], images_seen: int) -> None:
+    def _log(self, terms: dict[str, Tensor]) -> None:
         """After a step that is logged: a logger's numbers are waited for, and cost an operation and more each."""
         self.log_dict(terms, on_step=True, on_epoch=False)
         (since, seen), now = self._clock, time.monotonic()
-        if self.steps:  # the first step prepares
-            self.log("images_per_second", (images_seen - seen) / max(now - since, 1e-9), prog_bar=True)
-        self._clock = (now, images_seen)
-        self.log("images_seen", float(images_seen))
+        if self.steps > 1:  # the first step prepares
+            self.log("images_per_second", (self.images_seen - seen) / max(now - since, 1e-9), prog_bar=True)
+        self._clock = (now, self.images_seen)
+        self.log("images_seen", float(self.images_seen))
         for number, optimizer in enumerate(self._optimizers()[:2]):  # the discriminators' is one
             self.log(f"learning_rate/{'discriminator' if number else 'generator'}", optimizer.param_groups[0]["lr"])
         self.log("loss_generator", terms["generator/loss"], prog_bar=True, logger=False)

@@ -111,7 +111,8 @@ class RunProgressBar(RichProgressBar):
 
     def on_train_batch_end(self, trainer: Trainer, pl_module: LightningModule, *batch: Any) -> None:
         # Lightning's own asks the device for every number after every batch, and waits for it
-        self._asks = is_logged(trainer.fit_loop.epoch_loop.batch_progress.current.ready, trainer)
+        batches = trainer.fit_loop.epoch_loop.batch_progress.current.ready
+        self._asks = is_logged(batches, trainer.log_every_n_steps)  # type: ignore[attr-defined]
         super().on_train_batch_end(trainer, pl_module, *batch)
         self._asks = True
 
