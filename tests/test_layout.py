@@ -13,6 +13,8 @@ ROOMS = [
     "allocator.py",
     "errors.py",
     "terminal.py",
+    "ranks.py",
+    "launching.py",
     "global_batch.py",
     "draws.py",
     "option_errors.py",

@@ -59,8 +59,9 @@ class Batches(Protocol):
 class EpochOrder:
     """Which images make each batch of an epoch, on one of `world` devices; yields lists of (epoch, index).
 
-    A batch that is trained on is dealt to the devices in its order: together they have the same one whatever their
-    number. Where nothing is shuffled, for scores, they take the batches in turn.
+    A batch of training is dealt to the devices in its order: the rows of all of them are the same batch whatever their
+    number. Of those that are not shuffled (validation, test) each device takes every so many-th, whole; where there are
+    fewer batches than devices, the others see one of them again, since Lightning wants all to come along.
 
     Args:
         images: How many images there are.
@@ -95,17 +96,24 @@ class EpochOrder:
         return {"images": self.images, "batch_size_of_all_devices": self.batch_size, "seed": self.seed}
 
     def rows(self, batch: int) -> Rows:
-        count = min(self.batch_size, self.images - self._first(batch))
-        return Rows.split(count, self.world, self.rank) if self.shuffle else Rows.split(count)
+        first = self._first(batch)
+        size = min(self.batch_size, self.images - first)
+        return Rows.split(size, self.world, self.rank) if self.shuffle else Rows.split(size)
 
     def _first(self, batch: int) -> int:
-        """Where this device's batch of this number begins among all images."""
-        return self.batch_size * (batch if self.shuffle else batch * self.world + self.rank)
+        """Where this device's batch of this number begins in the order of the epoch."""
+        number = batch if self.shuffle else (batch * self.world + self.rank) % self._batches_of_all
+        return number * self.batch_size
+
+    @property
+    def _batches_of_all(self) -> int:
+        whole, rest = divmod(self.images, self.batch_size)
+        return whole + (1 if rest and not self.drop_last else 0)
 
     def __len__(self) -> int:
-        whole, rest = divmod(self.images, self.batch_size)
-        batches = whole + (1 if rest and not self.drop_last else 0)
-        return batches if self.shuffle else len(range(self.rank, batches, self.world))
+        if self.shuffle:
+            return self._batches_of_all
+        return len(range(self.rank, self._batches_of_all, self.world)) or min(1, self._batches_of_all)
 
     def __iter__(self) -> Iterator[list[tuple[int, int]]]:
         return self._batches(self.epoch if self.shuffle else 0, self.start)  # as they are now, not at the first batch

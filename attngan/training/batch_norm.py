@@ -64,24 +64,31 @@ def _statistics(x: Float[Tensor, "batch channels *places"]) -> tuple[Tensor, Ten
 
 
 class GlobalBatchNorm(LayerSync):
-    """Lightning's plugin for it: every batch norm of the module that trains."""
+    """Lightning's plugin for it: every batch norm that learns. A frozen network's, in eval mode, stay as they are."""
+
+    def __init__(self) -> None:
+        self._replaced: list[tuple[nn.Module, str, nn.Module]] = []
 
     def apply(self, model: nn.Module) -> nn.Module:
-        for module in model.modules():
-            for name, child in module.named_children():
-                if isinstance(child, nn.modules.batchnorm._BatchNorm):
+        for module in [*model.modules()]:
+            for name, child in [*module.named_children()]:
+                if isinstance(child, nn.modules.batchnorm._BatchNorm) and child.training:
+                    self._replaced.append((module, name, child))
                     setattr(module, name, _with_state_of(child))
         return model
 
     def revert(self, model: nn.Module) -> nn.Module:
-        return model  # of one process, or in eval mode, it is what it was
+        for module, name, child in self._replaced:
+            setattr(module, name, child.train(getattr(module, name).training))
+        self._replaced.clear()
+        return model
 
 
 def _with_state_of(norm: nn.modules.batchnorm._BatchNorm) -> SynchronisedBatchNorm:
-    """The same parameters and buffers, under the same names."""
+    """Of the same parameters and buffers, under the same names: what changes in one changes in the other."""
     synchronised = SynchronisedBatchNorm(
         norm.num_features, norm.eps, norm.momentum, norm.affine, norm.track_running_stats
     )
     synchronised._parameters, synchronised._buffers = norm._parameters, norm._buffers
     synchronised._non_persistent_buffers_set = norm._non_persistent_buffers_set
-    return synchronised.train(norm.training)
+    return synchronised

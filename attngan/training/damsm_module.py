@@ -1,13 +1,14 @@
 """DAMSM pretraining: encoders learn which caption belongs to which image (Xu et al. 2018, section 3.2)."""
 
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import torch
 from lightning_utilities.core.rank_zero import rank_zero_only, rank_zero_warn
 from pytorch_lightning import LightningModule
 from torch import Tensor
 
+from attngan import ranks
 from attngan.checkpoint import ENTRY, Checkpoint, Entry
 from attngan.draws import Draws
 from attngan.errors import InputError, require_at_least, tell_without_effect
@@ -23,13 +24,22 @@ from attngan.networks.text_encoder import TextEncoder
 from attngan.records import CaptionBatch, ImageFeatures, TextFeatures, TextImageBatch
 from attngan.terminal import say
 from attngan.training.callbacks import share_done
-from attngan.training.descent import Part, clipped_norm, fuses_adam, in_parts, is_logged
+from attngan.training.descent import Part, clipped_norm, fuses_adam, in_parts, is_logged, refuse_idle_devices
 from attngan.training.finite import FiniteCheck
 from attngan.training.initial_weights import start_damsm
 from attngan.training.kept_features import KeptFeatures, keep_features, trunk_fingerprint
 from attngan.training.rates import require_decay_rates
 from attngan.training.rivals import Rivals, require_rivals
 from attngan.training.strategy import require_global_batch
+
+
+class _Seen(NamedTuple):
+    """A batch of validation or test: its first image, how many, its loss (whole, then the terms), their vectors."""
+
+    first: int
+    size: int
+    loss: Tensor | None
+    pooled: Tensor
 
 
 class DAMSMModule(LightningModule):
@@ -143,7 +153,7 @@ class DAMSMModule(LightningModule):
         self.initial: Checkpoint | None = None
         self.rivals = Rivals()
         self.finite = FiniteCheck(self)
-        self._validation: list[Tensor] = []
+        self._seen: list[_Seen] = []  # of the split that is validated or tested on
         if keep_features is not None and not self.image_encoder.trunk.frozen:
             raise InputError(
                 f"keep_features needs a frozen image trunk, and {type(self.image_encoder.trunk).__name__} is trained: "
@@ -154,9 +164,13 @@ class DAMSMModule(LightningModule):
 
     def setup(self, stage: str) -> None:
         require_global_batch(self)
-        self.train_words = getattr(self.trainer.datamodule, "train_words", 0)  # type: ignore[attr-defined]
+        data: Any = self.trainer.datamodule  # type: ignore[attr-defined]
+        self.train_words = getattr(data, "train_words", 0)
         if stage == "fit":
-            require_rivals(getattr(self.trainer.datamodule, "batch_size", 2))  # type: ignore[attr-defined]
+            require_rivals(getattr(data, "batch_size", 2))
+            if self.trainer.world_size > 1:
+                images, size, drop_last = data.batches_of_training()
+                refuse_idle_devices(images, size, drop_last, self.accumulate, self.trainer.world_size)
 
     def configure_model(self) -> None:
         if not hasattr(self, "damsm"):
@@ -169,8 +183,13 @@ class DAMSMModule(LightningModule):
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         self.finite.look()
-        counts = {"steps": self.steps, "images_seen": self.images_seen, "draws_seed": self.draws_seed}
-        checkpoint[ENTRY] = Entry("damsm", damsm=self.damsm.describe(), **counts).as_dict()
+        checkpoint[ENTRY] = Entry(
+            "damsm",
+            damsm=self.damsm.describe(),
+            steps=self.steps,
+            images_seen=self.images_seen,
+            draws_seed=self.draws_seed,
+        ).as_dict()
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         entry = Entry.of(checkpoint)
@@ -283,7 +302,7 @@ class DAMSMModule(LightningModule):
         loss = self._loss(image, text, classes, rows)
         self.finite.terms(loss._asdict())
         self.rivals.add(classes, rows.total)
-        self._log_loss("train", loss, rows.total)
+        self._log_loss(loss, rows.total)
         return loss.weighted(self.words_weight, self.sentence_weight) * part.weight
 
     def on_before_optimizer_step(self, optimizer: torch.optim.Optimizer) -> None:
@@ -300,11 +319,11 @@ class DAMSMModule(LightningModule):
     ) -> MatchingLoss:
         return matching_loss(image, text, classes, *self.damsm.gammas, words_within=self.words_within, rows=rows)
 
-    def _log_loss(self, split: str, loss: MatchingLoss, size: int) -> None:
+    def _log_loss(self, loss: MatchingLoss, size: int) -> None:
         total = loss.weighted(self.words_weight, self.sentence_weight)
-        self.log(f"{split}/loss", total, prog_bar=True, on_step=split == "train", on_epoch=True, batch_size=size)
+        self.log("train/loss", total, prog_bar=True, on_step=True, on_epoch=True, batch_size=size)
         self.log_dict(
-            {f"{split}/{name}": value for name, value in loss._asdict().items()}, on_epoch=True, batch_size=size
+            {f"train/{name}": value for name, value in loss._asdict().items()}, on_epoch=True, batch_size=size
         )
 
     # --- validation and test ----------------------------------------------------------------------------------
@@ -317,17 +336,30 @@ class DAMSMModule(LightningModule):
 
     def _encode_for_retrieval(self, batch: TextImageBatch, split: str) -> None:
         image = self.encode_images(batch, split)
-        if len(batch.indices) > 1:
-            text = self.encode_captions(batch)
-            self._log_loss(split, self._loss(image, text, batch.classes), len(batch.indices))
-        self._validation.append(image.pooled.float().cpu())
+        size, loss = len(batch.indices), None
+        if size > 1:
+            of_batch = self._loss(image, self.encode_captions(batch), batch.classes)
+            total = of_batch.weighted(self.words_weight, self.sentence_weight)
+            loss = torch.stack([total, *of_batch]).double().cpu()
+        self._seen.append(_Seen(int(batch.indices[0]), size, loss, image.pooled.float().cpu()))
+
+    def _log_validation(self, split: str) -> Tensor:
+        """The mean loss of the batches that all processes have seen; returns their images' vectors, in order."""
+        by_place = {batch.first: batch for of_rank in ranks.gathered(self._seen) for batch in of_rank}
+        seen = [by_place[place] for place in sorted(by_place)]
+        self._seen.clear()
+        compared = [(batch.loss, batch.size) for batch in seen if batch.loss is not None]
+        if compared:
+            means = torch.stack([loss * size for loss, size in compared]).sum(0) / sum(size for _, size in compared)
+            self.log(f"{split}/loss", means[0], prog_bar=True)
+            self.log_dict({f"{split}/{name}": mean for name, mean in zip(MatchingLoss._fields, means[1:], strict=True)})
+        return torch.cat([batch.pooled for batch in seen])
 
     def _retrieval(self, split: str) -> dict[str, float]:
         """Recall at 1, 5 and 10 over the whole split, both ways; every caption of an image is a hit."""
         data: Any = self.trainer.datamodule  # type: ignore[attr-defined]
         captions, owner = data.encoded_captions(split)
-        images, sentences = torch.cat(self._validation), self.damsm.encode_batches(captions)
-        self._validation.clear()
+        images, sentences = self._log_validation(split), self.damsm.encode_batches(captions)
         seen = owner < len(images)  # of the first batches alone, where trainer.limit_val_batches or _test_ says so
         captions = CaptionBatch(captions.ids[seen], captions.lengths[seen])
         sentences, owner = sentences[seen.to(sentences.device)], owner[seen]
@@ -353,7 +385,7 @@ class DAMSMModule(LightningModule):
 
     def on_validation_epoch_end(self) -> None:
         if self.trainer.sanity_checking:
-            self._validation.clear()
+            self._seen.clear()
             return
         scores = self._retrieval("validation")
         self.log_dict({f"validation/{name}": value for name, value in scores.items()})

@@ -35,11 +35,19 @@ def in_parts(batch: TextImageBatch, parts: int) -> list[Part]:
     Args:
         batch: One batch of the data.
         parts: How many; 1 gives the batch itself.
+
+    Raises:
+        InputError: A process would have no item of a part.
     """
     rows = batch.rows or Rows.split(len(batch.indices))
     if parts == 1:
         return [Part(batch, rows, 1.0)]
     of_parts = [rows.part(number, parts) for number in range(min(parts, rows.total))]
+    if not all(len(own) for of_part in of_parts for own in of_part.of_ranks):
+        raise InputError(
+            f"a batch of {rows.total} in model.accumulate {parts} parts leaves one of {len(rows.of_ranks)} devices "
+            "without an image: raise data.batch_size, or lower model.accumulate"
+        )
     return [
         Part(_rows_of(batch, slice(own.mine.start - rows.mine.start, None, parts)), own, own.total / rows.total)
         for own in of_parts
@@ -144,12 +152,37 @@ def statistics_kept(network: nn.Module) -> Iterator[None]:
                 norm.num_batches_tracked.copy_(count)
 
 
+def refuse_idle_devices(images: int, batch_size: int, drop_last: bool, accumulate: int, devices: int) -> None:
+    """Each device needs an item of each part of each batch: told before the training, with what to change.
+
+    Args:
+        images: Training images.
+        batch_size: Images of a batch, over all devices.
+        drop_last: Whether a last batch that is not full is left out.
+        accumulate: In how many parts each batch is computed.
+        devices: How many train together.
+
+    Raises:
+        InputError: A device would have nothing to do in some part of a batch.
+    """
+    least, parts = devices * accumulate, f" in model.accumulate {accumulate} parts" * (accumulate > 1)
+    if devices > 1 and batch_size < least:
+        raise InputError(
+            f"data.batch_size {batch_size} is over all devices: {devices} of them{parts} need {least} images or more"
+        )
+    if devices > 1 and not drop_last and 0 < images % batch_size < least:
+        raise InputError(
+            f"the last batch of an epoch would have {images % batch_size} of {images:,} training images, too few for "
+            f"{devices} devices{parts}: set data.drop_last=true, or another data.batch_size than {batch_size}"
+        )
+
+
 def refuse_lonely_items(images: int, batch_size: int, drop_last: bool, accumulate: int, network: nn.Module) -> None:
     """A batch norm over vectors cannot normalise a single item: told before the training, with what to change.
 
     Args:
-        images: Training images of one device.
-        batch_size: Images of its batches.
+        images: Training images.
+        batch_size: Images of a batch, over all devices: batch norm is over all of them.
         drop_last: Whether a last batch that is not full is left out.
         accumulate: In how many parts each batch is computed.
         network: What is trained.

@@ -50,6 +50,7 @@ from attngan.training.descent import (
     in_parts,
     is_logged,
     mean_terms,
+    refuse_idle_devices,
     refuse_lonely_items,
     statistics_kept,
 )
@@ -309,6 +310,7 @@ class GANModule(LightningModule):
         if stage == "fit":
             networks = nn.ModuleList([self.generator, self.discriminators])
             refuse_lonely_items(*data.batches_of_training(), self.accumulate, networks)
+            refuse_idle_devices(*data.batches_of_training(), self.accumulate, self.trainer.world_size)
         given = tuple(data.image_size // 2**stage for stage in reversed(range(data.stages)))
         if given != tuple(self.generator.image_sizes):
             raise InputError(

@@ -21,11 +21,15 @@ class GlobalBatchStrategy(DDPStrategy):
     and network, whatever came before it.
     """
 
+    def setup_distributed(self) -> None:
+        """Lightning seeds anew here; what follows, weights above all, is to be drawn as in a process alone."""
+        with torch.random.fork_rng(devices=[]):
+            super().setup_distributed()
+
     def configure_ddp(self) -> None:
         """All begin with the first process's weights; no wrapper around the module."""
         assert self.lightning_module is not None
-        for tensor in [*self.lightning_module.parameters(), *self.lightning_module.buffers()]:
-            distributed.broadcast(tensor.detach(), 0)
+        in_one_piece([*self.lightning_module.parameters(), *self.lightning_module.buffers()], _from_first)
 
     def optimizer_step(
         self,
@@ -38,28 +42,51 @@ class GlobalBatchStrategy(DDPStrategy):
 
         def joined() -> Any:
             result = closure()
-            sum_gradients(parameter for group in optimizer.param_groups for parameter in group["params"])
+            gradients = [p.grad for group in optimizer.param_groups for p in group["params"] if p.grad is not None]
+            in_one_piece(gradients, distributed.all_reduce)  # those without one have none on any process
             return result
 
-        return super().optimizer_step(optimizer, joined, model, **kwargs)
+        result = super().optimizer_step(optimizer, joined, model, **kwargs)
+        self._share_statistics(automatic=True)
+        return result
+
+    def training_step(self, *args: Any, **kwargs: Any) -> Any:
+        output = super().training_step(*args, **kwargs)
+        self._share_statistics(automatic=False)
+        return output
+
+    def _share_statistics(self, automatic: bool) -> None:
+        """Batch norms that are not synchronised go on with the first process's statistics, as under torch's wrapper.
+
+        Args:
+            automatic: The step of a module with automatic optimisation is over; or of another.
+        """
+        module = self.lightning_module
+        if self._layer_sync is None and module is not None and module.automatic_optimization == automatic:
+            norms = [norm for norm in module.modules() if isinstance(norm, nn.modules.batchnorm._BatchNorm)]
+            in_one_piece([statistic for norm in norms for statistic in norm.buffers()], _from_first)
 
 
 @torch.no_grad()
-def sum_gradients(parameters: Iterable[nn.Parameter]) -> None:
-    """Each gradient becomes the sum of all processes', in one all-reduce a type of number.
+def in_one_piece(tensors: Iterable[Tensor], collective: Callable[[Tensor], Any]) -> None:
+    """Changes tensors by a collective over all of them side by side, one for each type of number.
 
     Args:
-        parameters: Those without a gradient have none on any process.
+        tensors: The same ones on every process.
+        collective: Changes the flat tensor that it is given.
     """
     by_type: dict[torch.dtype, list[Tensor]] = {}
-    for parameter in parameters:
-        if parameter.grad is not None:
-            by_type.setdefault(parameter.grad.dtype, []).append(parameter.grad)
-    for gradients in by_type.values():
-        flat = torch.cat([gradient.flatten() for gradient in gradients])
-        distributed.all_reduce(flat)
-        summed = flat.split([gradient.numel() for gradient in gradients])
-        torch._foreach_copy_(gradients, [part.view_as(of) for part, of in zip(summed, gradients, strict=True)])
+    for tensor in tensors:
+        by_type.setdefault(tensor.dtype, []).append(tensor)
+    for alike in by_type.values():
+        flat = torch.cat([tensor.flatten() for tensor in alike])
+        collective(flat)
+        parts = flat.split([tensor.numel() for tensor in alike])
+        torch._foreach_copy_(alike, [part.view_as(tensor) for part, tensor in zip(parts, alike, strict=True)])
+
+
+def _from_first(values: Tensor) -> None:
+    distributed.broadcast(values, 0)
 
 
 def require_global_batch(module: LightningModule) -> None:

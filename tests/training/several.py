@@ -35,8 +35,9 @@ from tests.tiny import CAPTIONS, EMBED
 
 STEPS, WORDS = 3, 7
 SIDES = (8, 16)
-PRECISIONS = ("64-true", "32-true")
 DAMSM_FILE = "damsm.ckpt"
+EXACT = ("64-true", "32-true")
+NOT_SYNCHRONISED = "AttnGAN: batch norms not synchronised"
 
 
 class Case(NamedTuple):
@@ -45,6 +46,8 @@ class Case(NamedTuple):
     make: Callable[[Path], LightningModule]
     sides: tuple[int, ...] = SIDES
     size: int = 7
+    precisions: tuple[str, ...] = EXACT
+    synchronised: bool = True
 
 
 class Outcome(NamedTuple):
@@ -111,10 +114,11 @@ def damsm_module(**arguments: Any) -> Callable[[Path], LightningModule]:
 
 
 CASES = {
-    "DAMSM": Case(damsm_module()),
+    "DAMSM": Case(damsm_module(), precisions=(*EXACT, "bf16-mixed")),
     "DAMSM: words in groups, dropout of images": Case(damsm_module(words_within=3, image_dropout=0.3)),
     "DAMSM: accumulation": Case(damsm_module(accumulate=2, clip=0.1), size=9),
-    "AttnGAN": Case(attngan(wrong_pairs="attngan")),
+    "AttnGAN": Case(attngan(wrong_pairs="attngan"), precisions=(*EXACT, "bf16-mixed")),
+    NOT_SYNCHRONISED: Case(attngan(), precisions=EXACT[:1], synchronised=False),
     "AttnGAN: wrong captions of other classes, caption queue": Case(attngan(matching_captions=5)),
     "AttnGAN: R1": Case(attngan(r1=R1(3.0, every=2), augment=0.25)),
     "AttnGAN: gradient penalty": Case(attngan(gradient_penalty=2.0)),
@@ -191,7 +195,8 @@ def train(case: Case, precision: str, damsm: Path, world: int = 1, rank: int = 0
     watch = Watch(module)
     together: dict[str, Any] = {}
     if world > 1:
-        together = {"strategy": GlobalBatchStrategy(), "plugins": [GlobalBatchNorm(), TorchElasticEnvironment()]}
+        norms = [GlobalBatchNorm()] if case.synchronised else []
+        together = {"strategy": GlobalBatchStrategy(), "plugins": [*norms, TorchElasticEnvironment()]}
     trainer = Trainer(
         max_epochs=1,
         accelerator="cpu",
@@ -223,7 +228,7 @@ def main(folder: Path) -> None:
     rank, world = int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"])
     outcomes = {}
     for name, case in CASES.items():
-        for precision in PRECISIONS:
+        for precision in case.precisions:
             outcome = train(case, precision, folder / DAMSM_FILE, world, rank)
             first, *others = on_all({**outcome.gradients, **outcome.state})
             differ = [n for other in others for n, value in first.items() if not torch.equal(value, other[n])]

@@ -14,7 +14,15 @@ from attngan.global_batch import Rows
 from attngan.networks.image_trunks import ConvTrunk
 from attngan.records import CaptionBatch, GeneratorNoise, TextImageBatch
 from attngan.training.damsm_module import DAMSMModule
-from attngan.training.descent import Part, clipped_norm, in_parts, mean_terms, refuse_lonely_items, statistics_kept
+from attngan.training.descent import (
+    Part,
+    clipped_norm,
+    in_parts,
+    mean_terms,
+    refuse_idle_devices,
+    refuse_lonely_items,
+    statistics_kept,
+)
 from attngan.training.gan_module import Drawing
 from tests.tiny import gan
 
@@ -84,6 +92,23 @@ def test_a_second_drawing_leaves_running_statistics_alone():
         assert torch.equal(value, before[name]), name
     assert torch.equal(network(x), during)  # normalised by the batch, as ever
     assert not torch.equal(network.state_dict()["1.running_mean"], before["1.running_mean"])
+
+
+def test_a_device_without_an_image_is_told_before_training():
+    for fine in ((36, 4, True, 1, 4), (38, 4, True, 1, 4), (40, 12, False, 2, 2), (37, 18, False, 1, 1)):
+        refuse_idle_devices(*fine)
+    with pytest.raises(InputError, match=r"data\.batch_size 3 is over all devices: 4 of them need 4 images"):
+        refuse_idle_devices(36, 3, True, 1, 4)
+    with pytest.raises(InputError, match=r"4 of them in model\.accumulate 2 parts need 8"):
+        refuse_idle_devices(36, 7, True, 2, 4)
+    with pytest.raises(InputError, match=r"last batch .* would have 3 of 19 .* 4 devices: set data\.drop_last=true"):
+        refuse_idle_devices(19, 4, False, 1, 4)
+
+
+def test_a_batch_whose_part_has_no_item_on_some_device_is_refused():
+    batch = batch_of(3)._replace(rows=Rows([range(3), range(3, 4)]))
+    with pytest.raises(InputError, match=r"a batch of 4 in model\.accumulate 2 parts leaves one of 2 devices without"):
+        in_parts(batch, 2)
 
 
 def lonely(*arguments: object) -> None:
