@@ -29,6 +29,16 @@ def test_the_history_names_every_recipe_of_a_generator():
     assert {name for name in recipes if not name.startswith("damsm")} <= named
 
 
+def test_the_readme_begins_with_what_one_sees_and_does():
+    readme = (REPOSITORY / "README.md").read_text()
+    pictures = re.findall(r"!\[[^\]]*\]\(([^)]+)\)", readme)
+    assert pictures[0] == "docs/birds_64.png"  # drawn by the generator that ships
+    assert readme.index(pictures[0]) < readme.index("scripts/demo.sh") < readme.index("scripts/test.sh")
+    assert all((REPOSITORY / name).is_file() for name in re.findall(r"^(scripts/\S+)", readme, re.MULTILINE))
+    documents = {path.relative_to(REPOSITORY).as_posix() for path in (REPOSITORY / "docs").glob("*.md")}
+    assert documents <= set(re.findall(r"\]\(([^)#]+)", readme)), "README.md leads to every page"
+
+
 def test_there_are_links():
     assert len(LINKS) > 20
 
