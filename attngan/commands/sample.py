@@ -11,6 +11,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from attngan.array_files import read_array
+from attngan.checkpoint import open_checkpoint
 from attngan.data.text_files import lines_of, read_text
 from attngan.errors import InputError, MissingFileError, require_at_least, tell_without_effect
 from attngan.installed import checkpoint_and_captions, shipped_generator
@@ -81,7 +82,8 @@ def sample(
     require_at_least(1, count=count, samples_per_caption=samples_per_caption, batch_size=batch_size)
     require_at_least(0, seed=seed, truncation=truncation)
     named, captions = checkpoint_and_captions([word for word in (checkpoint, *(captions or [])) if word is not None])
-    sampler = Sampler.load(named or shipped_generator(), device)
+    # each picture names the file's hash
+    sampler = Sampler.of(open_checkpoint(named or shipped_generator(), hash_ahead=True), device)
     if named is None:
         say(f"drawn by {sampler.title}, which ships; another one: attngan sample CHECKPOINT CAPTION ...")
     given = bool(captions or interpolate or file is not None)

@@ -42,6 +42,7 @@ class Request:
     report: bool = False
     batch_size: int = 32
     device: str | None = None
+    devices: int = 1
     progress: bool = True
 
     def __post_init__(self) -> None:

@@ -13,7 +13,9 @@ from jaxtyping import Bool, Float, Int
 from safetensors.torch import load
 from torch import Tensor, nn
 
+from attngan.draws import Draws
 from attngan.errors import InputError, MissingPackageError
+from attngan.networks.blocks import Dropout
 from attngan.networks.constant import NamedWeights, hold_constant
 from attngan.networks.description import rebuilding
 from attngan.networks.text_encoder import CaptionEncoder, require_words
@@ -65,7 +67,8 @@ class LanguageModel(NamedWeights):
         )
 
     def train(self, mode: bool = True) -> "LanguageModel":
-        return super().train(mode and not self.frozen)
+        # trained or not without dropout of its own, whose draws would not be the step's
+        return super().train(False)
 
     def forward(
         self, ids: Int[Tensor, "batch words"], padding: Bool[Tensor, "batch words"]
@@ -155,7 +158,7 @@ class PretrainedTextEncoder(CaptionEncoder):
         width = _width(files)
         self.word_projection = nn.Linear(width, embed_dim)
         self.sentence_projection = nn.Linear(width, embed_dim)
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = Dropout(dropout)
         if frozen and self.word_projection.weight.is_meta:
             return  # an outline of what a checkpoint's weights fill (`described_weights.build_with`): not these
         self.language = LanguageModel(files, tokenizer, pooling, frozen)
@@ -168,7 +171,7 @@ class PretrainedTextEncoder(CaptionEncoder):
     def pretrained_weights(self) -> list[nn.Parameter]:
         return list(self.language.parameters())
 
-    def forward(self, captions: CaptionBatch) -> TextFeatures:
+    def forward(self, captions: CaptionBatch, draws: Draws | None = None) -> TextFeatures:
         require_words(captions)
         ids, padding = captions.ids, captions.padding
         if ids.shape[1] > self.language.longest:
@@ -177,8 +180,8 @@ class PretrainedTextEncoder(CaptionEncoder):
                 "data.train_words and data.test_words"
             )
         states, pooled = self.language(ids, padding)
-        words = self.word_projection(self.dropout(states)).masked_fill(padding[..., None], 0.0)
-        return TextFeatures(words.mT, self.sentence_projection(self.dropout(pooled)), padding)
+        words = self.word_projection(self.dropout(states, draws)).masked_fill(padding[..., None], 0.0)
+        return TextFeatures(words.mT, self.sentence_projection(self.dropout(pooled, draws)), padding)
 
 
 def _width(files: LanguageFiles) -> int:
