@@ -58,6 +58,8 @@ COMMANDS = {
     "export": Command(
         "attngan.commands.export", "export", "a generator alone, as one small file", ("checkpoint", "out")
     ),
+    "push": Command("attngan.commands.hub", "push", "an exported generator to the Hugging Face hub", ("file", "name")),
+    "pull": Command("attngan.commands.hub", "pull", "an exported generator from the Hugging Face hub", ("name",)),
     "compare": Command(
         "attngan.commands.compare", "compare", "recipes trained and scored alike: one table, one picture", ("configs",)
     ),

@@ -24,6 +24,8 @@ EXAMPLES = {
     "retrieve": 'attngan retrieve runs/damsm/checkpoints/best.ckpt "a small red bird" --images photos',
     "embed": "attngan embed runs/damsm/checkpoints/best.ckpt --images photos --out photos.npy",
     "export": "attngan export runs/attngan/checkpoints/last.ckpt generator.safetensors --dtype float16",
+    "push": "attngan push generator.safetensors OWNER/NAME",
+    "pull": "attngan pull OWNER/NAME --out generator.safetensors",
     "compare": "attngan compare --data data/toy_birds --damsm runs/damsm/checkpoints/best.ckpt",
     "import-published": "attngan import-published --generator netG.pth --out generator.ckpt",
 }
