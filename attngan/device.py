@@ -1,5 +1,8 @@
 """Where networks run."""
 
+import os
+import platform
+
 import torch
 
 from attngan.errors import InputError
@@ -20,3 +23,11 @@ def usable_device(name: str | torch.device | None) -> torch.device:
         told = str(error).partition("\n")[0].partition(". ")[0]
         raise InputError(f"device {str(name)!r} cannot be used ({told}): cpu always can") from error
     return device
+
+
+def described_machine(name: str | torch.device | None = None) -> str:
+    """Processors, GPU and version of torch, of the device of this name; None as for `usable_device`."""
+    cpus = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    device = usable_device(name)
+    gpu = f", {torch.cuda.get_device_name(device)}" if device.type == "cuda" else ""
+    return f"{cpus} CPUs ({platform.machine()}){gpu}, torch {torch.__version__}"

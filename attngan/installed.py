@@ -1,12 +1,12 @@
 """Files that belong to attngan and are no code: the recipes of ``configs/``, and the generator that ships.
 
-In a clone they lie at its root; an installed package has them under ``share/attngan``.
+In a clone they lie at its root; an installed package has them under ``share/attngan``, which is of the environment, of
+the user (``pip install --user``), or beside the package (``pip install --target``).
 """
 
 import difflib
 import os
-import site
-import sys
+import sysconfig
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -20,8 +20,12 @@ ENDINGS = (".ckpt", ".safetensors", ".pth")
 
 def roots() -> list[Path]:
     """Where these files are looked for, in this order."""
-    shares = [Path(sys.prefix), *([Path(base)] if (base := site.getuserbase()) else [])]
-    return [Path(__file__).parents[1], *(share / "share" / "attngan" for share in shares)]
+    beside = Path(__file__).parents[1]
+    if (beside / "pyproject.toml").is_file():
+        return [beside]
+    schemes = (sysconfig.get_default_scheme(), sysconfig.get_preferred_scheme("user"))
+    prefixes = [beside, *(Path(sysconfig.get_path("data", scheme)) for scheme in schemes)]
+    return [prefix / "share" / "attngan" for prefix in prefixes]
 
 
 def recipe(name: str) -> Path:

@@ -1,14 +1,11 @@
 """``attngan compare``: several recipes, trained alike and scored alike, in one table and one picture."""
 
 import json
-import os
-import platform
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import torch
 from PIL import Image
 from rich.table import Table
 
@@ -17,7 +14,7 @@ from attngan.checkpoint import file_sha256
 from attngan.commands.compare_runs import ComparedRecipe, Plan, Trained, compared_recipes, default_recipes, trained
 from attngan.commands.evaluate import evaluate
 from attngan.data.sources.tables import Columns
-from attngan.device import usable_device
+from attngan.device import described_machine, usable_device
 from attngan.errors import MissingFileError, require_at_least
 from attngan.evaluation.image_sets import HALVES, REAL, UNTRAINED
 from attngan.evaluation.measuring import ScoreEntry
@@ -101,7 +98,7 @@ def compare(
         "seed": seed,
         "data": str(data),
         "damsm": {"path": str(damsm), "sha256": file_sha256(damsm)},
-        "machine": _machine(device),
+        "machine": described_machine(device),
         "precision": precision,
     }
     write_whole(out / "compare.json", json.dumps(result, indent=1))
@@ -307,10 +304,3 @@ def _picture(entries: Sequence[ComparedRecipe], plan: Plan, columns: int) -> Ima
         drawn = sampler.draw(texts, range(len(chosen)), plan.seed).images[-1].float().cpu()
         rows.append((name if texts else f"{name} (reads no text)", list(drawn)))
     return caption_grid(rows, side=max(64, min(largest, 128)), text_width=190, header=captions)
-
-
-def _machine(device: str | None) -> str:
-    cpus = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    on = usable_device(device)
-    gpu = f", {torch.cuda.get_device_name(on)}" if on.type == "cuda" else ""
-    return f"{cpus} CPUs ({platform.machine()}){gpu}, torch {torch.__version__}"

@@ -3,7 +3,7 @@
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timezone
+from datetime import datetime, timedelta, timezone
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -19,11 +19,14 @@ from attngan.evaluation.table import pivot, shown
 from attngan.files import write_whole
 from attngan.pages.page import Badge, Cell, Fact, Page, Row, Section, Table, photo, plot
 from attngan.terminal import say
+from attngan.training.callbacks.budget import SHARE_DONE
 from attngan.training.curves import Curve, read_curves, smoothed
 
 SLIDES = 16  # pictures of the samples' slider at most
 #: A run whose last logged number is younger than this many seconds is taken to be running.
 RUNNING = 180.0
+#: How many of the last logged values tell speed and time left.
+RECENT = 20
 
 
 class Panel(NamedTuple):
@@ -58,12 +61,14 @@ class RunRecord:
     Args:
         folder: The folder.
         config: What config.yaml says; empty without one.
-        curves: What it logged; empty without event files.
+        made_by: Versions and machine, as its first line tells them; "": it does not.
+        curves: What it logged; empty without event files and metrics.csv.
         history: The quick scores; None without.
     """
 
     folder: Path
     config: Mapping[str, Any]
+    made_by: str
     curves: Mapping[str, Curve]
     history: Mapping[str, Any] | None
 
@@ -80,10 +85,12 @@ class RunRecord:
         recipe, history = folder / "config.yaml", folder / "quick" / "history.json"
         try:
             config = read_recipe(recipe) if recipe.is_file() else {}
+            first = recipe.read_text(encoding="utf-8").partition("\n")[0] if recipe.is_file() else ""
             scores = read_json(history.read_bytes()) if history.is_file() else None
         except ValueError as error:
             raise InputError(f"{folder}: config.yaml or quick/history.json cannot be read: {error}") from error
-        record = cls(folder, config if isinstance(config, dict) else {}, read_curves(folder), scores)
+        made_by = first.lstrip("# ") if first.startswith("#") else ""
+        record = cls(folder, config if isinstance(config, dict) else {}, made_by, read_curves(folder), scores)
         if not record.config and not record.curves and not record.pictures("samples"):
             raise MissingFileError(
                 f"{folder} is no run: it has neither config.yaml nor logs nor pictures. A run is what `attngan train` "
@@ -155,7 +162,9 @@ def report(
 
 
 def is_running(record: RunRecord) -> bool:
-    """Whether it logged something a moment ago."""
+    """Whether it logged something a moment ago, and is not at its end."""
+    if (record.last(SHARE_DONE) or 0) >= 1:
+        return False
     return record.last_seen is not None and time.time() - record.last_seen < RUNNING
 
 
@@ -173,6 +182,7 @@ def run_page(record: RunRecord, smoothing: float = 0.8, refresh: int | None = No
         *_slides(
             record, "samples", "Samples", "The same captions and noise, as the generator learns: move the slider."
         ),
+        *_scores(record),
         *_plots(record, "Losses", "", LOSSES, smoothing),
         *_plots(
             record,
@@ -186,7 +196,6 @@ def run_page(record: RunRecord, smoothing: float = 0.8, refresh: int | None = No
         ),
         *_plots(record, "Speed and steps", "", FURTHER, smoothing),
         *_slides(record, "attention", "Attention", "Where each word acted, as the generator learns."),
-        *_scores(record),
         Section("Recipe", text="config.yaml\n" + yaml.safe_dump(_without_nothing(record.config), sort_keys=False)),
     ]
     badge = Badge("running", good=True) if running else None
@@ -207,13 +216,15 @@ def _facts(record: RunRecord) -> Iterable[Fact]:
         if (value := record.last(curve)) is not None:
             yield Fact(told, f"{value:,.0f}")
     if speed := record.curves.get("images_per_second"):
-        recent = sorted(speed.values[-20:])
+        recent = sorted(speed.values[-RECENT:])
         yield Fact("speed", f"{recent[len(recent) // 2]:.1f} images/s (median of the last {len(recent)} logged)")
     if left := _left(record):
         yield Fact("left", left)
     if record.curves:
         started = min(curve.seconds[0] for curve in record.curves.values())
         yield Fact("first logged", f"{datetime.fromtimestamp(started, timezone.utc):%Y-%m-%d %H:%M} UTC")
+    if record.made_by:
+        yield Fact("made by", record.made_by)
     checkpoints = sorted((record.folder / "checkpoints").glob("*.ckpt"))
     yield Fact("checkpoints", ", ".join(path.name for path in checkpoints) or "none yet", bad=not checkpoints)
     if not record.curves:
@@ -221,13 +232,19 @@ def _facts(record: RunRecord) -> Iterable[Fact]:
 
 
 def _left(record: RunRecord) -> str:
-    """How much of its budget of images is left, at its latest speed."""
-    budget = (record.config.get("budget") or {}).get("images")
-    seen, speed = record.last("images_seen"), record.last("images_per_second")
-    if not budget or not seen or not speed:
+    """How much of the run is left, and how long that takes at the speed of the last logged values."""
+    done = record.curves.get(SHARE_DONE)
+    if done is None:
         return ""
-    minutes = max(0.0, budget - seen) / speed / 60
-    return f"{max(0, budget - seen):,.0f} of {budget:,} images, about {minutes:,.0f} minutes"
+    shares, seconds = done.values[-RECENT:], done.seconds[-RECENT:]
+    left = max(0.0, 1 - shares[-1])
+    gained = shares[-1] - shares[0]
+    told = f"{100 * left:.0f} % of the run"
+    if not left:
+        return "nothing: it is finished"
+    if gained <= 0:
+        return told
+    return f"{told}, about {timedelta(seconds=round(left * (seconds[-1] - seconds[0]) / gained))}"
 
 
 def _plots(record: RunRecord, title: str, note: str, panels: Sequence[Panel], smoothing: float) -> Iterable[Section]:
@@ -293,10 +310,16 @@ def _scores(record: RunRecord) -> Iterable[Section]:
                 if (beside := rows[name].get(suffix)) is not None:
                     axes.axhline(beside["value"], linestyle=":", color="grey")
                     axes.annotate(
-                        TITLES[suffix], (0.01, beside["value"]), xycoords=("axes fraction", "data"), fontsize=7
+                        TITLES[suffix],
+                        (0.01, beside["value"]),
+                        xycoords=("axes fraction", "data"),
+                        xytext=(0, 3),
+                        textcoords="offset points",
+                        fontsize=7,
                     )
             axes.set_title(title_of(name), fontsize=10)
             axes.set_xlabel("images", fontsize=8)
+            axes.margins(y=0.12)
 
         return draw
 

@@ -3,6 +3,7 @@
 import importlib.util
 import json
 import logging
+import platform
 import sys
 import typing
 import warnings
@@ -20,6 +21,7 @@ from lightning_utilities.core.rank_zero import rank_zero_only
 from pytorch_lightning import Callback, LightningModule
 from pytorch_lightning.cli import ArgsType, LightningArgumentParser, LightningCLI
 
+from attngan import __version__
 from attngan.checkpoint import open_checkpoint
 from attngan.commands.damsm_scores import print_scores
 from attngan.commands.recipe_errors import told_of_recipe
@@ -41,6 +43,7 @@ from attngan.commands.run_folder import (
 from attngan.commands.trainer_flags import settle_trainer, take_trial, told_of_trainer
 from attngan.commands.trust import TRUST, admit, refuse_untrusted, take_trusted
 from attngan.data.datamodule import TextImageDataModule
+from attngan.device import described_machine
 from attngan.errors import InputError, MissingPackageError, UsageError, require_at_least
 from attngan.files import write_whole
 from attngan.option_errors import with_underscores
@@ -57,7 +60,7 @@ from attngan.training.callbacks import (
     RunProgressBar,
     WholeFiles,
 )
-from attngan.training.csv_log import CSVLog
+from attngan.training.csv_log import METRICS, CSVLog
 from attngan.training.damsm_module import DAMSMModule
 from attngan.training.gan_module import GANModule
 from attngan.training.initial_weights import start_generator
@@ -165,7 +168,7 @@ class RecipeCLI(LightningCLI):
                 raise MissingPackageError("--logger wandb needs an extra: pip install 'attngan[wandb]'")
             return WandbLogger(name=self.run_dir.name, save_dir=str(self.run_dir))
         if name == "csv":
-            return CSVLog(self.run_dir / "metrics.csv")
+            return CSVLog(self.run_dir / METRICS)
         from pytorch_lightning.loggers import TensorBoardLogger
 
         return TensorBoardLogger(str(self.run_dir), name="", version="", default_hp_metric=False)
@@ -187,7 +190,8 @@ class RecipeCLI(LightningCLI):
         # null is a value: a generator without text is one by embed_dim: null
         recipe = self.parser.dump(to_store(self.config, self.run_dir), skip_none=False)
         if self.trainer.is_global_zero:
-            write_whole(self.run_dir / "config.yaml", recipe)
+            made_by = f"# attngan {__version__}, Python {platform.python_version()}, {described_machine()}"
+            write_whole(self.run_dir / "config.yaml", f"{made_by}\n{recipe}")
         for logger in self.trainer.loggers:
             logger.log_hyperparams(yaml.safe_load(recipe))
         last = self.run_dir / CHECKPOINTS / LAST

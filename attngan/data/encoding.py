@@ -21,7 +21,7 @@ Tokens = list[list[list[str]]]
 class UsableImage(NamedTuple):
     """An image that can be trained on.
 
-    Args:
+    Attributes:
         image: The image as the source gives it.
         row: Position of the image in the split as the source gives it, which is that of its pixels in the cache.
         captions: The word ids of each caption that is used.

@@ -2,6 +2,7 @@
 
 import csv
 import io
+import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -11,11 +12,15 @@ from pytorch_lightning.utilities import rank_zero_only
 
 from attngan.files import write_whole
 
-STEP = "step"
+METRICS = "metrics.csv"
+#: Columns that stand for no logged number: Lightning's step, and seconds of the clock.
+STEP, TIME = "step", "time"
 
 
 class CSVLog(Logger):
-    """Writes each row as it is logged. A run that goes on from a checkpoint replaces the rows of the steps after it.
+    """Writes each row as it is logged, with the time in seconds of the clock.
+
+    A run that goes on from a checkpoint replaces the rows of the steps after it.
 
     A new value gets a column of its own at the end; rows without it are empty there.
 
@@ -58,12 +63,12 @@ class CSVLog(Logger):
             self._begin(int(row[STEP]))
         if self._row and self._row[STEP] != row[STEP]:
             self.save()
-        self._row |= row
+        self._row |= row | {TIME: time.time()}
 
     def _begin(self, step: int) -> None:
         """Keeps the rows before this step of what an earlier process wrote."""
-        columns, rows = _read(self.path)
-        self._columns = columns or [STEP]
+        columns, rows = read_rows(self.path)
+        self._columns = columns or [STEP, TIME]
         kept = [row for row in rows if float(row[STEP]) < step]
         if len(kept) < len(rows):
             _write(self.path, self._columns, kept)
@@ -75,14 +80,14 @@ class CSVLog(Logger):
             return
         if new := [name for name in self._row if name not in self._columns]:
             self._columns += new
-            _write(self.path, self._columns, _read(self.path)[1])
+            _write(self.path, self._columns, read_rows(self.path)[1])
         new_file = not self.path.is_file()
         self.path.parent.mkdir(parents=True, exist_ok=True)
         with self.path.open("a", newline="", encoding="utf-8") as file:
             writer = csv.DictWriter(file, self._columns, restval="")
             if new_file:
                 writer.writeheader()
-            writer.writerow({name: f"{value:.10g}" for name, value in self._row.items()})
+            writer.writerow({name: f"{value:.{13 if name == TIME else 10}g}" for name, value in self._row.items()})
         self._row = {}
 
     @rank_zero_only
@@ -90,8 +95,12 @@ class CSVLog(Logger):
         self.save()
 
 
-def _read(path: Path) -> tuple[list[str], list[dict[str, str]]]:
-    """Columns and whole rows; a last line that was cut off is left out."""
+def read_rows(path: Path) -> tuple[list[str], list[dict[str, str]]]:
+    """Columns and whole rows of such a file; a last line that was cut off is left out.
+
+    Args:
+        path: The file; one that is not there has neither.
+    """
     if not path.is_file():
         return [], []
     text = path.read_text(encoding="utf-8")

@@ -1,10 +1,14 @@
-"""What a run logged, read back from TensorBoard's event files."""
+"""What a run logged, read back from TensorBoard's event files and from metrics.csv."""
 
-from collections.abc import Sequence
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
+
+from attngan.errors import InputError
+from attngan.training.csv_log import METRICS, STEP, TIME, read_rows
 
 
 class Curve(NamedTuple):
@@ -18,21 +22,50 @@ class Curve(NamedTuple):
     seconds: Sequence[float]
 
 
+class _Point(NamedTuple):
+    step: int
+    value: float
+    seconds: float
+
+
 def read_curves(run: Path) -> dict[str, Curve]:
     """Every logged number of a run by its name, in order; of a run that went on after an interruption as one curve.
 
     Args:
-        run: Folder of the run; one without event files has no curves.
+        run: Folder of the run; one without event files and metrics.csv has no curves.
+
+    Raises:
+        InputError: The run's metrics.csv holds what is no number.
     """
+    points: dict[str, list[_Point]] = defaultdict(list)
+    for name, point in [*_of_events(run), *_of_table(run / METRICS)]:
+        points[name].append(point)
+    curves = {}
+    for name, found in points.items():
+        steps, values, seconds = zip(*sorted(found, key=lambda point: point.step), strict=True)
+        curves[name] = Curve(steps, values, seconds)
+    return curves
+
+
+def _of_events(run: Path) -> Iterator[tuple[str, _Point]]:
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
     events = EventAccumulator(str(run), size_guidance={"scalars": 0, "images": 1})
     events.Reload()
-    curves = {}
     for name in events.Tags()["scalars"]:
-        points = events.Scalars(name)
-        curves[name] = Curve([p.step for p in points], [p.value for p in points], [p.wall_time for p in points])
-    return curves
+        yield from ((name, _Point(point.step, point.value, point.wall_time)) for point in events.Scalars(name))
+
+
+def _of_table(path: Path) -> Iterator[tuple[str, _Point]]:
+    columns, rows = read_rows(path)
+    try:
+        for row in rows:
+            step, seconds = int(float(row[STEP])), float(row.get(TIME) or path.stat().st_mtime)
+            for name in columns:
+                if name not in (STEP, TIME) and row[name]:
+                    yield name, _Point(step, float(row[name]), seconds)
+    except ValueError as error:
+        raise InputError(f"{path}: the row of step {row[STEP]} holds what is no number: {error}") from error
 
 
 def smoothed(values: Sequence[float], weight: float) -> list[float]:

@@ -21,7 +21,8 @@ def run(tmp_path: Path) -> Path:
     (folder / "checkpoints" / "last.ckpt").write_bytes(b"weights")
     for steps in (10, 20, 30):
         Image.new("RGB", (40, 30), (steps, 0, 0)).save(folder / "pictures" / f"samples_{steps:07d}.png")
-    (folder / "config.yaml").write_text("model: {matching: 5.0, damsm: null}\nbudget: {images: 1600, minutes: null}\n")
+    recipe = "# attngan 0.1.0, 2 CPUs\nmodel: {matching: 5.0, damsm: null}\nbudget: {images: 1600, minutes: null}\n"
+    (folder / "config.yaml").write_text(recipe)
     log(folder, time.time() - 10_000)
     return folder
 
@@ -31,7 +32,7 @@ def log(folder: Path, begun: float) -> None:
         for step in range(1, 41):
             for name, value in {
                 "generator/loss": 10 / step, "discriminator_16/loss": 1.0, "discriminator_16/accuracy_real": 0.7,
-                "images_seen": 20.0 * step, "images_per_second": 4.0, "epoch": 1.0,
+                "images_seen": 20.0 * step, "images_per_second": 4.0, "epoch": 1.0, "share_done": step / 80,
             }.items():  # fmt: skip
                 writer.add_scalar(name, value, 2 * step, walltime=begun + step)
 
@@ -50,7 +51,8 @@ def test_the_page_has_curves_samples_and_the_recipe_and_needs_no_other_file(
     assert "matching: 5.0" in page
     assert "damsm" not in page  # what was not given
     assert "last.ckpt" in page
-    assert "800 of 1,600 images, about 3 minutes" in page
+    assert "50 % of the run, about 0:00:40" in page  # a step a second, 40 of 80 done
+    assert "attngan 0.1.0, 2 CPUs" in page
     assert "the discriminators have won" in page
     assert 'http-equiv="refresh"' not in page
 
@@ -60,6 +62,14 @@ def test_a_run_that_logs_is_running_and_its_page_is_read_again(run: Path) -> Non
     html = run_page(RunRecord.read(run), refresh=30).html()
     assert ">running<" in html
     assert 'http-equiv="refresh" content="30"' in html
+
+
+def test_a_run_at_its_end_is_not_running(run: Path) -> None:
+    with SummaryWriter(str(run)) as writer:
+        writer.add_scalar("share_done", 1.0, 99, walltime=time.time())
+    html = run_page(RunRecord.read(run), refresh=30).html()
+    assert ">running<" not in html
+    assert "it is finished" in html
 
 
 def test_curves_run_over_images_seen(run: Path) -> None:

@@ -9,6 +9,7 @@ from pytorch_lightning import Trainer
 from pytorch_lightning.cli import LightningArgumentParser
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
+import attngan
 from attngan.checkpoint import ENTRY, read_checkpoint
 from attngan.cli import main
 from attngan.commands.train import read_batches_as_whole_numbers
@@ -68,6 +69,18 @@ def test_a_table_of_what_is_logged_goes_on_with_the_run(recipe):
         rows = list(csv.DictReader(file))
     assert [row["step"] for row in rows] == ["0", "1", "2", "3"]
     assert all(float(row["generator/loss"]) for row in rows)
+    assert [float(row["share_done"]) for row in rows] == [0.5, 1.0, 0.75, 1.0]
+    assert (run / "config.yaml").read_text().startswith(f"# attngan {attngan.__version__}, Python ")
+
+
+def test_a_run_that_is_gone_on_with_takes_new_learning_rates(recipe):
+    run = recipe.parent / "run"
+    options = ["--logger", "csv", "--trainer.log_every_n_steps", "1", "--trainer.max_epochs", "9"]
+    assert main(["train", "-c", str(recipe), "--budget.steps", "1", *options]) == 0
+    assert main(["train", "--resume", str(run), "--budget.steps", "2", "--model.rates.discriminator", "3e-5"]) == 0
+    with (run / "metrics.csv").open(newline="") as file:
+        rates = [float(row["learning_rate/discriminator"]) for row in csv.DictReader(file)]
+    assert rates == pytest.approx([2e-4, 3e-5])
 
 
 def test_a_trial_keeps_nothing(recipe, capsys):

@@ -2,12 +2,21 @@
 
 import csv
 
+import pytest
+
 from attngan.training.csv_log import CSVLog
+
+
+@pytest.fixture(autouse=True)
+def noon(monkeypatch):
+    monkeypatch.setattr("attngan.training.csv_log.time.time", lambda: 1_795_846_151.25)
 
 
 def rows(path):
     with path.open(newline="") as file:
-        return list(csv.DictReader(file))
+        found = list(csv.DictReader(file))
+    assert {row.pop("time") for row in found} == {"1795846151.25"}
+    return found
 
 
 def test_a_row_a_step(tmp_path):
@@ -45,7 +54,7 @@ def test_a_run_gone_on_with_replaces_the_rows_after_its_checkpoint(tmp_path):
         first.log_metrics({"loss": step}, step)
     first.save()
     with first.path.open("a") as file:
-        file.write("5,1.")  # torn
+        file.write("5,1795846151.25,1.")  # torn
     second = CSVLog(tmp_path / "metrics.csv")
     for step in (3, 4):
         second.log_metrics({"loss": step + 100}, step)

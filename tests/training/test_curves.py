@@ -1,10 +1,13 @@
 """Curves read back from what TensorBoard's writer wrote."""
 
+import time
 from pathlib import Path
 
 import pytest
 from torch.utils.tensorboard import SummaryWriter
 
+from attngan.errors import InputError
+from attngan.training.csv_log import CSVLog
 from attngan.training.curves import read_curves, smoothed
 
 
@@ -26,6 +29,32 @@ def test_a_run_that_went_on_is_one_curve(tmp_path: Path) -> None:
     write(tmp_path, "loss", {2: 5.0, 4: 3.0})
     write(tmp_path, "loss", {6: 2.0})
     assert list(read_curves(tmp_path)["loss"].steps) == [2, 4, 6]
+
+
+def test_a_table_has_the_same_curves_as_event_files(tmp_path: Path) -> None:
+    log = CSVLog(tmp_path / "metrics.csv")
+    log.log_metrics({"loss": 5.0}, 2)
+    log.log_metrics({"loss": 3.0, "rate": 0.5}, 4)
+    log.save()
+    before = time.time()
+    curves = read_curves(tmp_path)
+    assert (list(curves["loss"].steps), list(curves["loss"].values)) == ([2, 4], [5.0, 3.0])
+    assert (list(curves["rate"].steps), list(curves["rate"].values)) == ([4], [0.5])
+    assert set(curves) == {"loss", "rate"}
+    assert list(curves["loss"].seconds) == pytest.approx([before] * 2, abs=60)
+
+
+def test_a_run_that_changed_its_logger_is_one_curve(tmp_path: Path) -> None:
+    write(tmp_path, "loss", {6: 2.0})
+    (tmp_path / "metrics.csv").write_text("step,loss\n2,5\n4,\n")  # without times, as before
+    curve = read_curves(tmp_path)["loss"]
+    assert (list(curve.steps), list(curve.values)) == ([2, 6], [5.0, 2.0])
+
+
+def test_a_table_that_holds_no_numbers_is_named(tmp_path: Path) -> None:
+    (tmp_path / "metrics.csv").write_text("step,loss\n2,much\n")
+    with pytest.raises(InputError, match=r"metrics.csv: the row of step 2 .*much"):
+        read_curves(tmp_path)
 
 
 def test_a_folder_without_logs_has_no_curves(tmp_path: Path) -> None:

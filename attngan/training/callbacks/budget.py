@@ -7,6 +7,9 @@ from pytorch_lightning import Callback, LightningModule, Trainer
 
 from attngan.errors import require_at_least
 
+#: How much of the run is done, as it is logged.
+SHARE_DONE = "share_done"
+
 
 class Budget(Callback):
     """Ends the training after so many minutes, images or steps; the checkpoint is written as at any end.
@@ -46,6 +49,9 @@ class Budget(Callback):
         return max(shares, default=None)
 
     def on_train_batch_end(self, trainer: Trainer, pl_module: LightningModule, *_: Any) -> None:
+        done = share_done(trainer, pl_module)
+        if done is not None:
+            pl_module.log(SHARE_DONE, done)  # from which `attngan report` tells the time left
         self._stop_if_done(trainer, pl_module)
 
     def _stop_if_done(self, trainer: Trainer, module: LightningModule) -> None:
