@@ -51,7 +51,9 @@ ROOMS = [
     "retrieval",
     "training",
     "commands",
+    "runs.py",
     "cli.py",
+    "completion.py",
     "__main__.py",
     "__init__.py",
 ]
