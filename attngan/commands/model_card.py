@@ -31,7 +31,7 @@ def write_card(
     Args:
         file: The exported generator.
         trained: The checkpoint that it was taken from; of a run, its config.yaml is the recipe.
-        license: Of the weights, by the hub's short name, e.g. mit, cc-by-nc-4.0.
+        license: Licence of the weights, by the hub's short name, e.g. mit, cc-by-nc-4.0.
         data_terms: What the data's terms allow, in a sentence.
         scores: scores.json of `attngan evaluate`.
         notes: Text in Markdown that goes at the end: limits, what was tried.

@@ -34,8 +34,8 @@ class LanguageModel(NamedWeights):
     Frozen, its weights are buffers that no checkpoint holds: it names their source and hash in their place.
 
     Args:
-        files: Its files.
-        tokenizer: Its tokenizer, which knows the marks.
+        files: The model's files.
+        tokenizer: The model's tokenizer, which knows the marks.
         pooling: What of the pieces' last states makes the sentence: their "mean", or the "first" one.
         frozen: Whether the weights stay as they are.
     """
@@ -160,7 +160,10 @@ class PretrainedTextEncoder(CaptionEncoder):
         self.sentence_projection = nn.Linear(width, embed_dim)
         self.dropout = Dropout(dropout)
         if frozen and self.word_projection.weight.is_meta:
-            return  # an outline of what a checkpoint's weights fill (`described_weights.build_with`): not these
+            # an outline of what a checkpoint's weights fill, which these do not; what is no part of its state dict says
+            # that it is none to go on with (`described_weights.build_with`)
+            self.register_buffer("outline", torch.empty(0), persistent=False)
+            return
         self.language = LanguageModel(files, tokenizer, pooling, frozen)
 
     @property

@@ -90,7 +90,7 @@ def _made(timm: Any, model: str, input_size: int | None, pretrained: bool) -> nn
 
     Raises:
         InputError: timm has no such model, or none that gives its maps.
-        MissingFileError: Its weights are not here and could not be downloaded.
+        MissingFileError: The weights are not here and could not be downloaded.
     """
     if not timm.is_model(model):
         near = difflib.get_close_matches(model, timm.list_models(), 4)

@@ -26,7 +26,7 @@ def nearest(
 
     Args:
         queries: One vector a row; may be mapped from a file.
-        gallery: Likewise.
+        gallery: One vector a row, of what is searched; may be mapped from a file.
         k: How many, at most all there are.
         block: Queries and rows of the gallery of which the cosines are held at once.
 

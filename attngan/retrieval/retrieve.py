@@ -26,7 +26,7 @@ class Found(NamedTuple):
         name: The image's name, or the caption.
         cosine: How near it is to the query, 1 at most.
         right: Whether the two belong together; None where that is not known.
-        position: Of the image in the collection, of the caption among the captions.
+        position: Place of the image in the collection, of the caption among the captions.
     """
 
     name: str
@@ -44,7 +44,7 @@ class Ranking:
         names: All that was searched.
         found: Rows of ``names`` for each query, nearest first.
         query_positions: Position of each query in the collection, or among the captions.
-        positions: Likewise of each of ``names``.
+        positions: Position of each of ``names``, in the same way.
         right: Which of what was found belongs to the query; None where that is not known.
     """
 
@@ -79,7 +79,7 @@ class Retrieval:
         image_to_text: For each image the nearest captions; None where there is one caption.
         recalls: Recall at 1, 5 and 10 both ways in percent, where it is known which caption is whose; else empty.
         unread: Captions of which the vocabulary knows no word: they are not among the queries.
-        sha256: Of the checkpoint.
+        sha256: The checkpoint's.
         image_size: Side in pixels that the images were prepared at.
     """
 

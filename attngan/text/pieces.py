@@ -16,7 +16,7 @@ class PieceTokenizer:
     Attributes:
         before: Ids that the model wants before a caption.
         after: Ids that it wants after it.
-        sha256: Of its file.
+        sha256: Hash of the file tokenizer.json.
 
     Raises:
         MissingPackageError: The package tokenizers is not installed.
