@@ -47,15 +47,24 @@ class GlobalBatchStrategy(DDPStrategy):
             return result
 
         result = super().optimizer_step(optimizer, joined, model, **kwargs)
-        if self._layer_sync is None:
-            self._share_statistics()
+        self._share_statistics(automatic=True)
         return result
 
-    def _share_statistics(self) -> None:
-        """Batch norms that are not synchronised run with the first process's statistics, as under torch's wrapper."""
-        assert self.lightning_module is not None
-        norms = [m for m in self.lightning_module.modules() if isinstance(m, nn.modules.batchnorm._BatchNorm)]
-        in_one_piece([statistic for norm in norms if norm.training for statistic in norm.buffers()], _from_first)
+    def training_step(self, *args: Any, **kwargs: Any) -> Any:
+        output = super().training_step(*args, **kwargs)
+        self._share_statistics(automatic=False)
+        return output
+
+    def _share_statistics(self, automatic: bool) -> None:
+        """Batch norms that are not synchronised go on with the first process's statistics, as under torch's wrapper.
+
+        Args:
+            automatic: The step of a module with automatic optimisation is over; or of another.
+        """
+        module = self.lightning_module
+        if self._layer_sync is None and module is not None and module.automatic_optimization == automatic:
+            norms = [norm for norm in module.modules() if isinstance(norm, nn.modules.batchnorm._BatchNorm)]
+            in_one_piece([statistic for norm in norms for statistic in norm.buffers()], _from_first)
 
 
 @torch.no_grad()

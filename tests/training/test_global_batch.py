@@ -16,11 +16,12 @@ from tests.conftest import REPOSITORY
 from tests.tiny import CAPTIONS, write_damsm
 from tests.training.several import CASES, DAMSM_FILE, NOT_SYNCHRONISED, Outcome, train
 
-CLOSE = {"64-true": 1e-10, "32-true": 1e-5, "bf16-mixed": 3e-2}
-WORLDS = [2, pytest.param(4, marks=pytest.mark.slow)]
+#: By case and precision: what the first process has, and which of its tensors another one has not.
+Outcomes = dict[tuple[str, str], tuple[Outcome, list[str]]]
+CLOSE = {"64-true": 1e-10, "32-true": 1e-5, "bf16-mixed": 0.2}  # half as large a gradient would be 0.5
 
 
-def start(folder: Path, world: int) -> dict[tuple[str, str], tuple[Outcome, list[str]]]:
+def start(folder: Path, world: int) -> Outcomes:
     """What so many processes make of the cases."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
@@ -33,7 +34,7 @@ def start(folder: Path, world: int) -> dict[tuple[str, str], tuple[Outcome, list
         for rank in range(world)
     ]
     assert [process.wait() for process in processes] == [0] * world
-    found: dict[tuple[str, str], tuple[Outcome, list[str]]] = torch.load(folder / f"{world}.pt", weights_only=False)
+    found: Outcomes = torch.load(folder / f"{world}.pt", weights_only=False)
     return found
 
 
@@ -44,16 +45,10 @@ def folder(tmp_path_factory) -> Path:
     return folder
 
 
-@pytest.fixture(scope="module")
-def by_several(folder):
-    outcomes: dict[int, dict[tuple[str, str], tuple[Outcome, list[str]]]] = {}
-
-    def by(world: int) -> dict[tuple[str, str], tuple[Outcome, list[str]]]:
-        if world not in outcomes:
-            outcomes[world] = start(folder, world)
-        return outcomes[world]
-
-    return by
+@pytest.fixture(scope="module", params=[2, pytest.param(4, marks=pytest.mark.slow)])
+def by_several(request, folder):
+    """What so many processes make of the cases: started once, for all that is asked of them."""
+    return start(folder, request.param)
 
 
 def distance(one: Mapping[str, Tensor], other: Mapping[str, Tensor]) -> float:
@@ -80,19 +75,16 @@ def differences(several: Outcome, alone: Outcome) -> dict[str, float]:
 ALIKE = [(name, precision) for name, case in CASES.items() if case.synchronised for precision in case.precisions]
 
 
-@pytest.mark.parametrize("world", WORLDS)
 @pytest.mark.parametrize(("name", "precision"), ALIKE)
-def test_several_processes_train_as_one(by_several, folder, name, precision, world):
-    several, differ = by_several(world)[name, precision]
+def test_several_processes_train_as_one(by_several, folder, name, precision):
+    several, differ = by_several[name, precision]
     assert not differ, "the processes are not of one mind"
     found = differences(several, train(CASES[name], precision, folder / DAMSM_FILE))
-    print(f"{name} | {precision} | {world} | " + " | ".join(f"{what} {far:.1e}" for what, far in found.items()))
     assert max(found.values()) < CLOSE[precision], found
 
 
-@pytest.mark.parametrize("world", WORLDS)
-def test_without_synchronised_batch_norm_the_processes_are_of_one_mind(by_several, folder, world):
-    several, differ = by_several(world)[NOT_SYNCHRONISED, "64-true"]
+def test_without_synchronised_batch_norm_the_processes_are_of_one_mind(by_several, folder):
+    several, differ = by_several[NOT_SYNCHRONISED, "64-true"]
     assert not differ
     alone = train(CASES[NOT_SYNCHRONISED], "64-true", folder / DAMSM_FILE)
     assert differences(several, alone)["gradients"] > 1e-3  # each normalises its own rows
