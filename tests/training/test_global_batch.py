@@ -34,8 +34,8 @@ def start(folder: Path, world: int) -> Outcomes:
         for rank in range(world)
     ]
     assert [process.wait() for process in processes] == [0] * world
-    found: Outcomes = torch.load(folder / f"{world}.pt", weights_only=False)
-    return found
+    found = torch.load(folder / f"{world}.pt", weights_only=True)
+    return {key: (Outcome(*outcome), differ) for key, (outcome, differ) in found.items()}
 
 
 @pytest.fixture(scope="module")
@@ -72,15 +72,15 @@ def differences(several: Outcome, alone: Outcome) -> dict[str, float]:
     }
 
 
-ALIKE = [(name, precision) for name, case in CASES.items() if case.synchronised for precision in case.precisions]
-
-
-@pytest.mark.parametrize(("name", "precision"), ALIKE)
-def test_several_processes_train_as_one(by_several, folder, name, precision):
-    several, differ = by_several[name, precision]
-    assert not differ, "the processes are not of one mind"
-    found = differences(several, train(CASES[name], precision, folder / DAMSM_FILE))
-    assert max(found.values()) < CLOSE[precision], found
+@pytest.mark.parametrize("name", [name for name, case in CASES.items() if case.synchronised])
+def test_several_processes_train_as_one(by_several, folder, name):
+    computed_in = [precision for case, precision in by_several if case == name]
+    assert computed_in
+    for precision in computed_in:
+        several, differ = by_several[name, precision]
+        assert not differ, "the processes are not of one mind"
+        found = differences(several, train(CASES[name], precision, folder / DAMSM_FILE))
+        assert max(found.values()) < CLOSE[precision], (precision, found)
 
 
 def test_without_synchronised_batch_norm_the_processes_are_of_one_mind(by_several, folder):
