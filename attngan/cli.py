@@ -49,6 +49,7 @@ COMMANDS = {
     "evaluate": Command("attngan.commands.evaluate", "evaluate", "scores of a generator or of a folder of images"),
     "report": Command("attngan.commands.report", "report", "one page of a run, while it runs or after", ("run",)),
     "sample": Command("attngan.commands.sample", "sample", "draw captions", ("checkpoint", "captions")),
+    "serve": Command("attngan.commands.serve", "serve", "a page to try captions on, in the browser", ("checkpoints",)),
     "stylize": Command("attngan.commands.stylize", "stylize", "an image in the style of others", ("content", "styles")),
     "export": Command(
         "attngan.commands.export", "export", "a generator alone, as one small file", ("checkpoint", "out")

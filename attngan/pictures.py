@@ -1,5 +1,6 @@
 """Pictures for people: grids of samples, captions beside them, and attention maps word by word."""
 
+import io
 import re
 import textwrap
 import unicodedata
@@ -37,12 +38,23 @@ def save_sample(picture: Image.Image, path: Path | str, **facts: object) -> None
         path: The file; whole or not there.
         facts: Caption, seed, number and checkpoint, say; what is None is left out.
     """
+    with replacing(Path(path)) as part:
+        picture.save(part, "PNG", pnginfo=_sample_marks(**facts))
+
+
+def encode_sample(picture: Image.Image, **facts: object) -> bytes:
+    """The file that `save_sample` writes, where none is to be written."""
+    buffer = io.BytesIO()
+    picture.save(buffer, "PNG", pnginfo=_sample_marks(**facts))
+    return buffer.getvalue()
+
+
+def _sample_marks(**facts: object) -> PngInfo:
     marks = PngInfo()
     for name, fact in {KIND_ENTRY: SAMPLE, **facts}.items():
         if fact is not None:
             marks.add_text(name, str(fact).encode("utf-8", "replace").decode())
-    with replacing(Path(path)) as part:
-        picture.save(part, "PNG", pnginfo=marks)
+    return marks
 
 
 def named_after(caption: str | None) -> str:

@@ -112,6 +112,11 @@ class Sampler:
         """Of the checkpoint's file; without one what stands for it."""
         return self.source if isinstance(self.source, str) else self.source.sha256
 
+    def origin(self, caption: str | None, seed: int, number: int, truncation: float | None) -> dict[str, object]:
+        """What a picture's file says of where it comes from; see `attngan.pictures.save_sample`."""
+        facts = {"caption": caption, "seed": seed, "number": number, "truncation": truncation}
+        return {**facts, "checkpoint": self.sha256}
+
     def to(self, device: str | torch.device) -> "Sampler":
         self.generator.to(device)
         if self.text_encoder is not None:
@@ -168,11 +173,23 @@ class Sampler:
             told.append("it has no spaces between words: each clause counts as one word")
         return "; ".join(told)
 
+    def unknown_words(self, caption: str) -> list[str]:
+        """The caption's words that the vocabulary lacks, in order, each once."""
+        return [] if self.vocabulary is None else self.vocabulary.unknown_words(caption)
+
     def words(self, caption: str) -> list[str]:
-        """The words of a caption that the generator sees."""
+        """The words of a caption that the generator sees, each with an attention map; unknown ones are ``<unk>``."""
         if self.vocabulary is None:
             return []
         return self.vocabulary.words_of(limit_words(self.vocabulary.encode(caption), self.word_limit, None))
+
+    def words_as_written(self, caption: str) -> list[str]:
+        """As `words`, position by position, with what stands in the caption in place of ``<unk>``."""
+        if self.vocabulary is None:
+            return []
+        unknown = () if self.vocabulary.has_unknown else self.unknown_words(caption)
+        seen = [word for word in self.vocabulary.tokenizer(caption) if word not in unknown]
+        return seen[: self.word_limit]
 
     @torch.inference_mode()
     def encode(self, texts: Sequence[str] | Float[Tensor, "batch text"]) -> TextFeatures:
@@ -291,10 +308,16 @@ def interpolate(
     Sentence and word features go over linearly, position by position; both ends are the captions' own pictures. In
     between, a word that only one caption has at its position fades in or out.
     """
+    return torch.stack(list(interpolation(sampler, first, second, steps, number, seed, truncation)))
+
+
+def interpolation(
+    sampler: Sampler, first: str, second: str, steps: int, number: int, seed: int, truncation: float | None
+) -> Iterator[Float[Tensor, "3 height width"]]:
+    """The pictures of `interpolate`, one after another."""
     if steps < 2:
         raise InputError(f"an interpolation has at least 2 steps (its two ends), not {steps}")
     text = sampler.encode([first, second])
-    images = []
     for share in np.linspace(0.0, 1.0, steps):
         end = {0.0: 0, 1.0: 1}.get(float(share))
         padding = text.padding.all(0) if end is None else text.padding[end]
@@ -304,8 +327,7 @@ def interpolate(
             torch.lerp(text.sentence[:1], text.sentence[1:], weight),
             padding[None],
         )
-        images.append(sampler.draw_features(between, [number], seed, truncation).images[-1].float().cpu())
-    return torch.cat(images)
+        yield sampler.draw_features(between, [number], seed, truncation).images[-1][0].float().cpu()
 
 
 def sample(

@@ -18,6 +18,7 @@ EXAMPLES = {
     "finetune-classifier": "attngan finetune-classifier --data data/birds --out classifier.safetensors",
     "evaluate": "attngan evaluate --checkpoint runs/attngan/checkpoints/last.ckpt --metrics is fid",
     "sample": 'attngan sample "a small red bird with black wings" --samples_per_caption 4',
+    "serve": "attngan serve runs/attngan/checkpoints/last.ckpt",
     "report": "attngan report runs/attngan",
     "stylize": "attngan stylize photo.jpg painting.jpg --iterations 300",
     "export": "attngan export runs/attngan/checkpoints/last.ckpt generator.safetensors --dtype float16",

@@ -189,6 +189,7 @@ MISTAKES = {
     "compare": (["nothing.yaml", "--data", "nowhere", "--damsm", "nothing.ckpt"], "nothing.ckpt"),
     "recipes": (["nothing"], "no recipe"),
     "report": (["nowhere"], "nowhere"),
+    "serve": (["nothing.ckpt"], "no checkpoint at"),
     "stylize": (["nothing.jpg", "nothing.png", "--size", "0"], "size is 0: it must be at least 1"),
     "import-published": (["--generator", "nothing.pth", "--out", "x.ckpt"], "nothing.pth"),
 }

@@ -42,6 +42,7 @@ ROOMS = [
     "described_weights.py",
     "checkpoint.py",
     "sampling.py",
+    "web",
     "style_transfer",
     "toy_birds",
     "extractors",

@@ -60,6 +60,9 @@ def _devices_there(config: Any) -> int:
     try:
         return Trainer(accelerator=trainer.accelerator, devices=trainer.devices, **plain).num_devices
     except (MisconfigurationException, ValueError, ImportError, RuntimeError) as error:
+        if config.resume is not None and trainer.devices != "auto":  # a run of a larger machine
+            trainer.devices = "auto"
+            return _devices_there(config)
         raise InputError(told_of_trainer(error, config)) from error
 
 

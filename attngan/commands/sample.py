@@ -100,14 +100,20 @@ def sample(
     source = _source(sampler, captions, file, embeddings)
     each = (count or COUNT) if sampler.reads == "nothing" else samples_per_caption
     drawn = draw_all(sampler, source, each, seed, batch_size, truncation)
-    written = _write_pictures(drawn, source, sampler, attention, seed, out)
+    written = _write_pictures(drawn, source, sampler, attention, seed, truncation, out)
     if source.refused:
         say(f"{source.refused} captions refused", error=True)
     return 1 if source.refused or not written else 0
 
 
 def _write_pictures(
-    drawn: Iterable[Drawn], source: "_Source", sampler: Sampler, attention: bool, seed: int, out: Path
+    drawn: Iterable[Drawn],
+    source: "_Source",
+    sampler: Sampler,
+    attention: bool,
+    seed: int,
+    truncation: float | None,
+    out: Path,
 ) -> int:
     """One PNG a picture as it comes, then the grid of the first ones; returns how many pictures there are."""
     out.mkdir(parents=True, exist_ok=True)
@@ -115,7 +121,7 @@ def _write_pictures(
     written = 0
     for one in drawn:
         name, title, row, column = source.place(one)
-        origin = {"caption": one.caption, "seed": seed, "number": one.number, "checkpoint": sampler.sha256}
+        origin = sampler.origin(one.caption, seed, one.number, truncation)
         save_sample(to_pil(one.image), out / f"{name}.png", **origin)
         if attention and one.attention:
             words = sampler.words(one.caption or "")
@@ -292,7 +298,7 @@ def _interpolation(
     rows = []
     for number in range(samples):
         images = interpolate(sampler, captions[0], captions[1], steps, number, seed, truncation)
-        origin = {"caption": " -> ".join(captions), "seed": seed, "number": number, "checkpoint": sampler.sha256}
+        origin = sampler.origin(" -> ".join(captions), seed, number, truncation)
         for step, image in enumerate(images):
             save_sample(to_pil(image), out / f"interpolation_{number:03d}_{step:03d}.png", step=step, **origin)
         rows.append((f"{captions[0]} -> {captions[1]}", list(images)))

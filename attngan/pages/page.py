@@ -16,6 +16,8 @@ from matplotlib.axes import Axes
 from PIL import Image
 from torch import Tensor
 
+from attngan.pages.rendering import render
+
 SIDE = 112  # of an image among others, in pixels
 
 
@@ -122,13 +124,7 @@ class Page:
 
     def html(self) -> str:
         """The page as one file."""
-        from jinja2 import Environment, PackageLoader, StrictUndefined
-
-        loader = PackageLoader("attngan.pages")
-        templates = Environment(
-            loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
-        )
-        return templates.get_template("page.html").render(page=self)
+        return render("page.html", page=self)
 
 
 def pixels_figure(image: UInt8[Tensor, "3 height width"], caption: str, warning: str = "") -> Figure:

@@ -35,7 +35,7 @@ def read_curves(run: Path) -> dict[str, Curve]:
         run: Folder of the run; one without event files and metrics.csv has no curves.
 
     Raises:
-        InputError: Its metrics.csv holds what is no number.
+        InputError: The run's metrics.csv holds what is no number.
     """
     points: dict[str, list[_Point]] = defaultdict(list)
     for name, point in [*_of_events(run), *_of_table(run / METRICS)]:

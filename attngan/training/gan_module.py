@@ -515,8 +515,7 @@ class GANModule(LightningModule):
         return [*optimizers] if isinstance(optimizers, list) else [optimizers]
 
     def _set_learning_rates(self) -> None:
-        if self.rates.constant:
-            return
+        """Those of this place in the run; constant ones too: a resumed optimiser has those of its checkpoint."""
         factor = self.rates.factor(self.current_epoch, share_done(self.trainer, self) or 0.0)
         for number, optimizer in enumerate(self._optimizers()):
             rate = self.rates.discriminator if number else self.rates.generator

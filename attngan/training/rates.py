@@ -34,11 +34,6 @@ class Rates:
         require_at_least(1, within=within, halved_every=self.halved_every)
         require_decay_rates(self.betas, "model.rates.betas")
 
-    @property
-    def constant(self) -> bool:
-        """Whether they stay what they are for the whole run."""
-        return not self.fall and self.halved_every is None
-
     def factor(self, epoch: int, done: float) -> float:
         """What both learning rates are multiplied by.
 

@@ -73,6 +73,16 @@ def test_a_table_of_what_is_logged_goes_on_with_the_run(recipe):
     assert (run / "config.yaml").read_text().startswith(f"# attngan {attngan.__version__}, Python ")
 
 
+def test_a_run_that_is_gone_on_with_takes_new_learning_rates(recipe):
+    run = recipe.parent / "run"
+    options = ["--logger", "csv", "--trainer.log_every_n_steps", "1", "--trainer.max_epochs", "9"]
+    assert main(["train", "-c", str(recipe), "--budget.steps", "1", *options]) == 0
+    assert main(["train", "--resume", str(run), "--budget.steps", "2", "--model.rates.discriminator", "3e-5"]) == 0
+    with (run / "metrics.csv").open(newline="") as file:
+        rates = [float(row["learning_rate/discriminator"]) for row in csv.DictReader(file)]
+    assert rates == pytest.approx([2e-4, 3e-5])
+
+
 def test_a_trial_keeps_nothing(recipe, capsys):
     assert main(["train", "--config", str(recipe), "--trainer.fast_dev_run", "2"]) == 0
     assert "the trial of 2 batches ran through" in capsys.readouterr().out

@@ -25,7 +25,4 @@ def test_both_multiply():
 
 
 def test_without_either_they_stay():
-    assert Rates().constant
     assert Rates().factor(1000, 1.0) == 1.0
-    assert not Rates(fall=0.1).constant
-    assert not Rates(halved_every=1).constant

@@ -1,0 +1,1 @@
+"""The page that `attngan serve` shows, and the HTTP interface beneath it."""
