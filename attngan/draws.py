@@ -40,7 +40,7 @@ class Draws:
     """Draws for some samples of a step; each call gives new numbers, the same ones for the same order of calls.
 
     Args:
-        seed: Of the run.
+        seed: The run's.
         step: Its number in the run.
         positions: The samples' positions in the global batch.
         device: Where the numbers are made.

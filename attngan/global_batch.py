@@ -31,7 +31,7 @@ def sum_over_ranks(values: Tensor) -> Tensor:
     """The sum of what every process gives, bit for bit the same on all; differentiable any number of times.
 
     Args:
-        values: Of one shape and type on every process.
+        values: A tensor of one shape and type on every process.
     """
     total: Tensor = _Sum.apply(values)
     return total

@@ -126,7 +126,8 @@ class GANModule(LightningModule):
         rates: The players' learning rates.
         ema: The generator's moving average, which draws pictures and scores.
         accumulate: Computes each batch in so many parts, whose gradients are averaged before the one step that a batch
-            makes: a batch of 64 takes the memory of one of 16 with 4. Epochs, steps and budgets count whole batches.
+            makes: a batch of 64 takes the memory of one of 16 with 4. A part is every so many-th item of the batch.
+            Epochs, steps and budgets count whole batches.
             Batch norms see a part at a time, wrong captions and the DAMSM loss's rivals come from the same part, and
             the generator draws twice, so a step is no more than nearly that of the whole batch. 1 for batches in one.
         clip: Largest norm of a player's gradient, all its weights together (each discriminator for itself); a larger

@@ -1,7 +1,7 @@
 """Trainings that one process or several compute, for `test_global_batch.py`: the smallest of every variant.
 
-``python -m tests.training.several FOLDER`` is one of several processes; its environment says which, as torchrun's does.
-It trains all of `CASES`, and the first one leaves what came of them in the folder.
+``python -m tests.training.several FOLDER [thorough]`` is one of several processes; its environment says which, as
+torchrun's does. It trains all of `CASES`, and the first one leaves what came of them in the folder.
 """
 
 import os
@@ -51,9 +51,9 @@ class Case(NamedTuple):
     more: tuple[str, ...] = ()
     synchronised: bool = True
 
-    def precisions(self, world: int) -> list[str]:
-        """What so many processes compute it in."""
-        return ["64-true", *dict.fromkeys(self.more if world == 2 else ("32-true", *self.more))]
+    def precisions(self, thorough: bool) -> list[str]:
+        """What it is computed in."""
+        return ["64-true", *dict.fromkeys(("32-true", *self.more) if thorough else self.more)]
 
 
 class Outcome(NamedTuple):
@@ -231,12 +231,12 @@ def on_all(value: Any) -> list[Any]:
     return values
 
 
-def main(folder: Path) -> None:
+def main(folder: Path, thorough: bool) -> None:
     """Of each case and precision what the first process has, and which of its tensors another has not, bit by bit."""
     rank, world = int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"])
     outcomes: dict[tuple[str, str], tuple[tuple[Any, ...], list[str]]] = {}
     for name, case in CASES.items():
-        for precision in case.precisions(world):
+        for precision in case.precisions(thorough):
             outcome = train(case, precision, folder / DAMSM_FILE, world, rank)
             first, *others = on_all({**outcome.gradients, **outcome.state})
             differ = [n for other in others for n, value in first.items() if not torch.equal(value, other[n])]
@@ -250,4 +250,4 @@ def main(folder: Path) -> None:
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]))
+    main(Path(sys.argv[1]), bool(sys.argv[2:]))
