@@ -39,8 +39,8 @@ COMMANDS = {
         "attngan.commands.prepare", "prepare", "check a data set and build its cache, before training", ("root",)
     ),
     "recipes": Command("attngan.commands.recipes", "recipes", "list the recipes for pretrain and train", ("name",)),
-    "pretrain": Command("attngan.commands.train", "pretrain", "train the DAMSM: text and image encoder"),
-    "train": Command("attngan.commands.train", "train", "train a generator"),
+    "pretrain": Command("attngan.runs", "pretrain", "train the DAMSM: text and image encoder"),
+    "train": Command("attngan.runs", "train", "train a generator"),
     "finetune-classifier": Command(
         "attngan.commands.finetune_classifier",
         "finetune_classifier",
@@ -59,6 +59,9 @@ COMMANDS = {
     ),
     "import-published": Command(
         "attngan.commands.import_published", "import_published", "files of the published code as one checkpoint"
+    ),
+    "completion": Command(
+        "attngan.completion", "completion", "a script with which a shell completes all of this", ("shell",)
     ),
 }
 #: Commands that read their own arguments: recipes with a YAML file.
@@ -127,7 +130,11 @@ def _run(name: str, arguments: list[str]) -> int:
     function = getattr(importlib.import_module(command.module), command.function)
     try:
         with stopping.listening():
-            result = function(arguments) if name in RECIPES else _call(function, arguments, name, command.positional)
+            result = (
+                function(arguments=arguments).exit_code
+                if name in RECIPES
+                else _call(function, arguments, name, command.positional)
+            )
     except SeveralDevices as wanted:
         return run_in_processes(wanted.count, [name, *arguments])
     except stopping.Stopped as stopped:

@@ -30,10 +30,13 @@ def _signed(bits: int) -> int:
 
 
 def _key(*numbers: int) -> int:
-    key = torch.zeros((), dtype=torch.int64)
+    """`split_mix` of one number after the other, in Python's integers: a tensor of one takes ten times as long."""
+    key, bits = 0, (1 << 64) - 1
     for number in numbers:
-        key = split_mix(key + _signed((number + 1) * _STEP))
-    return int(key)
+        key = key + (number + 1) * _STEP & bits
+        for shift, factor in zip(_SHIFTS, (*_FACTORS, 1), strict=True):
+            key = (key ^ key >> shift) * factor & bits
+    return _signed(key)
 
 
 class Draws:

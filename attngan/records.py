@@ -37,7 +37,10 @@ class CaptionedImage:
 
 
 class CaptionBatch(NamedTuple):
-    """Captions as word ids, padded with 0 to a common length; in any order of lengths."""
+    """Captions as word ids, padded with 0 to a common length; in any order of lengths.
+
+    The lengths stay on the CPU, where what packs the words wants to know them without waiting for a device.
+    """
 
     ids: Int[Tensor, "batch words"]
     lengths: Int[Tensor, "batch"]
@@ -45,10 +48,12 @@ class CaptionBatch(NamedTuple):
     @property
     def padding(self) -> Bool[Tensor, "batch words"]:
         """True where there is no word."""
-        return torch.arange(self.ids.shape[1], device=self.ids.device) >= self.lengths[:, None]
+        lengths = self.lengths.to(self.ids.device, non_blocking=True)
+        return torch.arange(self.ids.shape[1], device=self.ids.device) >= lengths[:, None]
 
     def to(self, device: torch.device | str) -> "CaptionBatch":
-        return CaptionBatch(self.ids.to(device), self.lengths.to(device))
+        """On a device, but for the lengths; Lightning says nothing of blocking to any but tensors."""
+        return CaptionBatch(self.ids.to(device, non_blocking=True), self.lengths)
 
 
 class ImageBatch(NamedTuple):

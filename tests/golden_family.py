@@ -269,6 +269,7 @@ def quiet_trainer(epochs: int, *callbacks: Callback, precision: str = "64-true")
         max_epochs=epochs,
         accelerator="cpu",
         logger=False,
+        log_every_n_steps=1,
         enable_checkpointing=False,
         enable_progress_bar=False,
         enable_model_summary=False,

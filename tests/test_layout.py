@@ -49,7 +49,9 @@ ROOMS = [
     "evaluation",
     "training",
     "commands",
+    "runs.py",
     "cli.py",
+    "completion.py",
     "__main__.py",
     "__init__.py",
 ]

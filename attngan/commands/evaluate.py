@@ -21,16 +21,16 @@ from attngan.terminal import say
 
 
 def evaluate(
-    checkpoint: Path | None = None,
-    images: Path | None = None,
-    data: Path | None = None,
+    checkpoint: str | Path | None = None,
+    images: str | Path | None = None,
+    data: str | Path | None = None,
     source: str | None = None,
     split: Literal["test", "validation", "train"] | None = None,
     image_size: int | None = None,
     skip_bad: bool = False,
     image_column: str | None = None,
     caption_column: str | None = None,
-    reference: Path | None = None,
+    reference: str | Path | None = None,
     metrics: Sequence[str] | None = None,
     protocol: Literal["attngan", "dmgan", "dfgan", "stackgan", "quick"] | None = None,
     count: int | None = None,
@@ -38,16 +38,16 @@ def evaluate(
     splits: int | None = None,
     truncation: float | None = None,
     extractor: str | None = None,
-    extractor_weights: Path | None = None,
+    extractor_weights: str | Path | None = None,
     resize: Resize | None = None,
     precision: Precision = "float32",
-    scorer: Path | None = None,
+    scorer: str | Path | None = None,
     clip: str | None = None,
-    clip_weights: Path | None = None,
-    colour_probe: Path | None = None,
+    clip_weights: str | Path | None = None,
+    colour_probe: str | Path | None = None,
     text_embeddings: str | None = None,
     untrained: bool = False,
-    out: Path = Path("evaluation"),
+    out: str | Path = Path("evaluation"),
     write_images: bool = False,
     report: bool = False,
     batch_size: int = 32,
@@ -110,7 +110,7 @@ def evaluate(
         FileNotFoundError: No checkpoint, images or weights at the place named.
         ValueError: Arguments that do not fit together, or an unreadable image; says which.
     """
-    request = Request(**locals())
+    request = Request.of(**locals())
     require_at_least(1, devices=devices)
     if devices > 1 and ranks.world_size() == 1:
         raise SeveralDevices(devices)

@@ -113,6 +113,7 @@ class RecipeCLI(LightningCLI):
                 "num_sanity_val_steps": 0,
                 "log_every_n_steps": 10,
                 "enable_model_summary": False,
+                "benchmark": True,
                 "sync_batchnorm": True,
             },
             parser_kwargs={

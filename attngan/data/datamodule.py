@@ -29,7 +29,7 @@ from attngan.data.encoding import (
 from attngan.data.findings import Findings
 from attngan.data.image_cache import ImageCache
 from attngan.data.images import load_pixels, shorter_side
-from attngan.data.loader import EpochLoader, EpochOrder, sensible_workers, torch_loader
+from attngan.data.loader import EpochLoader, EpochOrder, image_loader, sensible_workers
 from attngan.data.reading import ReadyData, make_ready
 from attngan.data.sentence_embeddings import ImageEmbeddings, places_in_file
 from attngan.data.sources.tables import Columns
@@ -421,7 +421,7 @@ class TextImageDataModule(LightningDataModule):
             lanes = StreamOrder(per_shard, self.batch_size, self.seed, rank, world, self.shuffle_buffer)
             return EpochLoader(dataset, lanes, StreamLoader(dataset, dataset.stream, lanes, workers), self._progress)
         order = EpochOrder(len(dataset), self.batch_size, shuffle, drop_last, self.seed, rank, world)
-        return EpochLoader(dataset, order, torch_loader(dataset, workers, order), self._progress)
+        return EpochLoader(dataset, order, image_loader(dataset, workers, order), self._progress)
 
     def _device(self) -> tuple[int, int]:
         """Which of how many devices this process trains."""

@@ -14,7 +14,7 @@ from torch.nn import functional as F
 
 from attngan.global_batch import Rows
 from attngan.losses.precision import at_least_float32
-from attngan.networks.attention import region_contexts, region_weights
+from attngan.losses.word_scores import word_scores
 from attngan.records import ImageFeatures, TextFeatures
 
 
@@ -34,33 +34,6 @@ class MatchingLoss(NamedTuple):
         """The sum with the words' two terms and the sentence's two terms each times a weight."""
         by_words = self.words_to_caption + self.words_to_image
         return words * by_words + sentence * (self.sentence_to_caption + self.sentence_to_image)
-
-
-def word_scores(
-    regions: Float[Tensor, "images embed regions"],
-    words: Float[Tensor, "captions embed words"],
-    padding: Bool[Tensor, "captions words"],
-    gamma1: float = 4.0,
-    gamma2: float = 5.0,
-) -> Float[Tensor, "images captions"]:
-    """How well the words of each caption find their place in each image (equation 10).
-
-    ``log sum_t exp(gamma2 cos(c_t, e_t))`` over the caption's true words; as published a sum, so longer captions
-    score higher, and without the paper's exponent 1 / gamma2.
-    """
-    scores, weights = region_weights(regions, words, padding, gamma1)
-    # a context is weights @ regions, so its products follow from those already made: c . e = weights . scores
-    dots = (weights * scores).sum(3)
-    if regions.shape[2] < regions.shape[1]:  # and |c|^2 = weights' (regions' regions) weights, if that is less work
-        images, captions, length, places = weights.shape
-        rows = weights.reshape(images, -1, places)
-        squares = (torch.matmul(rows, torch.matmul(regions.mT, regions)) * rows).sum(2).view(images, captions, length)
-        norms = squares.clamp(min=torch.finfo(squares.dtype).tiny).sqrt()  # the root of 0 has no gradient
-    else:
-        norms = region_contexts(regions, weights).norm(dim=3)
-    # the product of the norms is clamped, not each of them: a zero vector scores 0
-    cosine: Tensor = dots / (norms * words.norm(dim=1)).clamp(min=1e-8)
-    return (gamma2 * cosine).masked_fill(padding, -torch.inf).logsumexp(2)
 
 
 def sentence_scores(

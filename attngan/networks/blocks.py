@@ -128,6 +128,8 @@ def init_weights(module: nn.Module, init: Init = "orthogonal") -> None:
     """
     if init == "torch":
         return
+    if any(weight.is_meta for weight in module.parameters(recurse=False)):
+        return  # a network in outline, whose weights a file will bring
     if isinstance(module, nn.Conv1d | nn.Conv2d | nn.Linear) and not hasattr(module, "parametrizations"):
         if init == "orthogonal":
             nn.init.orthogonal_(module.weight)

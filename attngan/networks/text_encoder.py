@@ -54,19 +54,21 @@ class TextEncoder(Described):
         Raises:
             InputError: A caption has no word.
         """
-        lengths = captions.lengths.cpu()
-        if (lengths < 1).any():
-            empty = ", ".join(str(row) for row in (lengths < 1).argwhere().flatten().tolist())
+        if empty := [str(row) for row, length in enumerate(captions.lengths.tolist()) if length < 1]:
             raise InputError(
-                f"the captions {empty} of the batch have no word to encode: leave out captions of which the vocabulary "
-                "knows none (data without captions are for generators that read no text: embed_dim null, no DAMSM)"
+                f"the captions {', '.join(empty)} of the batch have no word to encode: leave out captions of which the "
+                "vocabulary knows none (data without captions are for generators that read no text: embed_dim null, no "
+                "DAMSM)"
             )
         embedded = self.dropout(self.embedding(captions.ids), draws)
-        packed = pack_padded_sequence(embedded, lengths, batch_first=True, enforce_sorted=False)
+        # torch would sort by itself, but wait for the device with it
+        lengths, order = captions.lengths.cpu().sort(descending=True)
+        back = order.argsort().to(embedded.device, non_blocking=True)
+        packed = pack_padded_sequence(embedded[order.to(embedded.device, non_blocking=True)], lengths, batch_first=True)
         output, state = self.rnn(packed)
         words, _ = pad_packed_sequence(output, batch_first=True, total_length=captions.ids.shape[1])
         last = state[0] if isinstance(state, tuple) else state  # (directions, batch, embed / 2)
-        return TextFeatures(words.mT, torch.cat([last[0], last[1]], 1), captions.padding)
+        return TextFeatures(words[back].mT, torch.cat([last[0], last[1]], 1)[back], captions.padding)
 
 
 def encode_captions(

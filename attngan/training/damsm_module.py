@@ -24,8 +24,8 @@ from attngan.networks.text_encoder import TextEncoder
 from attngan.records import CaptionBatch, ImageFeatures, TextFeatures, TextImageBatch
 from attngan.terminal import say
 from attngan.training.callbacks import share_done
-from attngan.training.descent import Part, clipped_norm, in_parts, refuse_idle_devices
-from attngan.training.finite import check_finite, check_gradients
+from attngan.training.descent import Part, clipped_norm, fuses_adam, in_parts, is_logged, refuse_idle_devices
+from attngan.training.finite import FiniteCheck
 from attngan.training.initial_weights import start_damsm
 from attngan.training.kept_features import KeptFeatures, keep_features, trunk_fingerprint
 from attngan.training.rates import require_decay_rates
@@ -152,6 +152,7 @@ class DAMSMModule(LightningModule):
         #: Checkpoint whose weights it starts from, of other captions perhaps.
         self.initial: Checkpoint | None = None
         self.rivals = Rivals()
+        self.finite = FiniteCheck(self)
         self._seen: list[_Seen] = []  # of the split that is validated or tested on
         if keep_features is not None and not self.image_encoder.trunk.frozen:
             raise InputError(
@@ -181,6 +182,7 @@ class DAMSMModule(LightningModule):
                 rank_zero_only(say)(start_damsm(self.damsm, self.initial))
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        self.finite.look()
         checkpoint[ENTRY] = Entry(
             "damsm",
             damsm=self.damsm.describe(),
@@ -199,15 +201,15 @@ class DAMSMModule(LightningModule):
         self.draws_seed = self.draws_seed if entry.draws_seed is None else entry.draws_seed
 
     def configure_optimizers(self) -> Any:
-        trained = [p for p in self.damsm.parameters() if p.requires_grad]
+        trained, fused = [p for p in self.damsm.parameters() if p.requires_grad], fuses_adam(self)
         if self.weight_decay:
             groups = [
                 {"params": [p for p in trained if p.ndim > 1], "weight_decay": self.weight_decay},
                 {"params": [p for p in trained if p.ndim <= 1], "weight_decay": 0.0},
             ]
-            optimizer: torch.optim.Optimizer = torch.optim.AdamW(groups, self.learning_rate, self.betas)
+            optimizer: torch.optim.Optimizer = torch.optim.AdamW(groups, self.learning_rate, self.betas, fused=fused)
         else:
-            optimizer = torch.optim.Adam(trained, self.learning_rate, self.betas)
+            optimizer = torch.optim.Adam(trained, self.learning_rate, self.betas, fused=fused)
         schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda epoch: self._decayed(epoch))
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "epoch"}}
 
@@ -224,10 +226,14 @@ class DAMSMModule(LightningModule):
 
     def configure_gradient_clipping(self, optimizer: Any, *_: Any, **__: Any) -> None:
         # as published: the text encoder alone is clipped
-        self.log("gradient_norm/text", clipped_norm(self.damsm.text_encoder.parameters(), self.text_gradient_clip))
-        trained = (p for p in self.damsm.parameters() if p.requires_grad)
-        self.log("gradient_norm/all", clipped_norm(trained, self.clip))
-        self.log("learning_rate", optimizer.param_groups[0]["lr"])
+        of_text = clipped_norm(self.damsm.text_encoder.parameters(), self.text_gradient_clip)
+        logged = is_logged(self.steps, self.trainer.log_every_n_steps)  # type: ignore[attr-defined]  # it is counted already
+        if logged or self.clip is not None:
+            of_all = clipped_norm((p for p in self.damsm.parameters() if p.requires_grad), self.clip)
+        if logged:
+            self.log("gradient_norm/text", of_text)
+            self.log("gradient_norm/all", of_all)
+            self.log("learning_rate", optimizer.param_groups[0]["lr"])
 
     # --- training ---------------------------------------------------------------------------------------------
 
@@ -294,14 +300,15 @@ class DAMSMModule(LightningModule):
         text = self.encode_captions(batch, draws).gathered(rows, self.train_words)
         classes = None if batch.classes is None else rows.gather(batch.classes)
         loss = self._loss(image, text, classes, rows)
-        check_finite(loss._asdict(), self)
+        self.finite.terms(loss._asdict())
         self.rivals.add(classes, rows.total)
         self._log_loss(loss, rows.total)
         return loss.weighted(self.words_weight, self.sentence_weight) * part.weight
 
     def on_before_optimizer_step(self, optimizer: torch.optim.Optimizer) -> None:
         if getattr(self.trainer.precision_plugin, "scaler", None) is None:  # which leaves such a step out by itself
-            check_gradients(self.damsm.parameters(), self, "DAMSM")
+            self.finite.gradients(self.damsm.parameters(), "DAMSM")
+        self.finite.step_done()
 
     def on_train_epoch_end(self) -> None:
         if told := self.rivals.tell():

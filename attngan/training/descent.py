@@ -2,9 +2,11 @@
 
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 import torch
+from lightning_utilities.core.apply_func import apply_to_collection
+from pytorch_lightning import LightningModule
 from torch import Tensor, nn
 
 from attngan.errors import InputError
@@ -69,6 +71,56 @@ def mean_terms(terms: Sequence[tuple[float, dict[str, Tensor]]]) -> dict[str, Te
     if len(terms) == 1:
         return terms[0][1]
     return {name: torch.stack([share * of_part[name] for share, of_part in terms]).sum(0) for name in terms[0][1]}
+
+
+def is_logged(step: int, every: int) -> bool:
+    """Whether the step of this number, counted from 1, is logged: Lightning's choice, and the first one to be seen.
+
+    Args:
+        step: The step.
+        every: The trainer's ``log_every_n_steps``; 0 for none.
+    """
+    return step == 1 or bool(every and step % every == 0)
+
+
+def fuses_adam(module: LightningModule) -> bool:
+    """Whether Adam may be one operation a device: a fused one unscales gradients of 16 bits itself, behind `clip`."""
+    plugin = getattr(module._trainer, "precision_plugin", None)  # none where it is not trained by Lightning
+    return getattr(plugin, "scaler", None) is None
+
+
+Record = TypeVar("Record")
+
+
+class GraphCut:
+    """Divides a backward pass in two: down to some tensors, in as many passes as one likes, and once on from there.
+
+    The gradients are those of one pass over the sum of all that was computed behind the cut, but the graph of each of
+    its terms may be gone before the next one is computed.
+    """
+
+    def __init__(self) -> None:
+        self._before: dict[int, Tensor] = {}
+        self._behind: dict[int, Tensor] = {}
+
+    def __call__(self, record: Record) -> Record:
+        """The same record, its tensors the ends of a graph; one that stands in it twice is one tensor here too."""
+        cut: Record = apply_to_collection(record, Tensor, self._end)
+        return cut
+
+    def _end(self, tensor: Tensor) -> Tensor:
+        if not tensor.requires_grad:
+            return tensor
+        if id(tensor) not in self._before:
+            self._before[id(tensor)] = tensor
+            self._behind[id(tensor)] = tensor.detach().requires_grad_()
+        return self._behind[id(tensor)]
+
+    def backward(self) -> None:
+        """The rest of the way, with the gradients that have come to the cut."""
+        reached = [(self._before[key], end.grad) for key, end in self._behind.items() if end.grad is not None]
+        if reached:
+            torch.autograd.backward([tensor for tensor, _ in reached], [gradient for _, gradient in reached])
 
 
 def clipped_norm(parameters: Iterable[nn.Parameter], limit: float | None) -> Tensor:

@@ -5,6 +5,7 @@ signature is the objective. How fast the players learn and what is averaged stan
 """
 
 import time
+from collections.abc import Iterator
 from contextlib import nullcontext
 from itertools import pairwise
 from pathlib import Path
@@ -42,15 +43,18 @@ from attngan.training.augmentation import Augmentation, binomial_blur
 from attngan.training.callbacks import share_done
 from attngan.training.caption_queue import CaptionQueue
 from attngan.training.descent import (
+    GraphCut,
     Part,
     clipped_norm,
+    fuses_adam,
     in_parts,
+    is_logged,
     mean_terms,
     refuse_idle_devices,
     refuse_lonely_items,
     statistics_kept,
 )
-from attngan.training.finite import check_finite, check_gradients
+from attngan.training.finite import FiniteCheck
 from attngan.training.generator_ema import EMA, GeneratorEMA
 from attngan.training.rates import Rates
 from attngan.training.rivals import Rivals, require_rivals
@@ -197,6 +201,7 @@ class GANModule(LightningModule):
         #: Of the random numbers that a step draws.
         self.draws_seed = torch.initial_seed()
         self._clock = (0.0, 0)
+        self.finite = FiniteCheck(self)
         self._terms: dict[str, Tensor] = {}  # of the step that is about to be made
         self._check_fit()
         self.caption_queue = None
@@ -264,6 +269,7 @@ class GANModule(LightningModule):
     # --- checkpoint -------------------------------------------------------------------------------------------
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        self.finite.look()
         checkpoint[ENTRY] = Entry(
             "gan",
             describe(self.generator),
@@ -282,11 +288,11 @@ class GANModule(LightningModule):
 
     def configure_optimizers(self) -> list[Optimizer]:
         """One for the generator, then one for each discriminator."""
-        rates = self.rates
+        rates, stages, fused = self.rates, self.discriminators.stages, fuses_adam(self)
         learning = [p for p in self.generator.parameters() if p.requires_grad]  # StackGAN's first stage is frozen
         return [
-            Adam(learning, rates.generator, rates.betas),
-            *(Adam(stage.parameters(), rates.discriminator, rates.betas) for stage in self.discriminators.stages),
+            Adam(learning, rates.generator, rates.betas, fused=fused),
+            *(Adam(stage.parameters(), rates.discriminator, rates.betas, fused=fused) for stage in stages),
         ]
 
     def setup(self, stage: str) -> None:
@@ -332,11 +338,14 @@ class GANModule(LightningModule):
         self.discriminators.requires_grad_(True)
 
         terms = of_discriminators | of_generator
-        check_finite(terms, self)
+        self.finite.terms(terms)
+        self.finite.step_done()
         self.ema.update(self.generator)
+        logged = self._is_logged
         self.steps += 1
         self.images_seen += sum(part.rows.total for part in parts)
-        self._log(terms)
+        if logged:
+            self._log(terms)
 
     def _train_discriminators(self, drawings: list[Drawing], once: Drawn | None) -> dict[str, Tensor]:
         """One step of each discriminator; returns what they minimised, by name."""
@@ -352,7 +361,7 @@ class GANModule(LightningModule):
             for stage, features in enumerate(drawn.features):
                 loss, of_stage = self._discriminator_objective(stage, drawing, features.detach(), drawn.sentence, wrong)
                 self.manual_backward(loss * drawing.part.weight)
-                of_part |= of_stage
+                of_part |= {name: value.detach() for name, value in of_stage.items()}
             terms.append((drawing.part.share, of_part))
         self._terms = mean_terms(terms)
         self._step(optimizers)
@@ -364,10 +373,16 @@ class GANModule(LightningModule):
         optimizer.zero_grad()
         terms = []
         for drawing in drawings:
-            drawn = once or self._draw(drawing)
-            loss, of_part = self._generator_objective(drawing, drawn)
-            self.manual_backward(loss * drawing.part.weight)
-            terms.append((drawing.part.share, of_part))
+            # term by term down to what was drawn, then once through the generator: each graph is gone before the next
+            cut = GraphCut()
+            drawn = cut(once or self._draw(drawing))
+            whole, of_part = [], dict[str, Tensor]()
+            for loss, of_term in self._generator_objective(drawing, drawn):
+                self.manual_backward(loss * drawing.part.weight)
+                whole.append(loss.detach())
+                of_part |= {name: value.detach() for name, value in of_term.items()}
+            cut.backward()
+            terms.append((drawing.part.share, of_part | {"generator/loss": torch.stack(whole).sum()}))
         self._terms = mean_terms(terms)
         self._step([optimizer])
         return self._terms
@@ -405,7 +420,7 @@ class GANModule(LightningModule):
         on_wrong = self._judge_wrong_pairs(stage, rows, features, real, wrong)
 
         loss = self.adversarial.discriminator(real, fake, on_wrong)
-        terms = {"loss": loss} | _accuracies(real, fake, on_wrong)
+        terms = {"loss": loss} | (_accuracies(real, fake, on_wrong) if self._is_logged else {})
         if r1 > 0:
             terms["r1"] = rows.mean(r1_penalty(torch.stack(on_real.heads).sum(0), images))
             loss = loss + r1 / 2 * terms["r1"]
@@ -415,27 +430,24 @@ class GANModule(LightningModule):
             loss = loss + self.gradient_penalty * terms["gradient_penalty"]
         return loss, {f"discriminator_{images.shape[-1]}/{name}": value for name, value in terms.items()}
 
-    def _generator_objective(self, drawing: Drawing, drawn: Drawn) -> Objective:
-        """What the generator minimises: sum of L over the stages + kl KL + color_consistency C + matching L_DAMSM."""
+    def _generator_objective(self, drawing: Drawing, drawn: Drawn) -> Iterator[Objective]:
+        """What the generator minimises, term by term: each stage's L, kl KL, color_consistency C, matching L_DAMSM."""
         part, text, fake = drawing.part, drawing.text, drawn.fake
-        terms: dict[str, Tensor] = {}
         for stage, images in enumerate(fake.images):
             verdict, _ = self._judge(stage, drawn.features[stage], drawn.sentence)
-            terms[f"generator_{images.shape[-1]}/loss"] = self.adversarial.generator(verdict.gathered(part.rows))
-        loss = torch.stack(list(terms.values())).sum()
+            loss = self.adversarial.generator(verdict.gathered(part.rows))
+            yield loss, {f"generator_{images.shape[-1]}/loss": loss}
         if fake.mean is not None and fake.log_variance is not None:
-            terms["generator/kl"] = part.rows.mean(kl_divergence(fake.mean, fake.log_variance))
-            loss = loss + self.kl * terms["generator/kl"]
+            kl = part.rows.mean(kl_divergence(fake.mean, fake.log_variance))
+            yield self.kl * kl, {"generator/kl": kl}
         if self.color_consistency > 0:
-            of_stages = [color_consistency(lower, higher) for lower, higher in pairwise(fake.images)]
-            terms["generator/color_consistency"] = part.rows.mean(torch.stack(of_stages).sum())
-            loss = loss + self.color_consistency * terms["generator/color_consistency"]
+            of_stages = torch.stack([color_consistency(lower, higher) for lower, higher in pairwise(fake.images)])
+            consistency = part.rows.mean(of_stages.sum())
+            yield self.color_consistency * consistency, {"generator/color_consistency": consistency}
         if self.matching > 0:
             assert text is not None  # checked at the start
             match = self._matching_loss(fake.images[-1], drawn.features[-1], text, part)
-            loss = loss + self.matching * match.total
-            terms |= {f"matching/{name}": value for name, value in match._asdict().items()}
-        return loss, terms | {"generator/loss": loss}
+            yield self.matching * match.total, {f"matching/{name}": value for name, value in match._asdict().items()}
 
     # --- its parts --------------------------------------------------------------------------------------------
 
@@ -478,7 +490,8 @@ class GANModule(LightningModule):
             return None
         batch, rows = part.batch, part.rows
         classes = None if batch.classes is None else rows.gather(batch.classes)
-        images, captions = self.wrong_pairs(rows.gather(batch.captions.lengths), classes)
+        lengths = batch.captions.lengths.to(sentence.device, non_blocking=True)
+        images, captions = self.wrong_pairs(rows.gather(lengths), classes)
         here = rows.places_of(images)
         return WrongSentences(images, here, rows.gather(sentence.detach())[captions[here]])
 
@@ -496,11 +509,14 @@ class GANModule(LightningModule):
     def _matching_loss(self, images: Tensor, drawn: FrozenFeatures, text: TextFeatures, part: Part) -> MatchingLoss:
         """How badly the DAMSM finds each caption's image, and each image's caption."""
         assert self.damsm is not None  # checked at the start
-        if self.one_pass:
-            assert drawn.trunk is not None
-            seen = self.damsm.image_encoder.project(drawn.trunk)
-        else:
-            seen = self.damsm.image_encoder(binomial_blur(images) if self.matching_blur else images)
+        # in float32 whatever the rest runs in: in 16 bits most of the gradient at the image is noise
+        with torch.autocast(images.device.type, enabled=False):
+            if self.one_pass:
+                assert drawn.trunk is not None
+                seen = self.damsm.image_encoder.project(drawn.trunk)
+            else:
+                (images,) = at_least_float32(images)
+                seen = self.damsm.image_encoder(binomial_blur(images) if self.matching_blur else images)
         rows = part.rows
         own = captions = text.gathered(rows, self.train_words)
         of_own = classes = None if part.batch.classes is None else rows.gather(part.batch.classes)
@@ -531,8 +547,8 @@ class GANModule(LightningModule):
         parameters = [p for group in optimizer.param_groups for p in group["params"]]
         if getattr(self.trainer.precision_plugin, "scaler", None) is None:  # which leaves such a step out by itself
             player = f"{side} px discriminator" if number else "generator"
-            check_gradients(parameters, self, player, self._terms)
-        if self.clip is not None or (self.steps + 1) % self.trainer.log_every_n_steps == 0:  # type: ignore[attr-defined]
+            self.finite.gradients(parameters, player, self._terms)
+        if self.clip is not None or self._is_logged:
             norm = clipped_norm(parameters, self.clip)
             self.log(f"discriminator_{side}/gradient_norm" if number else "generator/gradient_norm", norm)
 
@@ -559,14 +575,18 @@ class GANModule(LightningModule):
     def on_train_start(self) -> None:
         self._clock = (time.monotonic(), self.images_seen)
 
+    @property
+    def _is_logged(self) -> bool:
+        """Whether the step that is made is one of those that Lightning logs; the first one too, for the progress."""
+        return is_logged(self.steps + 1, self.trainer.log_every_n_steps)  # type: ignore[attr-defined]
+
     def _log(self, terms: dict[str, Tensor]) -> None:
+        """After a step that is logged: a logger's numbers are waited for, and cost an operation and more each."""
         self.log_dict(terms, on_step=True, on_epoch=False)
-        if self.steps % 10 == 0:
-            since, seen = self._clock
-            now = time.monotonic()
-            rate = (self.images_seen - seen) / max(now - since, 1e-9)
-            self._clock = (now, self.images_seen)
-            self.log("images_per_second", rate, prog_bar=True)
+        (since, seen), now = self._clock, time.monotonic()
+        if self.steps > 1:  # the first step prepares
+            self.log("images_per_second", (self.images_seen - seen) / max(now - since, 1e-9), prog_bar=True)
+        self._clock = (now, self.images_seen)
         self.log("images_seen", float(self.images_seen))
         for number, optimizer in enumerate(self._optimizers()[:2]):  # the discriminators' is one
             self.log(f"learning_rate/{'discriminator' if number else 'generator'}", optimizer.param_groups[0]["lr"])

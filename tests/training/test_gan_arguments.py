@@ -281,7 +281,7 @@ def made(damsm, monkeypatch) -> Callable[[dict[str, Any]], tuple[GANModule, list
         monkeypatch.setattr(module, "manual_backward", lambda loss: loss.backward())
         for name in ("log", "log_dict"):
             monkeypatch.setattr(module, name, lambda *_, **__: None)
-        monkeypatch.setattr(GANModule, "trainer", type("OneDevice", (), {"world_size": 1})())
+        monkeypatch.setattr(GANModule, "trainer", type("OneDevice", (), {"world_size": 1, "log_every_n_steps": 1})())
         monkeypatch.setattr(GANModule, "current_epoch", EPOCH)
         monkeypatch.setattr("attngan.training.gan_module.share_done", lambda *_: DONE)
         gradients: list[list[Tensor]] = []
