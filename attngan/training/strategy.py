@@ -26,6 +26,10 @@ class GlobalBatchStrategy(DDPStrategy):
         with torch.random.fork_rng(devices=[]):
             super().setup_distributed()
 
+    def _get_process_group_backend(self) -> str:
+        # captions' lengths are gathered on the CPU, beside the GPU's work
+        return self._process_group_backend or ("gloo" if self.root_device.type == "cpu" else "cpu:gloo,cuda:nccl")
+
     def configure_ddp(self) -> None:
         """All begin with the first process's weights; no wrapper around the module."""
         assert self.lightning_module is not None
