@@ -44,7 +44,7 @@ class Draws:
 
     Args:
         seed: The run's.
-        step: Its number in the run.
+        step: The step's number in the run.
         positions: The samples' positions in the global batch.
         device: Where the numbers are made.
     """
