@@ -58,7 +58,7 @@ from attngan.training.finite import FiniteCheck
 from attngan.training.generator_ema import EMA, GeneratorEMA
 from attngan.training.rates import Rates
 from attngan.training.rivals import Rivals, require_rivals
-from attngan.training.strategy import require_global_batch
+from attngan.training.strategy import normalises_globally, require_global_batch
 
 #: What a player minimises, and the terms that are logged of it by name.
 Objective = tuple[Tensor, dict[str, Tensor]]
@@ -310,8 +310,10 @@ class GANModule(LightningModule):
         self.train_words = getattr(data, "train_words", 0)
         if stage == "fit":
             networks = nn.ModuleList([self.generator, self.discriminators])
-            refuse_lonely_items(*data.batches_of_training(), self.accumulate, networks)
-            refuse_idle_devices(*data.batches_of_training(), self.accumulate, self.trainer.world_size)
+            devices = self.trainer.world_size
+            apart = 1 if normalises_globally(self.trainer) else devices
+            refuse_lonely_items(*data.batches_of_training(), self.accumulate, networks, apart)
+            refuse_idle_devices(*data.batches_of_training(), self.accumulate, devices)
         given = tuple(data.image_size // 2**stage for stage in reversed(range(data.stages)))
         if given != tuple(self.generator.image_sizes):
             raise InputError(

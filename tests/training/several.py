@@ -124,7 +124,7 @@ CASES = {
     "DAMSM: words in groups, dropout of images": Case(damsm_module(words_within=3, image_dropout=0.3)),
     "DAMSM: accumulation": Case(damsm_module(accumulate=2, clip=0.1), size=9),
     "AttnGAN": Case(attngan(wrong_pairs="attngan"), more=("32-true", "bf16-mixed")),
-    NOT_SYNCHRONISED: Case(attngan(), synchronised=False),
+    NOT_SYNCHRONISED: Case(attngan(), size=9, synchronised=False),
     "AttnGAN: wrong captions of other classes, caption queue": Case(attngan(matching_captions=5)),
     "AttnGAN: R1": Case(attngan(r1=R1(3.0, every=2), augment=0.25)),
     "AttnGAN: gradient penalty": Case(attngan(gradient_penalty=2.0)),
