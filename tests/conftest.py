@@ -12,6 +12,8 @@ import numpy as np
 import pytest
 import torch
 
+from tests.browsing import browser as browser  # a fixture
+
 REPOSITORY = Path(__file__).parents[1]
 SHARED = REPOSITORY.parent / "shared"
 

@@ -7,6 +7,7 @@ import sys
 from collections.abc import Iterator
 from html.parser import HTMLParser
 from pathlib import Path
+from typing import Any
 from urllib.parse import unquote, urldefrag
 
 import pytest
@@ -91,3 +92,16 @@ def test_private_parts_are_not_in_the_api(site: Path) -> None:
     assert not re.findall(
         r'id="(attngan[\w.]*\._(?!_)[\w.]*)"', "".join(p.read_text() for p in (site / "api").glob("*"))
     )
+
+
+def test_it_is_searched_where_it_is_opened_from_a_folder(site: Path, browser: Any) -> None:
+    page = browser.new_page()
+    asked: list[str] = []
+    page.on("request", lambda request: asked.append(request.url))
+    page.goto((site / "index.html").as_uri())
+    page.click(".md-search__input")
+    page.keyboard.type("truncation")
+    page.wait_for_selector(".md-search-result__item", timeout=20_000)
+    assert "Sample" in page.locator(".md-search-result__item h1").all_inner_texts()
+    assert not [url for url in asked if not url.startswith(("file:", "data:", "blob:"))]
+    page.close()

@@ -13,9 +13,10 @@ from PIL import Image
 from torch import Tensor
 
 from attngan.array_files import read_array
+from attngan.checkpoint import open_checkpoint
 from attngan.data.text_files import lines_of, read_text
 from attngan.errors import InputError, MissingFileError, require_at_least, tell_without_effect
-from attngan.installed import checkpoint_and_captions
+from attngan.installed import checkpoint_and_captions, shipped_generator
 from attngan.pictures import (
     ATTENTION,
     GRID,
@@ -100,7 +101,8 @@ def sample(
     require_at_least(1, stylize_size=stylize_size, stylize_iterations=stylize_iterations)
     require_at_least(0, seed=seed, truncation=truncation)
     named, captions = checkpoint_and_captions([word for word in (checkpoint, *(captions or [])) if word is not None])
-    sampler = Sampler.from_file(named, device)
+    # each picture names the file's hash
+    sampler = Sampler.of(open_checkpoint(named or shipped_generator(), hash_ahead=True), device)
     if named is None:
         say(f"drawn by {sampler.title}, which ships; another one: attngan sample CHECKPOINT CAPTION ...")
     given = bool(captions or interpolate or file is not None)

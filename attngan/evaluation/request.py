@@ -48,6 +48,7 @@ class Request:
     report: bool = False
     batch_size: int = 32
     device: str | None = None
+    devices: int = 1
     progress: bool = True
 
     @classmethod

@@ -13,21 +13,7 @@ from attngan.checkpoint import file_sha256
 from tests.tiny import CAPTIONS
 from tests.web.serving import served
 
-#: Without these Chromium looks for its maker's hosts at every start.
-FLAGS = ("no-sandbox", "disable-gpu", "disable-quic", "no-first-run", "disable-background-networking",
-         "disable-component-update", "disable-sync")  # fmt: skip
 PATIENCE = 20_000  # milliseconds
-
-
-@pytest.fixture(scope="module")
-def browser():
-    chromium = shutil.which("chromium") or shutil.which("google-chrome")
-    if chromium is None:
-        pytest.skip("no browser: neither chromium nor google-chrome is installed")
-    with playwright.sync_playwright() as driver:
-        browser = driver.chromium.launch(executable_path=chromium, args=[f"--{flag}" for flag in FLAGS])
-        yield browser
-        browser.close()
 
 
 @pytest.fixture(scope="module")
