@@ -22,7 +22,7 @@ EXAMPLES = {
     "report": "attngan report runs/attngan",
     "stylize": "attngan stylize photo.jpg painting.jpg --iterations 300",
     "export": "attngan export runs/attngan/checkpoints/last.ckpt generator.safetensors --dtype float16",
-    "compare": "attngan compare --data data/toy_birds --damsm runs/damsm/checkpoints/best.ckpt",
+    "compare": "attngan compare toy/attngan toy/dfgan --data data/toy_birds --damsm runs/damsm/checkpoints/best.ckpt",
     "import-published": "attngan import-published --generator netG.pth --out generator.ckpt",
 }
 #: What `--logger` can be.
