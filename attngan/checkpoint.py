@@ -7,6 +7,7 @@ file with the same description.
 
 import hashlib
 from collections.abc import Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -58,6 +59,7 @@ class Entry:
         steps: Steps that the generator was trained for.
         images_seen: Images that it was trained on, counted over epochs.
         trained_on: Data that it was trained on, in words for people; "": not said.
+        draws_seed: Seed of the random numbers that its training steps draw; None: not said.
     """
 
     kind: str = "unknown"
@@ -68,6 +70,7 @@ class Entry:
     steps: int = 0
     images_seen: int = 0
     trained_on: str = ""
+    draws_seed: int | None = None
 
     @classmethod
     def of(cls, contents: Mapping[str, Any]) -> "Entry":
@@ -100,7 +103,7 @@ _ENTRY_TYPES: dict[str, tuple[type, ...]] = {
     **dict.fromkeys(("kind", "trained_on"), (str,)),
     **dict.fromkeys(("generator", "discriminators", "damsm"), (dict, type(None))),
     **dict.fromkeys(("steps", "images_seen"), (int,)),
-    "word_limit": (int, type(None)),
+    **dict.fromkeys(("word_limit", "draws_seed"), (int, type(None))),
 }
 
 
@@ -119,16 +122,18 @@ class Checkpoint:
         path: The file.
         entry: What it says of itself.
         weights: All its weights, by name.
+        hashing: Computes the file's SHA-256 beside other work; None: nobody has asked for it.
     """
 
     path: Path
     entry: Entry
     weights: Mapping[str, Tensor] = field(repr=False)
+    hashing: "Future[str] | None" = field(default=None, repr=False)
 
     @cached_property
     def sha256(self) -> str:
-        """Of the file; computed when it is first asked for."""
-        return file_sha256(self.path)
+        """Of the file; computed when it is first asked for, unless that has begun when the file was opened."""
+        return file_sha256(self.path) if self.hashing is None else self.hashing.result()
 
     @property
     def vocabulary(self) -> Vocabulary | None:
@@ -209,16 +214,29 @@ class Checkpoint:
 # --- reading ----------------------------------------------------------------------------------------------------------
 
 
-def open_checkpoint(path: str | Path) -> Checkpoint:
+def open_checkpoint(path: str | Path, hash_ahead: bool = False) -> Checkpoint:
     """Reads a checkpoint of `attngan pretrain` or `attngan train`, or a generator's own file.
+
+    Args:
+        path: The file.
+        hash_ahead: Computes its SHA-256 beside what follows: of a large file that takes longer than to draw a picture.
 
     Raises:
         MissingFileError: There is no such file.
         InputError: The file is no checkpoint of attngan.
     """
+    hashing = _hashing(Path(path)) if hash_ahead and Path(path).is_file() else None
     contents = read_checkpoint(path)
     with in_file(path):
-        return Checkpoint(Path(path), Entry.of(contents), contents["state_dict"])
+        return Checkpoint(Path(path), Entry.of(contents), contents["state_dict"], hashing)
+
+
+def _hashing(path: Path) -> "Future[str]":
+    pool = ThreadPoolExecutor(1)
+    try:
+        return pool.submit(file_sha256, path)
+    finally:
+        pool.shutdown(wait=False)
 
 
 def read_checkpoint(path: str | Path) -> dict[str, Any]:

@@ -5,12 +5,14 @@ import inspect
 import os
 import sys
 import typing
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from attngan import __version__, stopping
+from attngan import __version__, ranks, stopping
 from attngan.allocator import tune_allocator
 from attngan.errors import AttnganError, UsageError, told_in_one_line
+from attngan.launching import SeveralDevices, run_in_processes
 from attngan.option_errors import meant, refusal_of, with_underscores
 from attngan.short_help import short_help, short_help_of_recipe
 from attngan.terminal import never_unprintable, say, warnings_in_one_line
@@ -37,8 +39,8 @@ COMMANDS = {
         "attngan.commands.prepare", "prepare", "check a data set and build its cache, before training", ("root",)
     ),
     "recipes": Command("attngan.commands.recipes", "recipes", "list the recipes for pretrain and train", ("name",)),
-    "pretrain": Command("attngan.commands.train", "pretrain", "train the DAMSM: text and image encoder"),
-    "train": Command("attngan.commands.train", "train", "train a generator"),
+    "pretrain": Command("attngan.runs", "pretrain", "train the DAMSM: text and image encoder"),
+    "train": Command("attngan.runs", "train", "train a generator"),
     "finetune-classifier": Command(
         "attngan.commands.finetune_classifier",
         "finetune_classifier",
@@ -58,9 +60,14 @@ COMMANDS = {
     "import-published": Command(
         "attngan.commands.import_published", "import_published", "files of the published code as one checkpoint"
     ),
+    "completion": Command(
+        "attngan.completion", "completion", "a script with which a shell completes all of this", ("shell",)
+    ),
 }
 #: Commands that read their own arguments: recipes with a YAML file.
 RECIPES = ("pretrain", "train")
+#: Commands that several processes can work on together, one a device.
+TOGETHER = ("pretrain", "train", "evaluate")
 #: Commands that, stopped and called again, go on where they were.
 GOES_ON = ("toy-birds", "prepare", "evaluate", "compare")
 
@@ -83,7 +90,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if {"-h", "--help"} & set(rest):
             print(_help(name))
             return 0
-        with warnings_in_one_line(f"attngan {name}"):
+        with warnings_in_one_line(f"attngan {name}"), _together(name, rest):
             return _run(name, ["--help" if word == "--help-all" else word for word in rest])
     except KeyboardInterrupt:
         say(f"attngan {name}: interrupted", error=True)
@@ -93,10 +100,26 @@ def main(arguments: Sequence[str] | None = None) -> int:
             raise
         return 128 + 13
     except Exception as error:  # a fault of ours keeps its traceback; of the user's it would hide what to do
+        code = error.exit_code if isinstance(error, AttnganError) else 1
+        if not ranks.is_told_here(error):
+            return code
         if (told := told_in_one_line(error)) is None:
             raise
-        say(f"attngan {name}: {told}", error=True)
-        return error.exit_code if isinstance(error, AttnganError) else 1
+        say(f"attngan {name}: {ranks.mark(told)}", error=True)
+        return code
+
+
+@contextmanager
+def _together(name: str, arguments: Sequence[str]) -> Iterator[None]:
+    """Of several processes that were started for a command they can work on together, this one takes its part."""
+    if name not in TOGETHER:
+        yield
+        return
+    ranks.take_up_slurm()
+    with ranks.first_alone_speaks():
+        ranks.join(arguments)
+        yield
+        ranks.leave()
 
 
 def _run(name: str, arguments: list[str]) -> int:
@@ -107,7 +130,13 @@ def _run(name: str, arguments: list[str]) -> int:
     function = getattr(importlib.import_module(command.module), command.function)
     try:
         with stopping.listening():
-            result = function(arguments) if name in RECIPES else _call(function, arguments, name, command.positional)
+            result = (
+                function(arguments=arguments).exit_code
+                if name in RECIPES
+                else _call(function, arguments, name, command.positional)
+            )
+    except SeveralDevices as wanted:
+        return run_in_processes(wanted.count, [name, *arguments])
     except stopping.Stopped as stopped:
         goes_on = ". The same command goes on where this one was" if name in GOES_ON else ""
         say(f"attngan {name}: stopped by {stopped}{goes_on}", error=True)

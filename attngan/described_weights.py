@@ -13,6 +13,7 @@ import torch
 from safetensors.torch import save
 from torch import Tensor, nn
 from torch.nn.modules import module as modules
+from torch.overrides import TorchFunctionMode
 
 from attngan.bounded import read_json
 from attngan.errors import AttnganError, InputError
@@ -72,7 +73,9 @@ Network = TypeVar("Network", bound=nn.Module)
 def build_with(make: Callable[[], Network], weights: Mapping[str, Tensor], source: str) -> Network:
     """The network that a file describes, with the file's weights.
 
-    It is made in outline first, without memory: a description cannot ask for a larger network than its weights fill.
+    It is made in outline, without memory: a description cannot ask for a larger network than its weights fill, and no
+    weight is drawn that the file's are going to replace. What else a network computes when it is made needs memory: it
+    is then made once more.
 
     Args:
         make: Makes the network of the description.
@@ -83,11 +86,29 @@ def build_with(make: Callable[[], Network], weights: Mapping[str, Tensor], sourc
         InputError: The description cannot be followed, or the weights do not fit; names the file.
     """
     with following_the_description(source):
-        with _no_larger_than(weights), torch.device("meta"):
-            make()
-        network = make()
+        with _no_larger_than(weights), torch.device("meta"), _Undrawn():
+            network = make()
+        if not _is_its_state(network):
+            network = make()
     load_weights(network, weights, source)
     return network
+
+
+class _Undrawn(TorchFunctionMode):
+    """Leaves tensors alone that would be initialised: without memory nothing is, but torch's compiler imported."""
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        kwargs = kwargs or {}
+        if getattr(func, "__module__", "") == nn.init.__name__:
+            return args[0] if args else kwargs["tensor"]
+        return func(*args, **kwargs)
+
+
+def _is_its_state(network: nn.Module) -> bool:
+    """Whether a network has no tensors but those of its state dict, all of which are loaded."""
+    named = {name for tensors in (network.named_parameters(), network.named_buffers()) for name, _ in tensors}
+    others = any(isinstance(value, Tensor) for module in network.modules() for value in vars(module).values())
+    return named <= network.state_dict().keys() and not others
 
 
 @contextmanager

@@ -5,19 +5,22 @@ import platform
 
 import torch
 
+from attngan import ranks
 from attngan.errors import InputError
 
 
 def usable_device(name: str | torch.device | None) -> torch.device:
-    """The device of this name; None for a GPU if there is one, else the CPU.
+    """The device of this name; None for a GPU if there is one, else the CPU. Of several processes each has its own.
 
     Raises:
         InputError: There is no such device, or this installation of torch cannot use it.
     """
     if name is None:
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        name = "cuda" if torch.cuda.is_available() else "cpu"
     try:
         device = torch.device(name)
+        if device.type == "cuda" and device.index is None and ranks.world_size() > 1:
+            device = torch.device("cuda", ranks.local_rank())
         torch.empty(1, device=device)
     except (RuntimeError, AssertionError) as error:  # torch without CUDA asserts
         told = str(error).partition("\n")[0].partition(". ")[0]

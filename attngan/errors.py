@@ -85,6 +85,8 @@ def told_in_one_line(error: BaseException) -> str | None:
     if shortage := SHORTAGES.get(type(error).__name__):
         cause = "" if isinstance(error, MemoryError) else _first_sentence(text)
         return f"{shortage} ({cause})" if cause else shortage
+    if is_of_lost_process(error):
+        return "another of the processes that work together has ended: what it said, or whoever started it, tells why"
     if "shared memory" in text and isinstance(error, RuntimeError):  # torch's, of a loading process
         return "the loading processes have too little shared memory: data.workers=0, or docker run --shm-size 8g"
     if not isinstance(error, OSError):
@@ -96,6 +98,16 @@ def told_in_one_line(error: BaseException) -> str | None:
         return None
     place = "" if name is None else f"{name}: "
     return f"{place}{str(reason).lower()}: {REFUSALS[number]}"
+
+
+#: What the libraries behind `torch.distributed` say when the other end of a connection is gone.
+_LOST = ("Connection closed by peer", "Connection reset by peer", "Broken pipe", "Connection refused", "NCCL", "gloo")
+
+
+def is_of_lost_process(error: BaseException) -> bool:
+    """Whether an error says no more than that another process, of those that work together, has ended."""
+    of_torch = any(kind.__name__ == "DistError" for kind in type(error).__mro__)
+    return of_torch or (type(error) is RuntimeError and any(told in str(error) for told in _LOST))
 
 
 def _first_sentence(text: str) -> str:

@@ -97,8 +97,9 @@ def check_whole(path: Path) -> None:
 def _crc32_of(file: Any, length: int, checksum: int = 0) -> int:
     """Of the file's first bytes."""
     file.seek(0)
-    while length > 0 and (block := file.read(min(_BLOCK, length))):
-        checksum, length = zlib.crc32(block, checksum), length - len(block)
+    block = memoryview(bytearray(_BLOCK))
+    while length > 0 and (count := file.readinto(block[: min(_BLOCK, length)])):
+        checksum, length = zlib.crc32(block[:count], checksum), length - count
     return checksum
 
 

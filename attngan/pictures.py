@@ -4,7 +4,7 @@ import io
 import re
 import textwrap
 import unicodedata
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path, PurePath
 
 import numpy as np
@@ -20,13 +20,15 @@ from attngan.pixels import from_uint8, to_uint8
 MARGIN = 8
 INK, PAPER, MARK = (40, 40, 40), (255, 255, 255), (200, 60, 20)
 
-#: Names of pictures that show samples; what ends in the last one shows where the words of another picture acted.
-GRID, INTERPOLATION, ATTENTION = "grid.png", "interpolation.png", "_attention.png"
+#: Names of pictures that show samples.
+GRID, INTERPOLATION = "grid.png", "interpolation.png"
+#: What is drawn of another picture ends so: where its words acted, and what it is in the style of others.
+ATTENTION, STYLIZED = "_attention.png", "_stylized.png"
 #: The text entry of a PNG that says what it is: a sample, or anything else that shows samples.
 KIND_ENTRY, SAMPLE = "attngan", "sample"
 #: Characters of a caption in the name of its picture.
 LONGEST_NAME = 60
-_LOOKS_LIKE_OVERVIEW = re.compile(r"(grid|interpolation|(samples|attention)_\d+|.*_attention)\.png")
+_LOOKS_LIKE_OVERVIEW = re.compile(r"(grid|interpolation|(samples|attention)_\d+|.*_attention|.*_stylized)\.png")
 _DRAWN = re.compile(r"(\d{5}(_\d{3})?|interpolation_\d{3}_\d{3})\.png")
 
 
@@ -39,19 +41,19 @@ def save_sample(picture: Image.Image, path: Path | str, **facts: object) -> None
         facts: Caption, seed, number and checkpoint, say; what is None is left out.
     """
     with replacing(Path(path)) as part:
-        picture.save(part, "PNG", pnginfo=_sample_marks(**facts))
+        picture.save(part, "PNG", pnginfo=_marks({KIND_ENTRY: SAMPLE, **facts}))
 
 
 def encode_sample(picture: Image.Image, **facts: object) -> bytes:
     """The file that `save_sample` writes, where none is to be written."""
     buffer = io.BytesIO()
-    picture.save(buffer, "PNG", pnginfo=_sample_marks(**facts))
+    picture.save(buffer, "PNG", pnginfo=_marks({KIND_ENTRY: SAMPLE, **facts}))
     return buffer.getvalue()
 
 
-def _sample_marks(**facts: object) -> PngInfo:
+def _marks(facts: Mapping[str, object]) -> PngInfo:
     marks = PngInfo()
-    for name, fact in {KIND_ENTRY: SAMPLE, **facts}.items():
+    for name, fact in facts.items():
         if fact is not None:
             marks.add_text(name, str(fact).encode("utf-8", "replace").decode())
     return marks
@@ -66,12 +68,16 @@ def named_after(caption: str | None) -> str:
     return f"_{'-'.join(words)}" if words else ""
 
 
-def save_overview(picture: Image.Image, path: Path | str) -> None:
-    """Saves a PNG that shows samples and is none, marked as such for whoever reads the folder's images."""
-    marks = PngInfo()
-    marks.add_text(KIND_ENTRY, "overview")
+def save_overview(picture: Image.Image, path: Path | str, **facts: object) -> None:
+    """Saves a PNG that shows samples and is none, marked as such for whoever reads the folder's images.
+
+    Args:
+        picture: What shows them.
+        path: The file; whole or not there.
+        facts: As in `save_sample`.
+    """
     with replacing(Path(path)) as part:
-        picture.save(part, "PNG", pnginfo=marks)
+        picture.save(part, "PNG", pnginfo=_marks({KIND_ENTRY: "overview", **facts}))
 
 
 def is_overview(picture: PurePath, beside: Collection[PurePath], marked: Callable[[], bool]) -> bool:
@@ -87,8 +93,9 @@ def is_overview(picture: PurePath, beside: Collection[PurePath], marked: Callabl
     """
     if not _LOOKS_LIKE_OVERVIEW.fullmatch(picture.name):
         return False
-    if picture.name.endswith(ATTENTION) and picture.with_name(picture.name.removesuffix(ATTENTION) + ".png") in beside:
-        return True
+    for ending in (ATTENTION, STYLIZED):
+        if picture.name.endswith(ending) and picture.with_name(picture.name.removesuffix(ending) + ".png") in beside:
+            return True
     samples = (other for other in beside if other.parent == picture.parent and _DRAWN.fullmatch(other.name))
     return (picture.name in (GRID, INTERPOLATION) and any(samples)) or marked()
 

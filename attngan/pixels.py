@@ -10,7 +10,9 @@ def from_uint8(
     values: UInt8[Tensor, "*batch 3 height width"] | Float[Tensor, "*batch 3 height width"],
 ) -> Float[Tensor, "*batch 3 height width"]:
     """8-bit values, or floats between 0 and 255 as resizing gives them, as float32 in [-1, 1]."""
-    return values.float().div(127.5).sub_(1)
+    floats = values.float()
+    # in place, unless they are the caller's own: a fresh tensor of this size costs more than the arithmetic
+    return (floats.div(127.5) if floats is values else floats.div_(127.5)).sub_(1)
 
 
 def to_uint8(images: Float[Tensor, "*batch 3 height width"]) -> UInt8[Tensor, "*batch 3 height width"]:

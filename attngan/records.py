@@ -12,6 +12,9 @@ from typing import NamedTuple
 import torch
 from jaxtyping import Bool, Float, Int, UInt8
 from torch import Tensor
+from torch.nn import functional as F
+
+from attngan.global_batch import Rows
 
 
 @dataclass(frozen=True)
@@ -34,7 +37,10 @@ class CaptionedImage:
 
 
 class CaptionBatch(NamedTuple):
-    """Captions as word ids, padded with 0 to a common length; in any order of lengths."""
+    """Captions as word ids, padded with 0 to a common length; in any order of lengths.
+
+    The lengths stay on the CPU, where what packs the words wants to know them without waiting for a device.
+    """
 
     ids: Int[Tensor, "batch words"]
     lengths: Int[Tensor, "batch"]
@@ -42,10 +48,12 @@ class CaptionBatch(NamedTuple):
     @property
     def padding(self) -> Bool[Tensor, "batch words"]:
         """True where there is no word."""
-        return torch.arange(self.ids.shape[1], device=self.ids.device) >= self.lengths[:, None]
+        lengths = self.lengths.to(self.ids.device, non_blocking=True)
+        return torch.arange(self.ids.shape[1], device=self.ids.device) >= lengths[:, None]
 
     def to(self, device: torch.device | str) -> "CaptionBatch":
-        return CaptionBatch(self.ids.to(device), self.lengths.to(device))
+        """On a device, but for the lengths; Lightning says nothing of blocking to any but tensors."""
+        return CaptionBatch(self.ids.to(device, non_blocking=True), self.lengths)
 
 
 class ImageBatch(NamedTuple):
@@ -57,6 +65,7 @@ class ImageBatch(NamedTuple):
     indices: Int[Tensor, "batch"]
     mirrored: Bool[Tensor, "batch"]
     embedding: Float[Tensor, "batch text"] | None = None
+    rows: Rows | None = None
 
 
 class TextImageBatch(NamedTuple):
@@ -64,7 +73,8 @@ class TextImageBatch(NamedTuple):
 
     ``indices`` are positions within the split; ``mirrored`` tells which crops the augmentation flipped; ``classes``
     is None for data without classes. Data without captions have captions of no word. ``embedding`` is the caption's
-    precomputed sentence embedding (the char-CNN-RNN of the StackGAN papers), where the data come with such.
+    precomputed sentence embedding (the char-CNN-RNN of the StackGAN papers), where the data come with such. ``rows``:
+    which rows of a batch that several processes train on together these are; None: a batch of one process.
     """
 
     images: tuple[Float[Tensor, "batch 3 _ _"], ...]
@@ -73,6 +83,7 @@ class TextImageBatch(NamedTuple):
     indices: Int[Tensor, "batch"]
     mirrored: Bool[Tensor, "batch"]
     embedding: Float[Tensor, "batch text"] | None = None
+    rows: Rows | None = None
 
 
 class TextFeatures(NamedTuple):
@@ -88,6 +99,26 @@ class TextFeatures(NamedTuple):
         batch, embed = sentence.shape
         padding = torch.empty(batch, 0, dtype=torch.bool, device=sentence.device)
         return cls(sentence.new_empty(batch, embed, 0), sentence, padding)
+
+    def with_places(self, places: int) -> "TextFeatures":
+        """With so many places for words: padded, or cut."""
+        missing = max(0, places - self.padding.shape[1])
+        words, padding = F.pad(self.words, (0, missing)), F.pad(self.padding, (0, missing), value=True)
+        return TextFeatures(words[:, :, :places], self.sentence, padding[:, :places])
+
+    def gathered(self, rows: Rows, places: int) -> "TextFeatures":
+        """Those of the whole batch that several processes hold, differentiably.
+
+        Args:
+            rows: Which of the batch these are.
+            places: Words that each process pads its captions to, at least as many as any has: a process does not know
+                how long the others' are.
+        """
+        if rows.alone:
+            return self
+        assert self.padding.shape[1] <= places, "a caption is longer than the data's limit"
+        words, sentence, padding = self.with_places(places)
+        return TextFeatures(rows.gather(words), rows.gather(sentence), rows.gather(padding))
 
 
 class TrunkFeatures(NamedTuple):

@@ -101,6 +101,11 @@ class Sampler:
         return cls.of(open_checkpoint(checkpoint), device)
 
     @classmethod
+    def from_file(cls, checkpoint: str | Path | None = None, device: str | None = None) -> "Sampler":
+        """As `load`, with the generator that ships where no file is named; ``attngan.Generator.from_file(...)``."""
+        return cls.load(checkpoint or shipped_generator(), device)
+
+    @classmethod
     def of(cls, checkpoint: Checkpoint, device: str | torch.device | None = None) -> "Sampler":
         """As `load`, from a checkpoint that is open already."""
         text_encoder, vocabulary = checkpoint.caption_reader() or (None, None)
@@ -219,6 +224,24 @@ class Sampler:
                 f"have the shape {tuple(embeddings.shape)}"
             )
         return TextFeatures.of_sentences(embeddings.to(self.device, torch.float32))
+
+    def sample(
+        self,
+        captions: Sequence[str] | Float[Tensor, "captions text"] | None = None,
+        samples_per_caption: int = 1,
+        seed: int = 0,
+        batch_size: int = 16,
+        truncation: float | None = None,
+    ) -> tuple[Float[Tensor, "samples 3 height width"], list[tuple[Tensor, ...]]]:
+        """Images of captions; arguments and result as of `attngan.sample`."""
+        texts: list[str | Tensor | None] = [None] if captions is None else list(captions)
+        for text in texts:
+            if isinstance(text, str) and (unread := self.unread(text)):
+                warnings.warn(f"{text[:40]!r}: {unread}", stacklevel=2)
+        drawn = list(draw_all(self, texts, samples_per_caption, seed, batch_size, truncation))
+        if not drawn:
+            raise InputError("there is no caption to draw")
+        return torch.stack([d.image for d in drawn]), [d.attention for d in drawn]
 
     @torch.inference_mode()
     def draw(
@@ -369,12 +392,5 @@ def sample(
         captions = alone or None
     else:
         named = checkpoint
-    sampler = Sampler.load(named or shipped_generator(), device)
-    texts: list[str | Tensor | None] = [None] if captions is None else list(captions)
-    for text in texts:
-        if isinstance(text, str) and (unread := sampler.unread(text)):
-            warnings.warn(f"{text[:40]!r}: {unread}", stacklevel=2)
-    drawn = list(draw_all(sampler, texts, samples_per_caption, seed, batch_size, truncation))
-    if not drawn:
-        raise InputError("there is no caption to draw")
-    return torch.stack([d.image for d in drawn]), [d.attention for d in drawn]
+    sampler = Sampler.from_file(named, device)
+    return sampler.sample(captions, samples_per_caption, seed, batch_size, truncation)

@@ -4,8 +4,9 @@ import re
 import shutil
 import textwrap
 from collections.abc import Iterator, Sequence
+from typing import NamedTuple
 
-from attngan.signatures import Argument, declared_metrics, documented
+from attngan.signatures import Argument, Documented, declared_metrics, documented
 
 #: A command's most common use. What each does is in its own help.
 EXAMPLES = {
@@ -23,6 +24,7 @@ EXAMPLES = {
     "stylize": "attngan stylize photo.jpg painting.jpg --iterations 300",
     "export": "attngan export runs/attngan/checkpoints/last.ckpt generator.safetensors --dtype float16",
     "compare": "attngan compare toy/attngan toy/dfgan --data data/toy_birds --damsm runs/damsm/checkpoints/best.ckpt",
+    "completion": 'eval "$(attngan completion bash)"',
     "import-published": "attngan import-published --generator netG.pth --out generator.ckpt",
 }
 #: What `--logger` can be.
@@ -115,15 +117,40 @@ def short_help_of_recipe(command: str, summary: str) -> str:
         "A key of the recipe is an option of the same name: --model.kl here overrides model.kl of the YAML file."
     )
     lines += ["", "the run:", *_table("  --", RUN)]
-    for group, of in GROUPS.items():
-        place = of.get(command) if isinstance(of, dict) else of
-        if place is None:
-            continue
-        found = documented(*place)
+    for group, found in _groups(command):
         lines += ["", *_wrapped(f"{group}: {found.summary}".replace("``", ""))]
-        lines += [line for argument in found.arguments for line in _entries(f"  --{group}.", argument)]
+        for argument in found.arguments:
+            lines += [
+                line for name, one in _flat(f"{group}.", argument) for line in _entry(f"  --{name} {one.value}", one)
+            ]
     lines += ["", "trainer: Lightning's Trainer, in short.", *_table("  --trainer.", TRAINER)]
     return "\n".join([*lines, "", f"`attngan {command} --help-all` tells more, and of Lightning's options too."])
+
+
+class Option(NamedTuple):
+    """An option ``--name``, or without hyphens what stands in its place; how its value is written; what it is."""
+
+    name: str
+    value: str
+    told: str
+
+
+def options(module: str, function: str, positional: Sequence[str]) -> Iterator[Option]:
+    """What a command that is a function takes; arguments as of `short_help`."""
+    for argument in documented(module, function).arguments:
+        name = argument.name if argument.name in positional else f"--{argument.name}"
+        yield Option(name, argument.value, _first_sentence(argument.help))
+
+
+def recipe_options(command: str) -> Iterator[Option]:
+    """What `attngan pretrain` and `attngan train` take, as far as their help shows it."""
+    for before, told in (("--", RUN), ("--trainer.", TRAINER)):
+        for name, (value, text) in told.items():
+            yield Option(f"{before}{name}", value, _first_sentence(text))
+    for group, found in _groups(command):
+        for argument in found.arguments:
+            for name, one in _flat(f"{group}.", argument):
+                yield Option(f"--{name}", one.value, _first_sentence(one.help))
 
 
 def _table(before: str, told: dict[str, tuple[str, str]]) -> Iterator[str]:
@@ -131,13 +158,21 @@ def _table(before: str, told: dict[str, tuple[str, str]]) -> Iterator[str]:
         yield from _in_columns(f"{before}{name} {value}", text)
 
 
-def _entries(before: str, argument: Argument) -> Iterator[str]:
-    """An argument; of a group of options each of these."""
+def _groups(command: str) -> Iterator[tuple[str, Documented]]:
+    """The groups of a recipe's options that the command has."""
+    for group, of in GROUPS.items():
+        place = of.get(command) if isinstance(of, dict) else of
+        if place is not None:
+            yield group, documented(*place)
+
+
+def _flat(before: str, argument: Argument) -> Iterator[tuple[str, Argument]]:
+    """An argument with its whole name; of a group of options each of these."""
     if argument.arguments:
         for within in argument.arguments:
-            yield from _entries(f"{before}{argument.name}.", within)
+            yield from _flat(f"{before}{argument.name}.", within)
     else:
-        yield from _entry(f"{before}{argument.name} {argument.value}", argument)
+        yield f"{before}{argument.name}", argument
 
 
 def _entry(head: str, argument: Argument) -> Iterator[str]:

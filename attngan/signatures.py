@@ -104,6 +104,8 @@ def _placeholder(annotation: ast.expr, module: str) -> str:
     """``N`` for a whole number, ``a|b`` for a choice of texts; a class's name in capitals for anything else."""
     if isinstance(annotation, ast.BinOp):
         sides = [_placeholder(side, module) for side in (annotation.left, annotation.right)]
+        if "PATH" in sides:  # Python code may give text where a path is meant
+            return "PATH"
         return "|".join(dict.fromkeys(side for side in sides if side))
     if isinstance(annotation, ast.Constant):  # None, or a choice
         return "" if annotation.value is None else str(annotation.value)
@@ -159,3 +161,15 @@ def declared_metrics() -> list[str]:
             ):
                 names.append(str(node.args[0].value))
     return sorted(names)
+
+
+def declared_sources() -> list[str]:
+    """Names of the data sources, in the order of their registry."""
+    for node in _tree("attngan.data.sources.registry").body:
+        if (
+            isinstance(node, ast.AnnAssign)
+            and ast.unparse(node.target) == "SOURCES"
+            and isinstance(node.value, ast.Dict)
+        ):
+            return [str(key.value) for key in node.value.keys if isinstance(key, ast.Constant)]
+    raise LookupError("attngan.data.sources.registry declares no SOURCES")

@@ -179,7 +179,7 @@ def load_weights(network: nn.Module, weights: Mapping[str, Tensor], source: str)
     """Puts weights into a network; every one must be there and fit.
 
     Args:
-        network: Gets them.
+        network: Gets them; of one that was made without memory (on torch's meta device) they become the weights.
         weights: By the names of its state dict.
         source: Where they come from, for the message.
 
@@ -189,7 +189,8 @@ def load_weights(network: nn.Module, weights: Mapping[str, Tensor], source: str)
     """
     own = network.state_dict()
     # not in files of PyTorch 0.3
-    counts = {name: torch.zeros_like(value) for name, value in own.items() if name.endswith("num_batches_tracked")}
+    counted = [name for name in own if name.endswith("num_batches_tracked")]
+    counts = {name: torch.zeros(own[name].shape, dtype=own[name].dtype) for name in counted}
     weights = counts | dict(weights)
     shapes = {name: (tuple(weights[name].shape), tuple(own[name].shape)) for name in own if name in weights}
     problems = {
@@ -207,7 +208,11 @@ def load_weights(network: nn.Module, weights: Mapping[str, Tensor], source: str)
             f"{source}: {some(bad, 3)} hold NaN or infinite numbers: the training that wrote them diverged; take an "
             "earlier checkpoint of the run"
         )
-    network.load_state_dict(weights)
+    if any(value.is_meta for value in own.values()):  # copies: the file's own may be mapped, or of 16 bits
+        weights = {name: weights[name].to(value.dtype, copy=True) for name, value in own.items()}
+        network.load_state_dict(weights, assign=True)
+    else:
+        network.load_state_dict(weights)
 
 
 # --- bounds -----------------------------------------------------------------------------------------------------------

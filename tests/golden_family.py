@@ -269,6 +269,7 @@ def quiet_trainer(epochs: int, *callbacks: Callback, precision: str = "64-true")
         max_epochs=epochs,
         accelerator="cpu",
         logger=False,
+        log_every_n_steps=1,
         enable_checkpointing=False,
         enable_progress_bar=False,
         enable_model_summary=False,
@@ -344,7 +345,7 @@ def train_golden(run: GoldenRun, part: str, folder: Path, patch: pytest.MonkeyPa
     patch.setattr(generator.network, "draw_noise", lambda batch: next(noise))
     if module.damsm is not None:  # the golden runs' text encoder gives recorded features
         text = text_of(io)
-        patch.setattr(module.damsm.text_encoder, "forward", lambda captions: text)
+        patch.setattr(module.damsm.text_encoder, "forward", lambda captions, draws=None: text)
     steps = len(io["z"])
     epochs = steps if "lr" in io else 1  # where the learning rate changes, each step was an epoch
     data = Repeated(

@@ -1,5 +1,8 @@
 """Weights and their description in one safetensors file."""
 
+import subprocess
+import sys
+
 import pytest
 import torch
 from torch import nn
@@ -43,3 +46,31 @@ def test_weights_must_all_be_there_and_fit():
         with pytest.raises(ValueError, match=f"a.ckpt: the weights do not fit Linear: {message}"):
             described_weights.load_weights(network, weights, "a.ckpt")
     assert bool((network.bias == 1).all())
+
+
+class Computing(nn.Module):
+    """Has more than its state dict tells: a buffer and a plain tensor that are computed when it is made."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layer = nn.Linear(2, 2)
+        self.register_buffer("table", torch.arange(3.0), persistent=False)
+        self.ones = torch.ones(2)
+
+
+def test_what_a_network_computes_when_it_is_made_is_there():
+    network = Computing()
+    again = described_weights.build_with(Computing, network.state_dict(), "a file")
+    assert torch.equal(again.layer.weight, network.layer.weight)
+    assert again.table.tolist() == [0, 1, 2]
+    assert again.ones.tolist() == [1, 1]
+
+
+def test_a_network_from_a_file_needs_no_compiler():
+    code = (
+        "import sys, torch; from attngan import described_weights; from attngan.networks.multistage import *; "
+        "make = lambda: AttnGANGenerator(stages=1, width=1, base_size=8); weights = make().state_dict(); "
+        "described_weights.build_with(make, weights, 'a file'); print('torch._dynamo' in sys.modules)"
+    )
+    printed = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+    assert printed.strip() == "False"

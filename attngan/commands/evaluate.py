@@ -4,8 +4,10 @@ import json
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
-from typing import Literal
+from typing import Literal, cast
 
+from attngan import ranks
+from attngan.errors import require_at_least
 from attngan.evaluation.metric_table import metrics_help
 from attngan.evaluation.request import Request
 from attngan.evaluation.resolving import resolve
@@ -14,20 +16,21 @@ from attngan.evaluation.running import run, show
 from attngan.evaluation.table import print_table
 from attngan.extractors.extractor import Precision, Resize
 from attngan.files import write_whole
+from attngan.launching import SeveralDevices
 from attngan.terminal import say
 
 
 def evaluate(
-    checkpoint: Path | None = None,
-    images: Path | None = None,
-    data: Path | None = None,
+    checkpoint: str | Path | None = None,
+    images: str | Path | None = None,
+    data: str | Path | None = None,
     source: str | None = None,
     split: Literal["test", "validation", "train"] | None = None,
     image_size: int | None = None,
     skip_bad: bool = False,
     image_column: str | None = None,
     caption_column: str | None = None,
-    reference: Path | None = None,
+    reference: str | Path | None = None,
     metrics: Sequence[str] | None = None,
     protocol: Literal["attngan", "dmgan", "dfgan", "stackgan", "quick"] | None = None,
     count: int | None = None,
@@ -35,20 +38,21 @@ def evaluate(
     splits: int | None = None,
     truncation: float | None = None,
     extractor: str | None = None,
-    extractor_weights: Path | None = None,
+    extractor_weights: str | Path | None = None,
     resize: Resize | None = None,
     precision: Precision = "float32",
-    scorer: Path | None = None,
+    scorer: str | Path | None = None,
     clip: str | None = None,
-    clip_weights: Path | None = None,
-    colour_probe: Path | None = None,
+    clip_weights: str | Path | None = None,
+    colour_probe: str | Path | None = None,
     text_embeddings: str | None = None,
     untrained: bool = False,
-    out: Path = Path("evaluation"),
+    out: str | Path = Path("evaluation"),
     write_images: bool = False,
     report: bool = False,
     batch_size: int = 32,
     device: str | None = None,
+    devices: int = 1,
     progress: bool = True,
 ) -> EvaluationResult:
     """Scores images drawn by a checkpoint, or images from a folder or zip, and says how each number was computed.
@@ -95,6 +99,8 @@ def evaluate(
         report: Also write report.html: table, nearest real images, best and worst captions, in one file.
         batch_size: Images drawn and looked at together; the scores do not depend on it.
         device: cpu, cuda ...; by default cuda where there is one.
+        devices: How many of them draw and look at images together, in a process each; as many processes as torchrun or
+            srun started, where one of them did. The numbers are those of one device.
         progress: Show a progress bar and the table.
 
     Returns:
@@ -104,9 +110,15 @@ def evaluate(
         FileNotFoundError: No checkpoint, images or weights at the place named.
         ValueError: Arguments that do not fit together, or an unreadable image; says which.
     """
-    request = Request(**locals())
-    evaluation = resolve(request)
+    request = Request.of(**locals())
+    require_at_least(1, devices=devices)
+    if devices > 1 and ranks.world_size() == 1:
+        raise SeveralDevices(devices)
+    with ranks.first_goes_ahead():  # it prepares what the others then find: caches, kept rows
+        evaluation = resolve(request)
     measured, compared = run(evaluation)
+    if not ranks.is_first():
+        return ranks.broadcast(cast(EvaluationResult, {}))  # that of rank 0
     result = result_of(evaluation, measured, compared)
     write_whole(request.out / "scores.json", json.dumps(result, indent=1))
     if report:
@@ -118,7 +130,7 @@ def evaluate(
         print_table(result)
         also = f", {request.out / 'report.html'}" if report else ""
         say(f"written: {request.out / 'scores.json'} (each score's name, files and hashes){also}")
-    return result
+    return ranks.broadcast(result)
 
 
 if evaluate.__doc__:  # None under python -OO

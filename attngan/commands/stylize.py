@@ -12,9 +12,8 @@ from torch import Tensor
 
 from attngan.checkpoint import file_sha256
 from attngan.commands.stylize_page import write_page
-from attngan.data.images import load_named_image
 from attngan.device import usable_device
-from attngan.errors import InputError, MissingFileError, require_at_least
+from attngan.errors import InputError, require_at_least
 from attngan.files import replacing
 from attngan.pictures import from_pil, to_pil
 from attngan.progress import progress_bar
@@ -22,6 +21,7 @@ from attngan.style_transfer.colours import with_colours_of
 from attngan.style_transfer.networks import NetworkName, style_network
 from attngan.style_transfer.objective import Objective, Weights
 from attngan.style_transfer.optimisation import OptimizerName, StyleTransfer, start_image
+from attngan.style_transfer.stylizing import fitting, read_image
 from attngan.terminal import say
 
 STATE = "state.pt"
@@ -196,27 +196,6 @@ def _save_picture(picture: Image.Image, path: Path) -> None:
 
 
 # --- arguments --------------------------------------------------------------------------------------------------------
-
-
-def read_image(path: Path) -> Image.Image:
-    """An image file, upright and RGB.
-
-    Raises:
-        MissingFileError: There is none.
-        InputError: It cannot be decoded.
-    """
-    if not path.is_file():
-        raise MissingFileError(f"no image at {path.resolve()}")
-    return load_named_image(path, str(path))
-
-
-def fitting(image: Image.Image, longer: int, enlarge: bool = False) -> Image.Image:
-    """The image with its longer side at so many pixels; a smaller one is enlarged only if asked to."""
-    scale = longer / max(image.size)
-    if scale >= 1 and not enlarge:
-        return image
-    width, height = (max(1, round(side * scale)) for side in image.size)
-    return image.resize((width, height), Image.Resampling.LANCZOS)
 
 
 def _one_each(name: str, given: Sequence[float] | None, styles: Sequence[Path]) -> list[float]:

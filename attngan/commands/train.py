@@ -8,7 +8,7 @@ import sys
 import typing
 import warnings
 from argparse import ArgumentError
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -16,23 +16,32 @@ from typing import Any, Literal, Union
 
 import torch
 import yaml
+from lightning_fabric.plugins.environments.torchelastic import TorchElasticEnvironment
 from lightning_fabric.utilities.exceptions import MisconfigurationException
-from lightning_utilities.core.rank_zero import rank_zero_only
 from pytorch_lightning import Callback, LightningModule
 from pytorch_lightning.cli import ArgsType, LightningArgumentParser, LightningCLI
 
-from attngan import __version__
+from attngan import __version__, ranks
 from attngan.checkpoint import open_checkpoint
 from attngan.commands.damsm_scores import print_scores
+from attngan.commands.devices import (
+    goes_on_by_itself,
+    keep_batch,
+    remember_start,
+    settle_devices,
+    with_begun,
+)
 from attngan.commands.recipe_errors import told_of_recipe
 from attngan.commands.renamed_keys import refuse_renamed_keys
 from attngan.commands.run_folder import (
     CHECKPOINTS,
     CONFIG,
+    CONFIG_FILE,
     LAST,
     RESUME,
     claimed_run,
     default_run_dir,
+    has_checkpoints,
     is_whole,
     put_into,
     refuse_other_run,
@@ -46,12 +55,15 @@ from attngan.data.datamodule import TextImageDataModule
 from attngan.device import described_machine
 from attngan.errors import InputError, MissingPackageError, UsageError, require_at_least
 from attngan.files import write_whole
+from attngan.launching import SeveralDevices, run_in_processes
 from attngan.option_errors import with_underscores
 from attngan.short_help import LOGGERS, RUN
 from attngan.stopping import Stopped
 from attngan.terminal import say
+from attngan.training.batch_norm import GlobalBatchNorm
 from attngan.training.callbacks import (
     AfterStep,
+    Agreement,
     Budget,
     KeepLast,
     ProgressLines,
@@ -66,6 +78,7 @@ from attngan.training.gan_module import GANModule
 from attngan.training.initial_weights import start_generator
 from attngan.training.pictures import TrainingPictures
 from attngan.training.quick_evaluation import QuickEvaluation
+from attngan.training.strategy import GlobalBatchStrategy
 
 
 class RecipeCLI(LightningCLI):
@@ -76,19 +89,33 @@ class RecipeCLI(LightningCLI):
         model_class: What is trained.
         arguments: What the command line says after the command.
         claims: Holds the run's folder until it is closed.
+        single: It can run in this process alone.
     """
 
     def __init__(
-        self, command: str, model_class: type[LightningModule], arguments: list[str], claims: ExitStack
+        self,
+        command: str,
+        model_class: type[LightningModule],
+        arguments: list[str],
+        claims: ExitStack,
+        single: bool = False,
     ) -> None:
         self.command = command
         self.claims = claims
+        self.single = single
+        self.arguments = arguments
         super().__init__(
             model_class,
             TextImageDataModule,
             save_config_callback=None,
             seed_everything_default=0,
-            trainer_defaults={"num_sanity_val_steps": 0, "log_every_n_steps": 10, "enable_model_summary": False},
+            trainer_defaults={
+                "num_sanity_val_steps": 0,
+                "log_every_n_steps": 10,
+                "enable_model_summary": False,
+                "benchmark": True,
+                "sync_batchnorm": True,
+            },
             parser_kwargs={
                 "prog": f"attngan {command}",
                 "description": f"attngan {command}: train from a recipe.",
@@ -132,30 +159,55 @@ class RecipeCLI(LightningCLI):
     def before_instantiate_classes(self) -> None:
         config = self.config
         settle_trainer(config, self.command)
+        settle_devices(config, self.single)
         self.trial_batches = take_trial(config, self.command)
         if self.trial_batches:
             config.run_dir = self.claims.enter_context(TemporaryDirectory(prefix="attngan-trial-"))
         given = [Path(str(recipe)) for recipe in config.config or []]
         self.run_dir = Path(config.run_dir or default_run_dir(given, self.command))
-        if getattr(rank_zero_only, "rank", 0) == 0:  # of several processes that train together
-            self.claims.enter_context(claimed_run(self.run_dir))
-        refuse_other_run(self.run_dir, config.resume and Path(config.resume), self.command)
+        # one of the processes writes and decides; it is alone the only one to know what was there before
+        if ranks.broadcast(ranks.is_first() and self._claim()):
+            raise _Restarted(self.run_dir)
+        parts_given = any(word.partition("=")[0] == "--model.accumulate" for word in self.arguments)
+        self.begun = keep_batch(config, self.run_dir / CONFIG_FILE, parts_given)
         put_into(self.run_dir, config)
         # a bar where somebody looks at it, lines in a log file
         wanted = config.trainer.enable_progress_bar is not False
         config.trainer.enable_progress_bar = wanted and sys.stdout.isatty()
 
+    def _claim(self) -> bool:
+        """Takes the run's folder for this process; whether the run was restarted, and has something to go on from."""
+        self.claims.enter_context(claimed_run(self.run_dir))
+        resumed = self.config.resume and Path(self.config.resume)
+        if resumed is None and has_checkpoints(self.run_dir) and goes_on_by_itself(self.run_dir):
+            return True
+        refuse_other_run(self.run_dir, resumed, self.command)
+        remember_start(self.run_dir)
+        return False
+
     def instantiate_trainer(self, **kwargs: Any) -> Any:
         kwargs["logger"] = self._logger()
         bar = RunProgressBar() if self.config.trainer.enable_progress_bar else ProgressLines()
-        self.trainer_defaults["callbacks"] = [bar, RandomState(), AfterStep()]
+        self.trainer_defaults["callbacks"] = [bar, RandomState(), AfterStep(), Agreement()]
         given = self.config_init.trainer.plugins or []
         kwargs["plugins"] = [*(given if isinstance(given, list) else [given]), WholeFiles()]
+        if ranks.world_size() > 1:
+            kwargs |= self._together(kwargs["plugins"])
         try:
             return super().instantiate_trainer(**kwargs)
         # nothing but what `trainer:` says is at work here
         except (MisconfigurationException, ValueError, ImportError, RuntimeError) as error:
             raise InputError(told_of_trainer(error, self.config)) from error
+
+    def _together(self, plugins: list[Any]) -> dict[str, Any]:
+        """What the trainer is told where several processes train."""
+        trainer = self.config_init.trainer
+        together: dict[str, Any] = {"plugins": [*plugins, TorchElasticEnvironment()], "sync_batchnorm": False}
+        if trainer.sync_batchnorm:
+            together["plugins"].append(GlobalBatchNorm())
+        if trainer.strategy == "auto":
+            together["strategy"] = GlobalBatchStrategy(timeout=ranks.TIMEOUT)
+        return together
 
     def _logger(self) -> Any:
         name = self.config.logger
@@ -188,10 +240,11 @@ class RecipeCLI(LightningCLI):
         if self.config.init_from is not None:
             self._start_from(Path(self.config.init_from))
         # null is a value: a generator without text is one by embed_dim: null
-        recipe = self.parser.dump(to_store(self.config, self.run_dir), skip_none=False)
-        if self.trainer.is_global_zero:
+        recipe = self.parser.dump(with_begun(to_store(self.config, self.run_dir), self.begun), skip_none=False)
+        ranks.wait_for_all()  # all have read what it said before
+        if ranks.is_first():
             made_by = f"# attngan {__version__}, Python {platform.python_version()}, {described_machine()}"
-            write_whole(self.run_dir / "config.yaml", f"{made_by}\n{recipe}")
+            write_whole(self.run_dir / CONFIG_FILE, f"{made_by}\n{recipe}")
         for logger in self.trainer.loggers:
             logger.log_hyperparams(yaml.safe_load(recipe))
         last = self.run_dir / CHECKPOINTS / LAST
@@ -224,26 +277,57 @@ class RecipeCLI(LightningCLI):
         options: dict[str, Any] = {"ckpt_path": str(chosen), "weights_only": True, "verbose": False}
         (scores,) = self.trainer.test(self.model, self.datamodule, **options) or [{}]
         print_scores(scores)
-        if not self.trial_batches:
+        if ranks.is_first() and not self.trial_batches:
             write_whole(self.run_dir / "test_scores.json", json.dumps(scores, indent=1))
 
 
-def pretrain(arguments: list[str], callbacks: Sequence[Callback] = ()) -> None:
+def pretrain(arguments: list[str], callbacks: Sequence[Callback] = ()) -> int:
     """Trains the DAMSM, then scores it on the test split: the best checkpoint, or where none is chosen the last one.
 
     Args:
         arguments: What the command line says after the command.
-        callbacks: What else is told of the training.
+        callbacks: What else is told of the training, which then has one device.
+
+    Returns:
+        The exit code.
     """
-    with _recipe("pretrain", DAMSMModule, arguments, callbacks) as cli:
+
+    def run(cli: RecipeCLI) -> None:
         cli.fit()
         cli.test()
 
+    return _with_recipe(run, "pretrain", DAMSMModule, arguments, callbacks)
 
-def train(arguments: list[str], callbacks: Sequence[Callback] = ()) -> None:
-    """Trains a generator. Arguments as of `pretrain`."""
-    with _recipe("train", GANModule, arguments, callbacks) as cli:
-        cli.fit()
+
+def train(arguments: list[str], callbacks: Sequence[Callback] = ()) -> int:
+    """Trains a generator. As `pretrain`."""
+    return _with_recipe(RecipeCLI.fit, "train", GANModule, arguments, callbacks)
+
+
+class _Restarted(Exception):  # noqa: N818 - no error: the command goes on with its own run
+    """The process was restarted, and the run's folder holds what it trained before."""
+
+    def __init__(self, run_dir: Path) -> None:
+        super().__init__(run_dir)
+        self.run_dir = run_dir
+
+
+def _with_recipe(
+    run: Callable[[RecipeCLI], None],
+    command: str,
+    model_class: type[LightningModule],
+    arguments: list[str],
+    callbacks: Sequence[Callback],
+) -> int:
+    """Does what the recipe is read for: here, or where it asks for several devices in a process for each."""
+    try:
+        with _recipe(command, model_class, arguments, callbacks) as cli:
+            run(cli)
+    except SeveralDevices as wanted:
+        return run_in_processes(wanted.count, [command, *arguments])
+    except _Restarted as restarted:
+        return _with_recipe(run, command, model_class, [*arguments, RESUME, str(restarted.run_dir)], callbacks)
+    return 0
 
 
 @contextmanager
@@ -259,13 +343,14 @@ def _recipe(
             f"name a recipe: attngan {command} --config NAME (`attngan recipes` lists them), or a YAML file"
         )
     arguments, trusted = take_trusted(arguments)
-    arguments = with_resume(command, arguments)
+    # rank 0 alone looks which checkpoint is whole: others could find another one
+    arguments = ranks.broadcast(with_resume(command, arguments) if ranks.is_first() else [])
     refuse_untrusted(arguments, trusted)
     admit(trusted)
     if model_class is GANModule:
         refuse_renamed_keys(arguments)
     with ExitStack() as claims:
-        cli = RecipeCLI(command, model_class, arguments, claims)
+        cli = RecipeCLI(command, model_class, arguments, claims, single=bool(callbacks))
         cli.trainer.callbacks.extend(callbacks)  # type: ignore[attr-defined]
         yield cli
 
@@ -280,6 +365,7 @@ def _quieten() -> None:
         ".*Checkpoint directory.*exists and is not empty.*",  # a run that is gone on with
         ".*does not have many workers.*",  # from the image cache, one process suffices
         ".*LeafSpec.*",
+        ".*recommended to use `self.log.*sync_dist.*",  # what is logged is gathered already, and the same everywhere
         ".*LightningCLI's args parameter.*",  # the command line is ours, its rest is Lightning's
         ".*`isinstance\\(treespec.*",
         ".*The number of training batches.*is smaller than the logging interval.*",

@@ -59,6 +59,8 @@ def settle_trainer(config: Any, command: str) -> None:
         value = trainer.get(refused.name)
         if refused.command in (None, command) and not any(value is n or value == n for n in refused.nothing):
             raise InputError(f"trainer.{refused.name} {value}: {refused.told}")
+    if trainer.deterministic:
+        trainer.benchmark = None  # kernels chosen by timing are not always the same ones
     if trainer.max_steps not in (-1, None):
         # Lightning counts a step of each optimiser: 9 would be 3 batches of a GAN with two discriminators
         config.budget.steps = min(trainer.max_steps, config.budget.steps or trainer.max_steps)

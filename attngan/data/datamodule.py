@@ -29,7 +29,7 @@ from attngan.data.encoding import (
 from attngan.data.findings import Findings
 from attngan.data.image_cache import ImageCache
 from attngan.data.images import load_pixels, shorter_side
-from attngan.data.loader import EpochLoader, EpochOrder, sensible_workers, torch_loader
+from attngan.data.loader import EpochLoader, EpochOrder, image_loader, sensible_workers
 from attngan.data.reading import ReadyData, make_ready
 from attngan.data.sentence_embeddings import ImageEmbeddings, places_in_file
 from attngan.data.sources.tables import Columns
@@ -56,7 +56,7 @@ class TextImageDataModule(LightningDataModule):
             that attngan prepare wrote.
         image_size: Side of the largest images in pixels. Each of the other stages is half as large.
         stages: How many sizes of image the model wants: 3 for 64, 128 and 256 pixels at image_size 256.
-        batch_size: Images a batch on each device.
+        batch_size: Images a batch, over all devices: a recipe is the same training on any number of them.
         train_words: Words of a caption kept in training.
         test_words: Words of a caption kept in validation and test, the first ones (25 for CUB, 20 for COCO).
         captions_per_image: How many captions of an image are used, in training and for the vocabulary: the first ones.
@@ -84,7 +84,8 @@ class TextImageDataModule(LightningDataModule):
         seed: Seed of order, crops, flips and the choice of captions.
         drop_last: Leave out the last images of a training epoch where they do not fill a batch.
         skip_bad: Leave out images that cannot be used (missing, damaged, without captions) instead of stopping.
-        shuffle_buffer: For shards: how many images each device keeps (as files) to draw the next one from at random.
+        shuffle_buffer: For shards: how many images are kept (as files, over all devices) to draw the next one from at
+            random.
         image_column: For a folder with a table (metadata.jsonl, a CSV file): the column with the images' names; null:
             file_name, or another usual name.
         caption_column: For a folder with a table: the column with the captions; null: text, texts, or another usual
@@ -389,19 +390,20 @@ class TextImageDataModule(LightningDataModule):
         """Augmented batches in a new order each epoch."""
         dataset = self.split("train")
         _rank, world = self._device()
-        if self.drop_last and len(dataset) < self.batch_size * world:
+        if self.batch_size < world:
             raise InputError(
-                f"{len(dataset)} training images do not fill one batch of {self.batch_size} on {world} device(s): "
-                "lower data.batch_size"
+                f"data.batch_size {self.batch_size} is over all devices, of which there are {world}: raise it"
+            )
+        if self.drop_last and len(dataset) < self.batch_size:
+            raise InputError(
+                f"{len(dataset)} training images do not fill one batch of {self.batch_size}: lower data.batch_size"
             )
         return self._loader(dataset, shuffle=True, drop_last=self.drop_last)
 
     def batches_of_training(self) -> tuple[int, int, bool]:
-        """Training images of each device, those of a batch, and whether a last batch that is not full is dropped."""
+        """Training images, those of a batch, and whether a last batch that is not full is dropped."""
         dataset = self.split("train")
-        if dataset.stream is not None:  # whose batches are full, but for the very last
-            return self.batch_size, self.batch_size, True
-        return len(dataset) // self._device()[1], self.batch_size, self.drop_last
+        return len(dataset), self.batch_size, self.drop_last or dataset.stream is not None  # whose batches are full
 
     def val_dataloader(self) -> EpochLoader:
         """Every image of the validation split once, in order."""
@@ -416,10 +418,10 @@ class TextImageDataModule(LightningDataModule):
         workers = sensible_workers() if self.workers is None else self.workers
         if dataset.stream is not None:
             per_shard = np.histogram(dataset.rows, bins=np.array(dataset.stream.starts) - 0.5)[0].tolist()
-            turns = StreamOrder(per_shard, self.batch_size, self.seed, rank, world, self.shuffle_buffer)
-            return EpochLoader(dataset, turns, StreamLoader(dataset, dataset.stream, turns, workers), self._progress)
+            lanes = StreamOrder(per_shard, self.batch_size, self.seed, rank, world, self.shuffle_buffer)
+            return EpochLoader(dataset, lanes, StreamLoader(dataset, dataset.stream, lanes, workers), self._progress)
         order = EpochOrder(len(dataset), self.batch_size, shuffle, drop_last, self.seed, rank, world)
-        return EpochLoader(dataset, order, torch_loader(dataset, workers, order), self._progress)
+        return EpochLoader(dataset, order, image_loader(dataset, workers, order), self._progress)
 
     def _device(self) -> tuple[int, int]:
         """Which of how many devices this process trains."""
@@ -443,4 +445,5 @@ class TextImageDataModule(LightningDataModule):
             batch.indices,
             batch.mirrored,
             batch.embedding,
+            batch.rows,
         )

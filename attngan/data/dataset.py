@@ -159,14 +159,23 @@ class CaptionedImageDataset(Dataset[ImageBatch]):
 
     def __getitems__(self, places: list[tuple[int, int]]) -> ImageBatch:
         """A batch, for the (epoch, index) of each of its images."""
+        return self.make(places)
+
+    def make(self, places: list[tuple[int, int]], into: UInt8[np.ndarray, "_ size size 3"] | None = None) -> ImageBatch:
+        """As `__getitems__`; the pixels are written ``into`` the beginning of an array where there is one."""
         if self.cache is None:
             raise RuntimeError("the images of this split are streamed: they are there in the order of the stream only")
-        return self.batch(places, [self.cache[int(self.rows[index])] for _epoch, index in places])
+        return self.batch(places, [self.cache[int(self.rows[index])] for _epoch, index in places], into)
 
-    def batch(self, places: list[tuple[int, int]], images: list[np.ndarray]) -> ImageBatch:
-        """A batch of these images (as the cache has them), for the (epoch, index) of each."""
+    def batch(
+        self,
+        places: list[tuple[int, int]],
+        images: list[np.ndarray],
+        into: UInt8[np.ndarray, "_ size size 3"] | None = None,
+    ) -> ImageBatch:
+        """A batch of these images (as the cache has them), for the (epoch, index) of each; ``into`` as of `make`."""
         size = self.image_size
-        pixels = np.empty((len(places), size, size, 3), dtype=np.uint8)
+        pixels = np.empty((len(places), size, size, 3), dtype=np.uint8) if into is None else into[: len(places)]
         mirrored = np.zeros(len(places), dtype=bool)
         captions, said = [], []
         for row, ((epoch, index), image) in enumerate(zip(places, images, strict=True)):

@@ -16,6 +16,8 @@ from torch.utils.data import DataLoader, Dataset
 
 from attngan.data.dataset import CaptionedImageDataset
 from attngan.data.processes import begin_worker
+from attngan.data.shared_batches import SharedBatches, SharedLoader
+from attngan.global_batch import Rows
 from attngan.records import ImageBatch
 
 
@@ -24,7 +26,7 @@ class Order(Protocol):
     """Which images make each batch of an epoch.
 
     Attributes:
-        batch_size: Images a batch on one device.
+        batch_size: Images a batch, over all devices.
         epoch: The epoch that is iterated next.
         start: How many batches of it are passed over.
         follows_trainer: A trainer has said which epoch it is.
@@ -38,6 +40,9 @@ class Order(Protocol):
     def set_epoch(self, epoch: int) -> None: ...
 
     def __len__(self) -> int: ...
+
+    def rows(self, batch: int) -> Rows:
+        """Which rows of the batch of this number, counted from 0, each device has."""
 
     def depends_on(self) -> dict[str, int]:
         """What must be the same for a resumed epoch to go on as it would have."""
@@ -55,13 +60,15 @@ class Batches(Protocol):
 class EpochOrder:
     """Which images make each batch of an epoch, on one of `world` devices; yields lists of (epoch, index).
 
-    Over all devices a training batch is the same set of images whatever their number.
+    A batch of training is dealt to the devices in its order: the rows of all of them are the same batch whatever their
+    number. Of those that are not shuffled (validation, test) each device takes every so many-th, whole; where there are
+    fewer batches than devices, the others see one of them again, since Lightning wants all to come along.
 
     Args:
         images: How many images there are.
-        batch_size: Images a batch on one device.
+        batch_size: Images a batch, over all devices.
         shuffle: A new order each epoch; else in order, and always epoch 0, so that it is the same every time.
-        drop_last: Leaves out the last images where they do not fill a batch on every device.
+        drop_last: Leaves out the last images where they do not fill a batch.
         seed: Seed of the order.
         rank: Which of the devices this is.
         world: How many devices there are.
@@ -87,11 +94,27 @@ class EpochOrder:
         self.follows_trainer = True
 
     def depends_on(self) -> dict[str, int]:
-        return {"images": self.images, "batch_size_of_all_devices": self.batch_size * self.world, "seed": self.seed}
+        return {"images": self.images, "batch_size_of_all_devices": self.batch_size, "seed": self.seed}
+
+    def rows(self, batch: int) -> Rows:
+        first = self._first(batch)
+        size = min(self.batch_size, self.images - first)
+        return Rows.split(size, self.world, self.rank) if self.shuffle else Rows.split(size)
+
+    def _first(self, batch: int) -> int:
+        """Where this device's batch of this number begins in the order of the epoch."""
+        number = batch if self.shuffle else (batch * self.world + self.rank) % self._batches_of_all
+        return number * self.batch_size
+
+    @property
+    def _batches_of_all(self) -> int:
+        whole, rest = divmod(self.images, self.batch_size)
+        return whole + (1 if rest and not self.drop_last else 0)
 
     def __len__(self) -> int:
-        whole, rest = divmod(self.images, self.batch_size * self.world)
-        return whole + (1 if rest and not self.drop_last else 0)
+        if self.shuffle:
+            return self._batches_of_all
+        return len(range(self.rank, self._batches_of_all, self.world)) or min(1, self._batches_of_all)
 
     def __iter__(self) -> Iterator[list[tuple[int, int]]]:
         return self._batches(self.epoch if self.shuffle else 0, self.start)  # as they are now, not at the first batch
@@ -100,12 +123,9 @@ class EpochOrder:
         order = np.arange(self.images)
         if self.shuffle:
             order = np.random.default_rng((self.seed, epoch)).permutation(self.images)
-        of_all = self.batch_size * self.world
         for batch in range(start, len(self)):
-            # Where the last batch is not full, each device takes its share of what there is.
-            share = np.array_split(order[batch * of_all : (batch + 1) * of_all], self.world)[self.rank]
-            if len(share):
-                yield [(epoch, index) for index in share.tolist()]
+            first, mine = self._first(batch), self.rows(batch).mine
+            yield [(epoch, index) for index in order[first + mine.start : first + mine.stop].tolist()]
 
 
 class EpochLoader:
@@ -149,8 +169,9 @@ class EpochLoader:
         batches = iter(self._batches)
         self.sampler.start = 0
         for batch in batches:
+            rows = self.sampler.rows(self._given_out)
             self._given_out += 1
-            yield batch
+            yield batch._replace(rows=rows)
 
     @property
     def _iterator(self) -> Any:
@@ -178,7 +199,21 @@ class EpochLoader:
             )
 
 
-def torch_loader(dataset: Dataset[ImageBatch], workers: int, order: EpochOrder | None = None) -> DataLoader[ImageBatch]:
+def image_loader(dataset: CaptionedImageDataset, workers: int, order: EpochOrder) -> Batches:
+    """The batches of a split in their order.
+
+    Args:
+        dataset: The split, of which there is a cache.
+        workers: Processes that load; 0 loads in this one.
+        order: The places of each batch.
+    """
+    if workers == 0:
+        return torch_loader(dataset, 0, order)
+    shared = SharedBatches(dataset, order.batch_size, workers)
+    return SharedLoader(shared, torch_loader(shared, workers, order))
+
+
+def torch_loader(dataset: Dataset[Any], workers: int, order: EpochOrder | None = None) -> DataLoader[Any]:
     """A torch loader whose items are whole batches already.
 
     Args:
@@ -193,7 +228,7 @@ def torch_loader(dataset: Dataset[ImageBatch], workers: int, order: EpochOrder |
         collate_fn=_as_it_is,
         num_workers=workers,
         persistent_workers=workers > 0 and order is not None,
-        pin_memory=torch.cuda.is_available(),
+        pin_memory=torch.cuda.is_available() and not isinstance(dataset, SharedBatches),  # those are not opened yet
         worker_init_fn=partial(begin_worker, os.getpid()),
     )
 
@@ -205,8 +240,7 @@ def _as_it_is(batch: Any) -> Any:
 def sensible_workers() -> int:
     """How many loading processes pay: none where the CPU trains, else up to four.
 
-    There they would only take its cores: to send a batch of 20 x 256 x 256 to another process costs three times what
-    it costs to make it (measured: 0.35 against 0.11 ms an image, most of it the pages of fresh shared memory).
+    There they would only take its cores.
     """
     if not torch.cuda.is_available():
         return 0

@@ -2,6 +2,9 @@
 
 With a folder the pass can be interrupted and goes on where it stopped, as long as everything that decides the numbers
 is the same.
+
+Several processes take the batches in turn, and rank 0 puts the rows into the order of the images: the batches, and so
+the numbers, are those of one process, however many there are.
 """
 
 import json
@@ -16,6 +19,7 @@ import torch
 from jaxtyping import UInt8
 from torch import Tensor
 
+from attngan import ranks, stopping
 from attngan.bounded import read_json
 from attngan.errors import InputError
 from attngan.files import locked, reserve, write_whole
@@ -39,8 +43,11 @@ def collect_outputs(
 ) -> dict[str, Tensor]:
     """Puts ``count`` images through all networks; returns their outputs, float32, one row an image in order.
 
+    Of several processes rank 0 gets the rows, the others none.
+
     Args:
-        batches: Called with a position, yields batches of uint8 images from there on.
+        batches: Called with a position, yields batches of uint8 images from there on; of several processes each yields
+            its own (`ranks.own`).
         networks: Each gives outputs of one or more names, the same names for every batch.
         count: Images to put through; more than that are not drawn.
         folder: Keeps the outputs, so that the pass can go on after an interruption; None for memory alone.
@@ -53,17 +60,16 @@ def collect_outputs(
     Raises:
         InputError: Fewer images than ``count``.
     """
+    if not ranks.is_first():
+        folder = None
     # one process at a time fills a folder; another one waits, and then finds the rows there
     with nullcontext() if folder is None else locked(folder / "lock"):
         rows = _Rows(count, folder, dict(key or {}), stale)
+        rows.done = ranks.broadcast(rows.done)
         progress(rows.done)
         try:
             if rows.done < count:
-                for batch in batches(rows.done):
-                    batch = batch[: count - rows.done]
-                    outputs: dict[str, Tensor] = {}
-                    for network in networks:
-                        outputs |= network(batch.to(device))
+                for outputs in _in_order(_through(networks, batches(rows.done), device)):
                     rows.add(outputs)
                     progress(rows.done)
                     if rows.done == count:
@@ -73,6 +79,38 @@ def collect_outputs(
     if rows.done < count:
         raise InputError(f"{count} images were asked for, but there are only {rows.done}")
     return rows.tensors()
+
+
+def _through(
+    networks: Sequence[OutputFunction], batches: Iterator[Tensor], device: torch.device | str
+) -> Iterator[dict[str, Tensor]]:
+    """The networks' outputs of each batch, on the CPU."""
+    for batch in batches:
+        outputs: dict[str, Tensor] = {}
+        for network in networks:
+            outputs |= network(batch.to(device))
+        yield {name: rows.detach().float().cpu() for name, rows in outputs.items()}
+
+
+def _in_order(outputs: Iterator[dict[str, Tensor]]) -> Iterator[dict[str, Tensor]]:
+    """What all processes made of their batches, in the order of the images, in every process.
+
+    Raises:
+        Stopped: One of the processes was asked to stop where that has to wait for the others.
+    """
+    if ranks.world_size() == 1:
+        yield from outputs
+        return
+    while True:
+        own = next(outputs, {})
+        told = ranks.gathered(({name: rows.shape[1] for name, rows in own.items()}, stopping.asked()))
+        if signals := [asked for _, asked in told if asked is not None]:
+            raise stopping.Stopped(signals[0])
+        columns = next((columns for columns, _ in told if columns), None)
+        if columns is None:
+            return
+        rows = torch.cat([own[name] for name in columns], 1) if own else torch.zeros(0, sum(columns.values()))
+        yield dict(zip(columns, ranks.gather_rows(rows).split(list(columns.values()), 1), strict=True))
 
 
 class _Rows:
@@ -113,9 +151,11 @@ class _Rows:
         return self.folder / f"{name}.f32"
 
     def add(self, outputs: dict[str, Tensor]) -> None:
+        """The rows of the next images; of more than there are to be, the first ones."""
         size = {len(value) for value in outputs.values()}
         assert len(size) == 1, "networks must give one row an image"
-        for name, value in outputs.items():
+        done = min(self.done + size.pop(), self.count)
+        for name, value in outputs.items() if ranks.is_first() else ():
             if name not in self.arrays:
                 shape = (self.count, value.shape[1])
                 if self.folder is None:
@@ -123,8 +163,8 @@ class _Rows:
                 else:
                     reserve(self._file(name), 4 * self.count * value.shape[1])
                     self.arrays[name] = np.memmap(self._file(name), np.float32, "r+", shape=shape)
-            self.arrays[name][self.done : self.done + len(value)] = value.detach().float().cpu().numpy()
-        self.done += size.pop()
+            self.arrays[name][self.done : done] = value[: done - self.done].numpy()
+        self.done = done
         if time.monotonic() - self.saved_at > SECONDS_BETWEEN_SAVES:
             self.save()
 

@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from attngan import ranks
 from attngan.array_files import read_arrays
 from attngan.checkpoint import file_sha256
 from attngan.errors import InputError
@@ -102,7 +103,7 @@ def reference_of(
 
 @dataclass
 class RealCrops:
-    """Crops of a split's images, from any position on."""
+    """Crops of a split's images, from any position on; of several processes each gets its own batches."""
 
     split: Split
     kind: Literal["centre", "augmented"]
@@ -111,11 +112,11 @@ class RealCrops:
 
     def __call__(self, start: int) -> Iterator[Tensor]:
         if self.kind == "centre":
-            yield from self.split.crops(start)
+            yield from ranks.own(self.split.crops(start))
             return
         if self.split.random_crop is None:
             raise InputError("these real images cannot be cropped at random: the protocol's reference cannot be made")
-        for position in range(start, self.count, 64):
+        for position in ranks.own(range(start, self.count, 64)):
             numbers = range(position, min(position + 64, self.count))
             crops = [self.split.random_crop(i % len(self.split.images), (self.seed, i)) for i in numbers]
             yield torch.from_numpy(np.stack(crops)).permute(0, 3, 1, 2)
@@ -158,7 +159,7 @@ def reference_outputs(
 
 
 def _file_batches(files: ImageFiles, start: int) -> Iterator[Tensor]:
-    return files.batches(start)
+    return ranks.own(files.batches(start))
 
 
 def published_statistics(path: Path) -> Reference:

@@ -3,8 +3,14 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from attngan.extractors.extractor import Precision, Resize
+
+#: Which of the arguments name files and folders.
+PATHS = (
+    "checkpoint", "images", "data", "reference", "extractor_weights", "scorer", "clip_weights", "colour_probe", "out",
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -42,7 +48,11 @@ class Request:
     report: bool = False
     batch_size: int = 32
     device: str | None = None
+    devices: int = 1
     progress: bool = True
 
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "out", Path(self.out))  # also where Python code gives a string
+    @classmethod
+    def of(cls, **arguments: Any) -> "Request":
+        """From the arguments as they were given: files and folders may be text."""
+        paths = {name: arguments[name] for name in PATHS if arguments.get(name) is not None}
+        return cls(**{**arguments, **{name: Path(given) for name, given in paths.items()}})

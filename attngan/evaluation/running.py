@@ -8,6 +8,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from attngan import ranks
 from attngan.evaluation.feature_pass import collect_outputs
 from attngan.evaluation.image_sets import ImageSet, reference_sets
 from attngan.evaluation.measuring import Measured, measure
@@ -41,7 +42,7 @@ class Drawing:
 
 
 def run(evaluation: Evaluation) -> tuple[Measured, Reference]:
-    """The scores, and the images that they were compared with."""
+    """The scores, and the images that they were compared with; of several processes rank 0 has them."""
     request = evaluation.request
     reference = reference_of(
         evaluation.networks,
@@ -53,6 +54,8 @@ def run(evaluation: Evaluation) -> tuple[Measured, Reference]:
         evaluation.device,
     )
     sets = [_image_set(drawing, evaluation, reference) for drawing in _drawings(evaluation)]
+    if not ranks.is_first():
+        return Measured(), reference
     sets += reference_sets(reference, evaluation.seed)
     measured = measure(
         sets,

@@ -14,6 +14,7 @@ import torch
 from jaxtyping import Float, UInt8
 from torch import Tensor
 
+from attngan import ranks
 from attngan.checkpoint import file_sha256
 from attngan.data.sources.tables import USUAL, Columns
 from attngan.data.splits import class_ids
@@ -171,7 +172,10 @@ def _embedded_captions(dataset: Any) -> dict[int, tuple[int, int]]:
 
 @runtime_checkable
 class ScoredImages(Protocol):
-    """Images to be scored, each of which may have a caption of the split (its position there)."""
+    """Images to be scored, each of which may have a caption of the split (its position there).
+
+    ``batches`` gives those from a position on; of several processes each gets its own, every so many-th.
+    """
 
     captions: list[int] | None
     description: dict[str, Any]
@@ -235,14 +239,15 @@ class DrawnImages:
         return self.count
 
     def batches(self, start: int, batch_size: int) -> Iterator[UInt8[Tensor, "batch 3 size size"]]:
-        for position in range(start, self.count, batch_size):
+        for position in ranks.own(range(start, self.count, batch_size)):
             yield self._draw(range(position, min(position + batch_size, self.count)))
 
     def write_missing(self, count: int, batch_size: int) -> None:
         """Draws those of the first images that are not in the folder: a kept pass looks at nothing again."""
-        missing = [i for i in range(count) if not self._path(i).is_file()]
-        for start in range(0, len(missing), batch_size):
+        missing = ranks.broadcast([i for i in range(count) if not self._path(i).is_file()])
+        for start in ranks.own(range(0, len(missing), batch_size)):
             self._draw(missing[start : start + batch_size])
+        ranks.wait_for_all()
 
     def _draw(self, numbers: Sequence[int]) -> Tensor:
         texts: list[str] | Tensor | None = None
@@ -320,7 +325,7 @@ class GivenImages:
         return len(self.files)
 
     def batches(self, start: int, batch_size: int) -> Iterator[UInt8[Tensor, "batch 3 _ _"]]:
-        return self.files.batches(start, batch_size)
+        return ranks.own(self.files.batches(start, batch_size))
 
 
 def caption_order(captions: Sequence[int], count: int, seed: int) -> list[int]:

@@ -9,6 +9,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from attngan.errors import InputError
+from attngan.global_batch import Rows
 from attngan.losses.precision import at_least_float32
 
 
@@ -25,6 +26,10 @@ class Verdict(NamedTuple):
     def heads(self) -> list[Tensor]:
         """The logits of the heads that there are; those on pairs first."""
         return [logits for logits in self if logits is not None]
+
+    def gathered(self, rows: Rows) -> "Verdict":
+        """That on the whole batch, of which several processes each judged their rows."""
+        return Verdict(*(None if logits is None else rows.gather(logits) for logits in self))
 
 
 class AdversarialLoss(NamedTuple):
@@ -138,11 +143,11 @@ def wrong_pairs(batch: int, classes: Int[Tensor, " batch"] | None = None) -> Int
     if classes is None:
         return torch.arange(batch).roll(-1)
     order = classes.argsort(stable=True)
-    largest = int((classes[:, None] == classes).sum(1).max())
-    shift = largest if 2 * largest <= batch else 1
-    wrong = torch.empty_like(order)
-    wrong[order] = order.roll(-shift)
-    return wrong
+    # a number of the device's: nothing waits for it
+    largest = (classes[:, None] == classes).sum(1).max()
+    shift = torch.where(2 * largest <= batch, largest, 1)
+    rolled = order[(torch.arange(batch, device=order.device) + shift) % batch]
+    return torch.empty_like(order).scatter_(0, order, rolled)
 
 
 def _check_size(batch: int) -> None:
@@ -152,7 +157,7 @@ def _check_size(batch: int) -> None:
 
 def of_other_classes(lengths: Int[Tensor, " batch"], classes: Int[Tensor, " batch"] | None) -> WrongPairs:
     """Each image with a caption of another class, where that can be: see `wrong_pairs`."""
-    captions = wrong_pairs(len(lengths), classes)
+    captions = wrong_pairs(len(lengths), classes).to(lengths.device, non_blocking=True)
     return WrongPairs(torch.arange(len(captions), device=captions.device), captions)
 
 

@@ -4,6 +4,7 @@ Scores are softmax logits of up to about 80: everything here runs in float32 at 
 networks; features in float64 stay in it.
 """
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import torch
@@ -11,8 +12,9 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 from torch.nn import functional as F
 
+from attngan.global_batch import Rows
 from attngan.losses.precision import at_least_float32
-from attngan.networks.attention import region_contexts, region_weights
+from attngan.losses.word_scores import word_scores
 from attngan.records import ImageFeatures, TextFeatures
 
 
@@ -32,33 +34,6 @@ class MatchingLoss(NamedTuple):
         """The sum with the words' two terms and the sentence's two terms each times a weight."""
         by_words = self.words_to_caption + self.words_to_image
         return words * by_words + sentence * (self.sentence_to_caption + self.sentence_to_image)
-
-
-def word_scores(
-    regions: Float[Tensor, "images embed regions"],
-    words: Float[Tensor, "captions embed words"],
-    padding: Bool[Tensor, "captions words"],
-    gamma1: float = 4.0,
-    gamma2: float = 5.0,
-) -> Float[Tensor, "images captions"]:
-    """How well the words of each caption find their place in each image (equation 10).
-
-    ``log sum_t exp(gamma2 cos(c_t, e_t))`` over the caption's true words; as published a sum, so longer captions
-    score higher, and without the paper's exponent 1 / gamma2.
-    """
-    scores, weights = region_weights(regions, words, padding, gamma1)
-    # a context is weights @ regions, so its products follow from those already made: c . e = weights . scores
-    dots = (weights * scores).sum(3)
-    if regions.shape[2] < regions.shape[1]:  # and |c|^2 = weights' (regions' regions) weights, if that is less work
-        images, captions, length, places = weights.shape
-        rows = weights.reshape(images, -1, places)
-        squares = (torch.matmul(rows, torch.matmul(regions.mT, regions)) * rows).sum(2).view(images, captions, length)
-        norms = squares.clamp(min=torch.finfo(squares.dtype).tiny).sqrt()  # the root of 0 has no gradient
-    else:
-        norms = region_contexts(regions, weights).norm(dim=3)
-    # the product of the norms is clamped, not each of them: a zero vector scores 0
-    cosine: Tensor = dots / (norms * words.norm(dim=1)).clamp(min=1e-8)
-    return (gamma2 * cosine).masked_fill(padding, -torch.inf).logsumexp(2)
 
 
 def sentence_scores(
@@ -88,13 +63,15 @@ def matching_loss(
     gamma2: float = 5.0,
     gamma3: float = 10.0,
     words_within: int | None = None,
+    rows: Rows | None = None,
 ) -> MatchingLoss:
     """DAMSM loss of a batch of images and their captions (equations 11-13).
 
-    Captions without any word (`TextFeatures.of_sentences`) have words' terms of 0.
+    Captions without any word (`TextFeatures.of_sentences`) have words' terms of 0. Several processes each score their
+    own images, against the captions of all, and join the scores: none computes a pair that is another's.
 
     Args:
-        image: Region and global features of the images.
+        image: Region and global features of the images; of this process's alone, where there are several.
         text: Word and sentence features of their captions; further captions after them are wrong ones for every image
             but those of its class.
         classes: Class of each caption's item, or None for data without classes.
@@ -103,22 +80,47 @@ def matching_loss(
         gamma3: Scale of the scores in the softmax over the batch.
         words_within: The words' terms compare the items of a batch within consecutive groups of at most so many: their
             time and memory grow with batch times group, not with the batch's square. None for the whole batch.
+        rows: Which rows of the batch the images are; None: all.
 
     Returns:
         The four cross-entropies; their sum is the loss.
     """
     with torch.autocast(image.pooled.device.type, enabled=False):
         regions, words = at_least_float32(image.regions, text.words)
-        by_sentence = sentence_scores(*at_least_float32(image.pooled, text.sentence))
-        images = torch.arange(len(by_sentence), device=by_sentence.device)
-        further = torch.arange(len(images), by_sentence.shape[1], device=by_sentence.device)
+        rows = rows or Rows.split(len(image.pooled))
+        by_sentence = rows.gather(sentence_scores(*at_least_float32(image.pooled, text.sentence)))
+        captions = torch.arange(by_sentence.shape[1], device=by_sentence.device)
+        of_images, further = captions[: rows.total], captions[rows.total :]
+        groups = [torch.cat([group, further]) for group in of_images.split(words_within or rows.total)]
         by_words = [by_sentence.new_zeros(2)]
-        for group in images.split(words_within or len(images)) if words.shape[2] else ():
-            captions = torch.cat([group, further])
-            scores = word_scores(regions[group], words[captions], text.padding[captions], gamma1, gamma2)
-            within = None if classes is None else classes[captions]
-            by_words.append(_both_ways(gamma3 * scores, within) * (len(group) / len(images)))
+        if words.shape[2]:
+            found = _word_scores_within(groups, rows, regions, words, text.padding, gamma1, gamma2)
+            for group, scores in zip(groups, found, strict=True):
+                within = None if classes is None else classes[group]
+                by_words.append(_both_ways(gamma3 * scores, within) * (len(scores) / rows.total))
         return MatchingLoss(*torch.stack(by_words).sum(0), *_both_ways(gamma3 * by_sentence, classes))
+
+
+def _word_scores_within(
+    groups: Sequence[Int[Tensor, "_"]],
+    rows: Rows,
+    regions: Float[Tensor, "own_images embed regions"],
+    words: Float[Tensor, "captions embed words"],
+    padding: Bool[Tensor, "captions words"],
+    gamma1: float,
+    gamma2: float,
+) -> list[Float[Tensor, "_ _"]]:
+    """`word_scores` of the images and the captions of each group, (images, captions); each process scores its own."""
+    widest, own, first = len(groups[0]), [], 0
+    sizes = [len(group) - (words.shape[0] - rows.total) for group in groups]  # images: the further captions are of all
+    for group, size in zip(groups, sizes, strict=True):
+        here = rows.own_within(first, size)
+        if here.stop > here.start:
+            scores = word_scores(regions[here], words[group], padding[group], gamma1, gamma2)
+            own.append(F.pad(scores, (0, widest - len(group))))
+        first += size
+    gathered = rows.gather(torch.cat(own)).split(sizes)
+    return [scores[:, : len(group)] for scores, group in zip(gathered, groups, strict=True)]
 
 
 def _both_ways(

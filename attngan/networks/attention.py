@@ -41,31 +41,35 @@ def word_attention(
     return einsum("bew,brw->ber", words if values is None else values, weights), weights
 
 
-def region_weights(
-    regions: Float[Tensor, "images embed regions"],
-    words: Float[Tensor, "captions embed words"],
-    padding: Bool[Tensor, "captions words"],
-    gamma1: float,
-) -> tuple[Float[Tensor, "images captions words regions"], Float[Tensor, "images captions words regions"]]:
-    """Each word of every caption looks at the regions of every image (Xu et al. 2018, equations 7-8).
+def region_dots(
+    regions: Float[Tensor, "images embed regions"], words: Float[Tensor, "captions embed words"]
+) -> Float[Tensor, "images captions words regions"]:
+    """The dot product of each word of every caption with each region of every image (Xu et al. 2018, equation 7).
 
-    All pairs at once: matrix products instead of a loop over captions. Words are rows and regions last in memory, so
-    that the softmax over regions, of which there are most, runs over contiguous memory.
+    Words are rows and regions last in memory, so that the softmax over regions, of which there are most, runs over
+    contiguous memory.
+    """
+    captions, embed, length = words.shape
+    return torch.matmul(words.mT.reshape(-1, embed), regions).view(len(regions), captions, length, -1)
+
+
+def region_weights(
+    dots: Float[Tensor, "images captions words regions"], padding: Bool[Tensor, "captions words"], gamma1: float
+) -> tuple[Float[Tensor, "images captions words regions"], Float[Tensor, "images captions words regions"]]:
+    """Each word of every caption looks at the regions of every image (equation 8).
 
     Args:
-        regions: Region features v of the images.
-        words: Word features e of the captions.
-        padding: True where a caption has no word. Padded words get no part of the first softmax; what is returned for
-            them has no meaning.
+        dots: What `region_dots` gives.
+        padding: True where a caption has no word. Padded words get no part of the first softmax; their weights have no
+            meaning.
         gamma1: How much a word attends to its best regions.
 
     Returns:
-        The dot product of each word with each region, and the weights alpha, which sum to 1 over regions.
+        The weights of a region over words, which sum to 1 over the caption's words, and the weights alpha of a word
+        over regions, which sum to 1 over regions.
     """
-    captions, embed, length = words.shape
-    scores = torch.matmul(words.mT.reshape(-1, embed), regions).view(len(regions), captions, length, -1)
-    spoken = scores.masked_fill(padding[..., None], -torch.inf).softmax(2)  # over words: which word a region speaks of
-    return scores, (gamma1 * spoken).softmax(3)  # over regions
+    spoken = dots.masked_fill(padding[..., None], -torch.inf).softmax(2)  # over words: which word a region speaks of
+    return spoken, (gamma1 * spoken).softmax(3)  # over regions
 
 
 def region_contexts(

@@ -8,6 +8,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn.utils.parametrizations import spectral_norm
 
+from attngan.draws import Draws
 from attngan.errors import InputError
 
 Norm = Literal["batch", "spectral"]
@@ -28,6 +29,17 @@ def doublings(side: int, what: str) -> int:
     if times < 1 or side != 4 * 2**times:
         raise InputError(f"{what} must be 8, 16, 32, 64 ... pixels, not {side}")
     return times
+
+
+class Dropout(nn.Dropout):
+    """Torch's; in a training step by the step's draws, so that it does not depend on which process computes a row."""
+
+    def forward(
+        self, input: Float[Tensor, "batch *shape"], draws: Draws | None = None
+    ) -> Float[Tensor, "batch *shape"]:
+        if draws is None or not self.training:
+            return super().forward(input)
+        return draws.dropout(input, self.p)
 
 
 class GLU(nn.Module):
@@ -116,6 +128,8 @@ def init_weights(module: nn.Module, init: Init = "orthogonal") -> None:
     """
     if init == "torch":
         return
+    if any(weight.is_meta for weight in module.parameters(recurse=False)):
+        return  # a network in outline, whose weights a file will bring
     if isinstance(module, nn.Conv1d | nn.Conv2d | nn.Linear) and not hasattr(module, "parametrizations"):
         if init == "orthogonal":
             nn.init.orthogonal_(module.weight)

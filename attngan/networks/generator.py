@@ -2,6 +2,7 @@
 
 import torch
 
+from attngan.draws import Draws
 from attngan.networks.description import Described
 from attngan.records import GeneratedImages, GeneratorNoise, TextFeatures
 
@@ -26,8 +27,15 @@ class Generator(Described):
         """Draws a batch; ``text`` is None for a generator that reads no text."""
         raise NotImplementedError(f"{type(self).__name__} draws nothing: give it a forward method")
 
-    def draw_noise(self, batch: int, generator: torch.Generator | None = None) -> GeneratorNoise:
-        """Fresh standard normal noise, on the CPU generator's or the global stream, then on the network's device."""
+    def draw_noise(self, batch: int | Draws, generator: torch.Generator | None = None) -> GeneratorNoise:
+        """Fresh standard normal noise, on the network's device.
+
+        Args:
+            batch: How many samples, by the CPU generator's or the global stream; or the draws of a training step.
+            generator: A CPU generator; None: the global stream.
+        """
+        if isinstance(batch, Draws):
+            return GeneratorNoise(batch.normal(self.noise_dim), batch.normal(self.condition_noise_dim))
         device = next(self.parameters()).device
         on = device if generator is None else generator.device
         return GeneratorNoise(

@@ -79,9 +79,9 @@ class FrozenTrunk(nn.Module):
     def forward(self, images: Float[Tensor, "batch 3 height width"]) -> FrozenFeatures:
         """Mixed feature maps of images in [-1, 1], finest first, and the trunk's own features."""
         resized = resize(images, self.input_size).contiguous(memory_format=torch.channels_last)
-        # on a CPU the trunk's depthwise convolutions are no faster in bfloat16, and the gradient through it is exact so
-        with torch.autocast("cpu", enabled=False):
-            levels, trunk = self.trunk.pyramid(resized.float() if resized.device.type == "cpu" else resized)
+        # in 16 bits most of the gradient at the image would be noise
+        with torch.autocast(resized.device.type, enabled=False):
+            levels, trunk = self.trunk.pyramid(resized.to(torch.promote_types(resized.dtype, torch.float32)))
         maps = list(levels)
         if self.across_channels:
             maps = [mix(x) for mix, x in zip(self.across_channels, maps, strict=True)]

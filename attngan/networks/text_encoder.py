@@ -7,7 +7,9 @@ import torch
 from torch import nn
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
+from attngan.draws import Draws
 from attngan.errors import InputError
+from attngan.networks.blocks import Dropout
 from attngan.networks.description import Described
 from attngan.records import CaptionBatch, TextFeatures
 from attngan.text.vocabulary import Vocabulary, limit_words, pad_captions
@@ -38,30 +40,35 @@ class TextEncoder(Described):
         self.embed_dim = embed_dim
         self.embedding = nn.Embedding(vocabulary_size, word_dim)
         nn.init.uniform_(self.embedding.weight, -0.1, 0.1)
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = Dropout(dropout)
         cell = {"lstm": nn.LSTM, "gru": nn.GRU}[rnn]
         self.rnn = cell(word_dim, embed_dim // 2, batch_first=True, bidirectional=True)
 
-    def forward(self, captions: CaptionBatch) -> TextFeatures:
+    def forward(self, captions: CaptionBatch, draws: Draws | None = None) -> TextFeatures:
         """Word and sentence features; words are 0 at padded positions, whatever the ids there.
+
+        Args:
+            captions: Word ids.
+            draws: A training step's, for the dropout; None: off torch's global stream.
 
         Raises:
             InputError: A caption has no word.
         """
-        lengths = captions.lengths.cpu()
-        if (lengths < 1).any():
-            empty = ", ".join(str(row) for row in (lengths < 1).argwhere().flatten().tolist())
+        if empty := [str(row) for row, length in enumerate(captions.lengths.tolist()) if length < 1]:
             raise InputError(
-                f"the captions {empty} of the batch have no word to encode: leave out captions of which the vocabulary "
-                "knows none (data without captions are for generators that read no text: embed_dim null, no DAMSM)"
+                f"the captions {', '.join(empty)} of the batch have no word to encode: leave out captions of which the "
+                "vocabulary knows none (data without captions are for generators that read no text: embed_dim null, no "
+                "DAMSM)"
             )
-        packed = pack_padded_sequence(
-            self.dropout(self.embedding(captions.ids)), lengths, batch_first=True, enforce_sorted=False
-        )
+        embedded = self.dropout(self.embedding(captions.ids), draws)
+        # torch would sort by itself, but wait for the device with it
+        lengths, order = captions.lengths.cpu().sort(descending=True)
+        back = order.argsort().to(embedded.device, non_blocking=True)
+        packed = pack_padded_sequence(embedded[order.to(embedded.device, non_blocking=True)], lengths, batch_first=True)
         output, state = self.rnn(packed)
         words, _ = pad_packed_sequence(output, batch_first=True, total_length=captions.ids.shape[1])
         last = state[0] if isinstance(state, tuple) else state  # (directions, batch, embed / 2)
-        return TextFeatures(words.mT, torch.cat([last[0], last[1]], 1), captions.padding)
+        return TextFeatures(words[back].mT, torch.cat([last[0], last[1]], 1)[back], captions.padding)
 
 
 def encode_captions(

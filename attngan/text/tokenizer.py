@@ -51,7 +51,10 @@ class Tokenizer:
         if self.name == "published":
             words = (word.encode("ascii", "ignore").decode() for word in re.findall(r"\w+", caption.lower()))
             return [word for word in words if word]
-        split: list[str] = _nltk_words().tokenize(fold_accents(caption).lower())
+        folded = fold_accents(caption).lower()
+        if folded.isascii():  # of which every engine makes the same words; nltk takes seconds to import
+            return re.findall(r"\w+", folded)
+        split: list[str] = _nltk_words().tokenize(folded)
         return split
 
     def left_out(self, caption: str) -> str:
@@ -88,6 +91,6 @@ def fold_accents(text: str) -> str:
 
 @lru_cache(maxsize=1)
 def _nltk_words() -> "TokenizerI":
-    from nltk.tokenize import RegexpTokenizer  # takes a second to import
+    from nltk.tokenize import RegexpTokenizer  # with it come SciPy and whatever else is installed that it knows of
 
     return RegexpTokenizer(r"\w+")

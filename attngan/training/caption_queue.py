@@ -1,9 +1,10 @@
 """Captions of earlier batches, kept as wrong ones for the matching loss: a frozen text encoder's features stay true."""
 
+from typing import Any
+
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from attngan.records import TextFeatures
 
@@ -34,6 +35,7 @@ class CaptionQueue(nn.Module):
         self.register_buffer("padding", torch.ones(size, word_limit, dtype=torch.bool))
         self.register_buffer("classes", torch.full((size,), -1))
         self.register_buffer("seen", torch.zeros((), dtype=torch.int64))
+        self._count: int | None = 0
 
     @torch.no_grad()
     def beside(
@@ -45,14 +47,14 @@ class CaptionQueue(nn.Module):
             text: Features of the batch's captions.
             classes: Classes of its items; None for data without classes.
         """
-        count = min(int(self.seen), len(self.padding))
+        count = min(self._seen_so_far(), len(self.padding))
         if not count:
             return text, classes
         padding = self.padding[:count]
         kept = TextFeatures(self.words[:count].to(text.words), self.sentences[:count].to(text.sentence), padding)
-        kept = _with_places(kept, int((~padding).sum(1).max()))
+        kept = kept.with_places(_places_of(padding))
         places = max(kept.padding.shape[1], text.padding.shape[1])
-        pairs = zip(_with_places(text, places), _with_places(kept, places), strict=True)
+        pairs = zip(text.with_places(places), kept.with_places(places), strict=True)
         both = TextFeatures(*(torch.cat(pair) for pair in pairs))
         return both, None if classes is None else torch.cat([classes, self.classes[:count]])
 
@@ -60,17 +62,26 @@ class CaptionQueue(nn.Module):
     def add(self, text: TextFeatures, classes: Int[Tensor, " batch"] | None) -> None:
         """Takes a batch's captions in, in the place of the oldest ones."""
         size, word_limit = self.padding.shape
-        rows = (int(self.seen) + torch.arange(len(text.sentence), device=self.padding.device)) % size
-        words, sentence, padding = _with_places(text, word_limit)
+        rows = (self._seen_so_far() + torch.arange(len(text.sentence), device=self.padding.device)) % size
+        words, sentence, padding = text.with_places(word_limit)
         self.words[rows], self.sentences[rows] = words.to(self.words), sentence.to(self.sentences)
         self.padding[rows] = padding
         if classes is not None:
             self.classes[rows] = classes
         self.seen += len(rows)
+        self._count = self._seen_so_far() + len(rows)
+
+    def _seen_so_far(self) -> int:
+        """`seen`, which a device is asked for once."""
+        if self._count is None:
+            self._count = int(self.seen)
+        return self._count
+
+    def _load_from_state_dict(self, *arguments: Any) -> None:
+        super()._load_from_state_dict(*arguments)
+        self._count = None
 
 
-def _with_places(text: TextFeatures, places: int) -> TextFeatures:
-    """The features with so many places for words: padded, or cut."""
-    missing = max(0, places - text.padding.shape[1])
-    words, padding = F.pad(text.words, (0, missing)), F.pad(text.padding, (0, missing), value=True)
-    return TextFeatures(words[:, :, :places], text.sentence, padding[:, :places])
+def _places_of(padding: Bool[Tensor, "captions words"]) -> int:
+    """Those of the longest caption; on a GPU, which would be waited for, all that there are."""
+    return max((~padding).sum(1).tolist()) if padding.device.type == "cpu" else padding.shape[1]

@@ -1,18 +1,22 @@
 """DAMSM pretraining: encoders learn which caption belongs to which image (Xu et al. 2018, section 3.2)."""
 
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import torch
 from lightning_utilities.core.rank_zero import rank_zero_only, rank_zero_warn
 from pytorch_lightning import LightningModule
-from torch import Tensor, nn
+from torch import Tensor
 
+from attngan import ranks
 from attngan.checkpoint import ENTRY, Checkpoint, Entry
+from attngan.draws import Draws
 from attngan.errors import InputError, require_at_least, tell_without_effect
+from attngan.global_batch import Rows
 from attngan.losses.matching import MatchingLoss, matching_loss
 from attngan.metrics.r_precision import CaptionPool, r_precision, text_ids
 from attngan.metrics.retrieval import recall_at
+from attngan.networks.blocks import Dropout
 from attngan.networks.damsm import DAMSM
 from attngan.networks.image_encoder import ImageEncoder
 from attngan.networks.image_trunks import ConvTrunk, ImageTrunk
@@ -20,12 +24,22 @@ from attngan.networks.text_encoder import TextEncoder
 from attngan.records import CaptionBatch, ImageFeatures, TextFeatures, TextImageBatch
 from attngan.terminal import say
 from attngan.training.callbacks import share_done
-from attngan.training.descent import Part, clipped_norm, in_parts
-from attngan.training.finite import check_finite, check_gradients
+from attngan.training.descent import Part, clipped_norm, fuses_adam, in_parts, is_logged, refuse_idle_devices
+from attngan.training.finite import FiniteCheck
 from attngan.training.initial_weights import start_damsm
 from attngan.training.kept_features import KeptFeatures, keep_features, trunk_fingerprint
 from attngan.training.rates import require_decay_rates
 from attngan.training.rivals import Rivals, require_rivals
+from attngan.training.strategy import require_global_batch
+
+
+class _Seen(NamedTuple):
+    """A batch of validation or test: its first image, how many, its loss (whole, then the terms), their vectors."""
+
+    first: int
+    size: int
+    loss: Tensor | None
+    pooled: Tensor
 
 
 class DAMSMModule(LightningModule):
@@ -116,7 +130,7 @@ class DAMSMModule(LightningModule):
             "rnn": rnn,
             "dropout": dropout,
         }
-        self.image_dropout = nn.Dropout(image_dropout)
+        self.image_dropout = Dropout(image_dropout)
         self.gammas = (gamma1, gamma2, gamma3)
         self.words_weight, self.sentence_weight = words_weight, sentence_weight
         self.words_within = words_within
@@ -132,11 +146,14 @@ class DAMSMModule(LightningModule):
         self.features_folder = keep_features
         self.kept_image_size = kept_image_size
         self.kept = {}
-        self.images_seen = self.steps = 0
+        self.images_seen = self.steps = self.train_words = 0
+        #: Of the random numbers that a step draws.
+        self.draws_seed = torch.initial_seed()
         #: Checkpoint whose weights it starts from, of other captions perhaps.
         self.initial: Checkpoint | None = None
         self.rivals = Rivals()
-        self._validation: list[Tensor] = []
+        self.finite = FiniteCheck(self)
+        self._seen: list[_Seen] = []  # of the split that is validated or tested on
         if keep_features is not None and not self.image_encoder.trunk.frozen:
             raise InputError(
                 f"keep_features needs a frozen image trunk, and {type(self.image_encoder.trunk).__name__} is trained: "
@@ -146,8 +163,14 @@ class DAMSMModule(LightningModule):
     # --- the model, once the vocabulary is known --------------------------------------------------------------
 
     def setup(self, stage: str) -> None:
+        require_global_batch(self)
+        data: Any = self.trainer.datamodule  # type: ignore[attr-defined]
+        self.train_words = getattr(data, "train_words", 0)
         if stage == "fit":
-            require_rivals(getattr(self.trainer.datamodule, "batch_size", 2))  # type: ignore[attr-defined]
+            require_rivals(getattr(data, "batch_size", 2))
+            if self.trainer.world_size > 1:
+                images, size, drop_last = data.batches_of_training()
+                refuse_idle_devices(images, size, drop_last, self.accumulate, self.trainer.world_size)
 
     def configure_model(self) -> None:
         if not hasattr(self, "damsm"):
@@ -159,8 +182,14 @@ class DAMSMModule(LightningModule):
                 rank_zero_only(say)(start_damsm(self.damsm, self.initial))
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        entry = Entry("damsm", damsm=self.damsm.describe(), steps=self.steps, images_seen=self.images_seen)
-        checkpoint[ENTRY] = entry.as_dict()
+        self.finite.look()
+        checkpoint[ENTRY] = Entry(
+            "damsm",
+            damsm=self.damsm.describe(),
+            steps=self.steps,
+            images_seen=self.images_seen,
+            draws_seed=self.draws_seed,
+        ).as_dict()
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         entry = Entry.of(checkpoint)
@@ -169,17 +198,18 @@ class DAMSMModule(LightningModule):
                 f"the checkpoint's vocabulary is not the data's: {self.damsm.vocabulary.difference(entry.vocabulary)}"
             )
         self.images_seen, self.steps = entry.images_seen, entry.steps
+        self.draws_seed = self.draws_seed if entry.draws_seed is None else entry.draws_seed
 
     def configure_optimizers(self) -> Any:
-        trained = [p for p in self.damsm.parameters() if p.requires_grad]
+        trained, fused = [p for p in self.damsm.parameters() if p.requires_grad], fuses_adam(self)
         if self.weight_decay:
             groups = [
                 {"params": [p for p in trained if p.ndim > 1], "weight_decay": self.weight_decay},
                 {"params": [p for p in trained if p.ndim <= 1], "weight_decay": 0.0},
             ]
-            optimizer: torch.optim.Optimizer = torch.optim.AdamW(groups, self.learning_rate, self.betas)
+            optimizer: torch.optim.Optimizer = torch.optim.AdamW(groups, self.learning_rate, self.betas, fused=fused)
         else:
-            optimizer = torch.optim.Adam(trained, self.learning_rate, self.betas)
+            optimizer = torch.optim.Adam(trained, self.learning_rate, self.betas, fused=fused)
         schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda epoch: self._decayed(epoch))
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "epoch"}}
 
@@ -196,14 +226,19 @@ class DAMSMModule(LightningModule):
 
     def configure_gradient_clipping(self, optimizer: Any, *_: Any, **__: Any) -> None:
         # as published: the text encoder alone is clipped
-        self.log("gradient_norm/text", clipped_norm(self.damsm.text_encoder.parameters(), self.text_gradient_clip))
-        trained = (p for p in self.damsm.parameters() if p.requires_grad)
-        self.log("gradient_norm/all", clipped_norm(trained, self.clip))
-        self.log("learning_rate", optimizer.param_groups[0]["lr"])
+        of_text = clipped_norm(self.damsm.text_encoder.parameters(), self.text_gradient_clip)
+        logged = is_logged(self.steps, self.trainer.log_every_n_steps)  # type: ignore[attr-defined]  # it is counted already
+        if logged or self.clip is not None:
+            of_all = clipped_norm((p for p in self.damsm.parameters() if p.requires_grad), self.clip)
+        if logged:
+            self.log("gradient_norm/text", of_text)
+            self.log("gradient_norm/all", of_all)
+            self.log("learning_rate", optimizer.param_groups[0]["lr"])
 
     # --- training ---------------------------------------------------------------------------------------------
 
     def on_fit_start(self) -> None:
+        self.draws_seed = self.trainer.strategy.broadcast(self.draws_seed)
         if self.features_folder is not None:
             for split in ("train", "validation"):
                 self.kept[split] = self._keep(split)
@@ -228,18 +263,23 @@ class DAMSMModule(LightningModule):
         if self.reset_adam:
             self.optimizers().optimizer.state.clear()  # type: ignore[union-attr]
 
-    def encode_images(self, batch: TextImageBatch, split: str) -> ImageFeatures:
+    def encode_images(self, batch: TextImageBatch, split: str, draws: Draws | None = None) -> ImageFeatures:
         """Image features of a batch, from the kept trunk features where there are any."""
         kept = self.kept.get(split)
         encoder = self.damsm.image_encoder
         trunk = encoder.trunk(batch.images[-1]) if kept is None else kept.rows(batch.indices, batch.mirrored)
         if not self.words_weight:  # nothing looks at the regions: projecting all of them would be a third of the step
             trunk = trunk._replace(regions=trunk.regions[..., :1, :1])
-        return encoder.project(type(trunk)(*map(self.image_dropout, trunk)))
+        return encoder.project(type(trunk)(*(self.image_dropout(values, draws) for values in trunk)))
+
+    def encode_captions(self, batch: TextImageBatch, draws: Draws | None = None) -> TextFeatures:
+        """Text features of a batch; without words, where they do not count."""
+        text: TextFeatures = self.damsm.text_encoder(batch.captions, draws)
+        return text if self.words_weight else TextFeatures.of_sentences(text.sentence)
 
     def training_step(self, batch: TextImageBatch, batch_index: int) -> Tensor:
-        first, *self._waiting = in_parts(batch, self.accumulate)
-        self.images_seen += len(batch.indices) * self.trainer.world_size
+        first, *self._waiting = parts = in_parts(batch, self.accumulate)
+        self.images_seen += sum(part.rows.total for part in parts)
         self.steps += 1
         return self._part_of_loss(first)
 
@@ -254,33 +294,36 @@ class DAMSMModule(LightningModule):
 
     def _part_of_loss(self, part: Part) -> Tensor:
         """What a part of a batch counts in the batch's loss."""
-        batch = part.batch
-        loss = self._loss(self.encode_images(batch, "train"), self.damsm.text_encoder(batch.captions), batch)
-        check_finite(loss._asdict(), self)
-        self.rivals.add(batch.classes, len(batch.indices))
-        self._log_loss("train", loss, batch)
-        weighted = loss.weighted(self.words_weight, self.sentence_weight)
-        return weighted * part.share if self.accumulate > 1 else weighted
+        batch, rows = part.batch, part.rows
+        draws = Draws(self.draws_seed, self.steps, rows.mine, batch.indices.device)
+        image = self.encode_images(batch, "train", draws)
+        text = self.encode_captions(batch, draws).gathered(rows, self.train_words)
+        classes = None if batch.classes is None else rows.gather(batch.classes)
+        loss = self._loss(image, text, classes, rows)
+        self.finite.terms(loss._asdict())
+        self.rivals.add(classes, rows.total)
+        self._log_loss(loss, rows.total)
+        return loss.weighted(self.words_weight, self.sentence_weight) * part.weight
 
     def on_before_optimizer_step(self, optimizer: torch.optim.Optimizer) -> None:
         if getattr(self.trainer.precision_plugin, "scaler", None) is None:  # which leaves such a step out by itself
-            check_gradients(self.damsm.parameters(), self, "DAMSM")
+            self.finite.gradients(self.damsm.parameters(), "DAMSM")
+        self.finite.step_done()
 
     def on_train_epoch_end(self) -> None:
         if told := self.rivals.tell():
             rank_zero_warn(f"epoch {self.current_epoch}: {told}")
 
-    def _loss(self, image: ImageFeatures, text: TextFeatures, batch: TextImageBatch) -> MatchingLoss:
-        if not self.words_weight:
-            text = TextFeatures.of_sentences(text.sentence)
-        return matching_loss(image, text, batch.classes, *self.damsm.gammas, words_within=self.words_within)
+    def _loss(
+        self, image: ImageFeatures, text: TextFeatures, classes: Tensor | None, rows: Rows | None = None
+    ) -> MatchingLoss:
+        return matching_loss(image, text, classes, *self.damsm.gammas, words_within=self.words_within, rows=rows)
 
-    def _log_loss(self, split: str, loss: MatchingLoss, batch: TextImageBatch) -> None:
-        size = len(batch.indices)
+    def _log_loss(self, loss: MatchingLoss, size: int) -> None:
         total = loss.weighted(self.words_weight, self.sentence_weight)
-        self.log(f"{split}/loss", total, prog_bar=True, on_step=split == "train", on_epoch=True, batch_size=size)
+        self.log("train/loss", total, prog_bar=True, on_step=True, on_epoch=True, batch_size=size)
         self.log_dict(
-            {f"{split}/{name}": value for name, value in loss._asdict().items()}, on_epoch=True, batch_size=size
+            {f"train/{name}": value for name, value in loss._asdict().items()}, on_epoch=True, batch_size=size
         )
 
     # --- validation and test ----------------------------------------------------------------------------------
@@ -293,17 +336,30 @@ class DAMSMModule(LightningModule):
 
     def _encode_for_retrieval(self, batch: TextImageBatch, split: str) -> None:
         image = self.encode_images(batch, split)
-        if len(batch.indices) > 1:
-            text = self.damsm.text_encoder(batch.captions)
-            self._log_loss(split, self._loss(image, text, batch), batch)
-        self._validation.append(image.pooled.float().cpu())
+        size, loss = len(batch.indices), None
+        if size > 1:
+            of_batch = self._loss(image, self.encode_captions(batch), batch.classes)
+            total = of_batch.weighted(self.words_weight, self.sentence_weight)
+            loss = torch.stack([total, *of_batch]).double().cpu()
+        self._seen.append(_Seen(int(batch.indices[0]), size, loss, image.pooled.float().cpu()))
+
+    def _log_validation(self, split: str) -> Tensor:
+        """The mean loss of the batches that all processes have seen; returns their images' vectors, in order."""
+        by_place = {batch.first: batch for of_rank in ranks.gathered(self._seen) for batch in of_rank}
+        seen = [by_place[place] for place in sorted(by_place)]
+        self._seen.clear()
+        compared = [(batch.loss, batch.size) for batch in seen if batch.loss is not None]
+        if compared:
+            means = torch.stack([loss * size for loss, size in compared]).sum(0) / sum(size for _, size in compared)
+            self.log(f"{split}/loss", means[0], prog_bar=True)
+            self.log_dict({f"{split}/{name}": mean for name, mean in zip(MatchingLoss._fields, means[1:], strict=True)})
+        return torch.cat([batch.pooled for batch in seen])
 
     def _retrieval(self, split: str) -> dict[str, float]:
         """Recall at 1, 5 and 10 over the whole split, both ways; every caption of an image is a hit."""
         data: Any = self.trainer.datamodule  # type: ignore[attr-defined]
         captions, owner = data.encoded_captions(split)
-        images, sentences = torch.cat(self._validation), self.damsm.encode_batches(captions)
-        self._validation.clear()
+        images, sentences = self._log_validation(split), self.damsm.encode_batches(captions)
         seen = owner < len(images)  # of the first batches alone, where trainer.limit_val_batches or _test_ says so
         captions = CaptionBatch(captions.ids[seen], captions.lengths[seen])
         sentences, owner = sentences[seen.to(sentences.device)], owner[seen]
@@ -329,7 +385,7 @@ class DAMSMModule(LightningModule):
 
     def on_validation_epoch_end(self) -> None:
         if self.trainer.sanity_checking:
-            self._validation.clear()
+            self._seen.clear()
             return
         scores = self._retrieval("validation")
         self.log_dict({f"validation/{name}": value for name, value in scores.items()})

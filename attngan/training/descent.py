@@ -2,37 +2,59 @@
 
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 import torch
+from lightning_utilities.core.apply_func import apply_to_collection
+from pytorch_lightning import LightningModule
 from torch import Tensor, nn
 
 from attngan.errors import InputError
+from attngan.global_batch import Rows
 from attngan.records import CaptionBatch, TextImageBatch
 
 
 class Part(NamedTuple):
-    """Some of a batch's items, and their share of all of them: what their mean counts in the mean over the batch."""
+    """Some of a batch's items, which of those that all processes compute together, and their share of the batch."""
 
     batch: TextImageBatch
+    rows: Rows
     share: float
+
+    @property
+    def weight(self) -> float:
+        """What the loss of this part of the global batch counts in this process's sum of gradients."""
+        return self.share * self.rows.share
 
 
 def in_parts(batch: TextImageBatch, parts: int) -> list[Part]:
-    """A batch in so many parts of nearly equal size, in its order; fewer where it has fewer items.
+    """A batch in so many parts of nearly equal size; fewer where it has fewer items.
+
+    A part is every so many-th item of the batch, so that it is the same one however many processes compute it.
 
     Args:
         batch: One batch of the data.
         parts: How many; 1 gives the batch itself.
+
+    Raises:
+        InputError: A process would have no item of a part.
     """
+    rows = batch.rows or Rows.split(len(batch.indices))
     if parts == 1:
-        return [Part(batch, 1.0)]
-    count = len(batch.indices)
-    chunks = [rows for rows in torch.arange(count, device=batch.indices.device).tensor_split(parts) if len(rows)]
-    return [Part(_rows_of(batch, rows), len(rows) / count) for rows in chunks]
+        return [Part(batch, rows, 1.0)]
+    of_parts = [rows.part(number, parts) for number in range(min(parts, rows.total))]
+    if not all(len(own) for of_part in of_parts for own in of_part.of_ranks):
+        raise InputError(
+            f"a batch of {rows.total} in model.accumulate {parts} parts leaves one of {len(rows.of_ranks)} devices "
+            "without an image: raise data.batch_size, or lower model.accumulate"
+        )
+    return [
+        Part(_rows_of(batch, slice(own.mine.start - rows.mine.start, None, parts)), own, own.total / rows.total)
+        for own in of_parts
+    ]
 
 
-def _rows_of(batch: TextImageBatch, rows: Tensor) -> TextImageBatch:
+def _rows_of(batch: TextImageBatch, rows: slice) -> TextImageBatch:
     captions = CaptionBatch(*(values[rows] for values in batch.captions))
     return TextImageBatch(
         tuple(images[rows] for images in batch.images),
@@ -49,6 +71,56 @@ def mean_terms(terms: Sequence[tuple[float, dict[str, Tensor]]]) -> dict[str, Te
     if len(terms) == 1:
         return terms[0][1]
     return {name: torch.stack([share * of_part[name] for share, of_part in terms]).sum(0) for name in terms[0][1]}
+
+
+def is_logged(step: int, every: int) -> bool:
+    """Whether the step of this number, counted from 1, is logged: Lightning's choice, and the first one to be seen.
+
+    Args:
+        step: The step.
+        every: The trainer's ``log_every_n_steps``; 0 for none.
+    """
+    return step == 1 or bool(every and step % every == 0)
+
+
+def fuses_adam(module: LightningModule) -> bool:
+    """Whether Adam may be one operation a device: a fused one unscales gradients of 16 bits itself, behind `clip`."""
+    plugin = getattr(module._trainer, "precision_plugin", None)  # none where it is not trained by Lightning
+    return getattr(plugin, "scaler", None) is None
+
+
+Record = TypeVar("Record")
+
+
+class GraphCut:
+    """Divides a backward pass in two: down to some tensors, in as many passes as one likes, and once on from there.
+
+    The gradients are those of one pass over the sum of all that was computed behind the cut, but the graph of each of
+    its terms may be gone before the next one is computed.
+    """
+
+    def __init__(self) -> None:
+        self._before: dict[int, Tensor] = {}
+        self._behind: dict[int, Tensor] = {}
+
+    def __call__(self, record: Record) -> Record:
+        """The same record, its tensors the ends of a graph; one that stands in it twice is one tensor here too."""
+        cut: Record = apply_to_collection(record, Tensor, self._end)
+        return cut
+
+    def _end(self, tensor: Tensor) -> Tensor:
+        if not tensor.requires_grad:
+            return tensor
+        if id(tensor) not in self._before:
+            self._before[id(tensor)] = tensor
+            self._behind[id(tensor)] = tensor.detach().requires_grad_()
+        return self._behind[id(tensor)]
+
+    def backward(self) -> None:
+        """The rest of the way, with the gradients that have come to the cut."""
+        reached = [(self._before[key], end.grad) for key, end in self._behind.items() if end.grad is not None]
+        if reached:
+            torch.autograd.backward([tensor for tensor, _ in reached], [gradient for _, gradient in reached])
 
 
 def clipped_norm(parameters: Iterable[nn.Parameter], limit: float | None) -> Tensor:
@@ -80,12 +152,37 @@ def statistics_kept(network: nn.Module) -> Iterator[None]:
                 norm.num_batches_tracked.copy_(count)
 
 
+def refuse_idle_devices(images: int, batch_size: int, drop_last: bool, accumulate: int, devices: int) -> None:
+    """Each device needs an item of each part of each batch: told before the training, with what to change.
+
+    Args:
+        images: Training images.
+        batch_size: Images of a batch, over all devices.
+        drop_last: Whether a last batch that is not full is left out.
+        accumulate: In how many parts each batch is computed.
+        devices: How many train together.
+
+    Raises:
+        InputError: A device would have nothing to do in some part of a batch.
+    """
+    least, parts = devices * accumulate, f" in model.accumulate {accumulate} parts" * (accumulate > 1)
+    if devices > 1 and batch_size < least:
+        raise InputError(
+            f"data.batch_size {batch_size} is over all devices: {devices} of them{parts} need {least} images or more"
+        )
+    if devices > 1 and not drop_last and 0 < images % batch_size < least:
+        raise InputError(
+            f"the last batch of an epoch would have {images % batch_size} of {images:,} training images, too few for "
+            f"{devices} devices{parts}: set data.drop_last=true, or another data.batch_size than {batch_size}"
+        )
+
+
 def refuse_lonely_items(images: int, batch_size: int, drop_last: bool, accumulate: int, network: nn.Module) -> None:
     """A batch norm over vectors cannot normalise a single item: told before the training, with what to change.
 
     Args:
-        images: Training images of one device.
-        batch_size: Images of its batches.
+        images: Training images.
+        batch_size: Images of a batch, over all devices: batch norm is over all of them.
         drop_last: Whether a last batch that is not full is left out.
         accumulate: In how many parts each batch is computed.
         network: What is trained.

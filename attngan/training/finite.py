@@ -1,8 +1,10 @@
 """Numbers that are not finite end the run before they can spoil the weights or a checkpoint."""
 
 import math
+from collections import deque
 from collections.abc import Iterable, Mapping
 from pathlib import Path
+from typing import NamedTuple
 
 import torch
 from pytorch_lightning import LightningModule
@@ -19,39 +21,101 @@ class NonFiniteLossError(AttnganError, RuntimeError):
     exit_code = 3
 
 
-def check_finite(terms: Mapping[str, Tensor], module: LightningModule) -> None:
-    """Raises a `NonFiniteLossError` that names the terms that are not finite.
+class _Noted(NamedTuple):
+    """Numbers that must be finite, on their way to the CPU; of ``player``, the first is the largest of its gradient."""
 
-    One wait for the device a call, so it is called once a step with all terms together.
-    """
-    values = torch.stack([value.detach().float() for value in terms.values()])
-    if bool(values.isfinite().all()):
-        return
-    bad = [
-        f"{name} = {value:g}" for name, value in zip(terms, values.tolist(), strict=True) if not math.isfinite(value)
-    ]
-    raise NonFiniteLossError(_told(", ".join(bad), module))
+    names: tuple[str, ...]
+    values: Tensor
+    player: str | None
+    there: torch.cuda.Event | None
 
 
-def check_gradients(
-    parameters: Iterable[Tensor], module: LightningModule, player: str, terms: Mapping[str, Tensor] | None = None
-) -> None:
-    """Raises a `NonFiniteLossError` if a gradient is not finite: a finite loss can have such (the root of 0, say).
+class FiniteCheck:
+    """Looks at what must be finite in a training: its loss, and its gradients, of which a finite loss can have others.
 
-    For the moment between the backward pass and the optimiser's step; one wait for the device a call. The largest
-    magnitude tells, which cannot overflow as a norm can.
+    On a CPU it looks at once, so that no weight changes. A GPU is behind with its work, and to wait for it would empty
+    its queue: its numbers are read a step later, or before a checkpoint is written.
 
     Args:
-        parameters: Those that the optimiser is about to change.
         module: The module that trains.
-        player: Whose they are, for the message: "generator", say.
-        terms: Those of the loss: the message names the ones that are not finite, where there are any.
     """
-    gradients = [parameter.grad for parameter in parameters if parameter.grad is not None]
-    if gradients and not bool(torch.nn.utils.get_total_norm(gradients, math.inf).isfinite()):
-        if terms:
-            check_finite(terms, module)
-        raise NonFiniteLossError(_told(f"gradients of the {player} that are not finite, though its loss is", module))
+
+    def __init__(self, module: LightningModule) -> None:
+        self._module = module
+        self._noted: deque[_Noted] = deque()
+        self._of_this_step = 0
+
+    def terms(self, terms: Mapping[str, Tensor]) -> None:
+        """Those of the loss, all of a step together.
+
+        Raises:
+            NonFiniteLossError: Some are not finite; names them.
+        """
+        self._note(tuple(terms), [*terms.values()])
+
+    def gradients(self, parameters: Iterable[Tensor], player: str, terms: Mapping[str, Tensor] | None = None) -> None:
+        """Those that an optimiser is about to use. The largest magnitude tells, which cannot overflow as a norm can.
+
+        Args:
+            parameters: What the optimiser is about to change.
+            player: Whose they are, for the message: "generator", say.
+            terms: Those of the loss: the message names the ones that are not finite, where there are any.
+
+        Raises:
+            NonFiniteLossError: One is not finite.
+        """
+        gradients = [parameter.grad for parameter in parameters if parameter.grad is not None]
+        if gradients:
+            largest = torch.nn.utils.get_total_norm(gradients, math.inf)
+            self._note(("", *(terms or {})), [largest, *(terms or {}).values()], player)
+
+    def step_done(self) -> None:
+        """At the end of a step: looks at what the one before it noted.
+
+        Raises:
+            NonFiniteLossError: Something was not finite.
+        """
+        while len(self._noted) > self._of_this_step:
+            self._look()
+        self._of_this_step = 0
+
+    def look(self) -> None:
+        """Looks at all that is noted.
+
+        Raises:
+            NonFiniteLossError: Something was not finite.
+        """
+        while self._noted:
+            self._look()
+
+    def _note(self, names: tuple[str, ...], values: list[Tensor], player: str | None = None) -> None:
+        together = torch.stack([value.detach().float() for value in values])
+        waits = self._waits(together.device)
+        there = torch.cuda.Event() if waits and together.is_cuda else None
+        self._noted.append(_Noted(names, together.to("cpu", non_blocking=waits), player, there))
+        self._of_this_step += 1
+        if there is not None:
+            there.record()
+        if not waits:
+            self.look()
+            self._of_this_step = 0
+
+    def _waits(self, device: torch.device) -> bool:
+        return device.type == "cuda"
+
+    def _look(self) -> None:
+        noted = self._noted.popleft()
+        if noted.there is not None:
+            noted.there.synchronize()
+        found = dict(zip(noted.names, noted.values.tolist(), strict=True))
+        largest = found.pop("", math.inf)
+        bad = ", ".join(f"{name} = {value:g}" for name, value in found.items() if not math.isfinite(value))
+        if noted.player is not None and not math.isfinite(largest):
+            bad = bad or f"gradients of the {noted.player} that are not finite, though its loss is"
+        elif noted.player is not None:
+            return
+        if bad:
+            raise NonFiniteLossError(_told(bad, self._module))
 
 
 def _told(what: str, module: LightningModule) -> str:

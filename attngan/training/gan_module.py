@@ -5,12 +5,14 @@ signature is the objective. How fast the players learn and what is averaged stan
 """
 
 import time
+from collections.abc import Iterator
 from contextlib import nullcontext
 from itertools import pairwise
 from pathlib import Path
 from typing import Any, Literal, NamedTuple, cast
 
 import torch
+from jaxtyping import Float
 from lightning_utilities.core.rank_zero import rank_zero_warn
 from pytorch_lightning import LightningModule
 from pytorch_lightning.core.optimizer import LightningOptimizer
@@ -19,7 +21,9 @@ from torch.optim import Adam, Optimizer
 
 from attngan.checkpoint import ENTRY, WORD_LIMIT, Entry, load_damsm
 from attngan.data.datamodule import TextImageDataModule
+from attngan.draws import Draws
 from attngan.errors import InputError, require_at_least, tell_without_effect
+from attngan.global_batch import Rows
 from attngan.losses.adversarial import ADVERSARIAL, WRONG_PAIRS, Adversarial, Verdict, WrongPairsRule
 from attngan.losses.matching import MatchingLoss, matching_loss
 from attngan.losses.precision import at_least_float32
@@ -38,23 +42,35 @@ from attngan.sampling import Sampler
 from attngan.training.augmentation import Augmentation, binomial_blur
 from attngan.training.callbacks import share_done
 from attngan.training.caption_queue import CaptionQueue
-from attngan.training.descent import Part, clipped_norm, in_parts, mean_terms, refuse_lonely_items, statistics_kept
-from attngan.training.finite import check_finite, check_gradients
+from attngan.training.descent import (
+    GraphCut,
+    Part,
+    clipped_norm,
+    fuses_adam,
+    in_parts,
+    is_logged,
+    mean_terms,
+    refuse_idle_devices,
+    refuse_lonely_items,
+    statistics_kept,
+)
+from attngan.training.finite import FiniteCheck
 from attngan.training.generator_ema import EMA, GeneratorEMA
 from attngan.training.rates import Rates
 from attngan.training.rivals import Rivals, require_rivals
+from attngan.training.strategy import require_global_batch
 
 #: What a player minimises, and the terms that are logged of it by name.
 Objective = tuple[Tensor, dict[str, Tensor]]
 
 
 class Drawing(NamedTuple):
-    """What the generator draws in a step, or a part of one: for whose captions, and from which noise."""
+    """What the generator draws in a step, or a part of one: for whose captions, and from which random numbers."""
 
-    batch: TextImageBatch
-    share: float
+    part: Part
     text: TextFeatures | None
     noise: GeneratorNoise
+    draws: Draws
 
 
 class Drawn(NamedTuple):
@@ -63,6 +79,18 @@ class Drawn(NamedTuple):
     fake: GeneratedImages
     features: list[FrozenFeatures]
     sentence: Tensor | None
+
+
+class WrongSentences(NamedTuple):
+    """Sentences that are not those of the images beside them.
+
+    ``images``: positions of all pairs' images in the batch, or the part of it. ``here``: which pairs' images this
+    process holds. ``sentences``: of those pairs.
+    """
+
+    images: Tensor
+    here: slice | Tensor
+    sentences: Float[Tensor, "pairs embed"]
 
 
 class GANModule(LightningModule):
@@ -168,7 +196,11 @@ class GANModule(LightningModule):
         self.steps = 0
         self.images_seen = 0
         self.word_limit: int | None = None
+        self.train_words = 0
+        #: Of the random numbers that a step draws.
+        self.draws_seed = torch.initial_seed()
         self._clock = (0.0, 0)
+        self.finite = FiniteCheck(self)
         self._terms: dict[str, Tensor] = {}  # of the step that is about to be made
         self._check_fit()
         self.caption_queue = None
@@ -236,6 +268,7 @@ class GANModule(LightningModule):
     # --- checkpoint -------------------------------------------------------------------------------------------
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        self.finite.look()
         checkpoint[ENTRY] = Entry(
             "gan",
             describe(self.generator),
@@ -244,22 +277,25 @@ class GANModule(LightningModule):
             self.word_limit,
             self.steps,
             self.images_seen,
+            draws_seed=self.draws_seed,
         ).as_dict()
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         entry = Entry.of(checkpoint)
         self.steps, self.images_seen = entry.steps, entry.images_seen
+        self.draws_seed = self.draws_seed if entry.draws_seed is None else entry.draws_seed
 
     def configure_optimizers(self) -> list[Optimizer]:
         """One for the generator, then one for each discriminator."""
-        rates = self.rates
+        rates, stages, fused = self.rates, self.discriminators.stages, fuses_adam(self)
         learning = [p for p in self.generator.parameters() if p.requires_grad]  # StackGAN's first stage is frozen
         return [
-            Adam(learning, rates.generator, rates.betas),
-            *(Adam(stage.parameters(), rates.discriminator, rates.betas) for stage in self.discriminators.stages),
+            Adam(learning, rates.generator, rates.betas, fused=fused),
+            *(Adam(stage.parameters(), rates.discriminator, rates.betas, fused=fused) for stage in stages),
         ]
 
     def setup(self, stage: str) -> None:
+        require_global_batch(self)
         data = cast(TextImageDataModule, self.trainer.datamodule)  # type: ignore[attr-defined]  # set at the start
         if self.damsm is not None and data.vocabulary != self.damsm.vocabulary:
             # a published one fits; one of other captions is an error, unless that is what was asked for
@@ -270,9 +306,11 @@ class GANModule(LightningModule):
             why = "model.damsm reads the captions"
             tell_without_effect(why, "data.", text_embeddings=(data.text_embeddings, None))
         self.word_limit = getattr(data, "test_words", None)
+        self.train_words = getattr(data, "train_words", 0)
         if stage == "fit":
             networks = nn.ModuleList([self.generator, self.discriminators])
             refuse_lonely_items(*data.batches_of_training(), self.accumulate, networks)
+            refuse_idle_devices(*data.batches_of_training(), self.accumulate, self.trainer.world_size)
         given = tuple(data.image_size // 2**stage for stage in reversed(range(data.stages)))
         if given != tuple(self.generator.image_sizes):
             raise InputError(
@@ -280,11 +318,15 @@ class GANModule(LightningModule):
                 f"data.image_size={self.generator.image_sizes[-1]} and data.stages={len(self.generator.image_sizes)}"
             )
 
+    def on_fit_start(self) -> None:
+        self.draws_seed = self.trainer.strategy.broadcast(self.draws_seed)
+
     # --- one step ---------------------------------------------------------------------------------------------
 
     def training_step(self, batch: TextImageBatch, batch_index: int) -> None:
         self._set_learning_rates()
-        drawings = [self._drawing(part) for part in in_parts(batch, self.accumulate)]
+        parts = in_parts(batch, self.accumulate)
+        drawings = [self._drawing(part) for part in parts]
         # one part: a pass of the generator serves both players; the graphs of several would fill the memory
         once = self._draw(drawings[0]) if len(drawings) == 1 else None
 
@@ -295,11 +337,14 @@ class GANModule(LightningModule):
         self.discriminators.requires_grad_(True)
 
         terms = of_discriminators | of_generator
-        check_finite(terms, self)
+        self.finite.terms(terms)
+        self.finite.step_done()
         self.ema.update(self.generator)
+        logged = self._is_logged
         self.steps += 1
-        self.images_seen += len(batch.indices) * self.trainer.world_size
-        self._log(terms)
+        self.images_seen += sum(part.rows.total for part in parts)
+        if logged:
+            self._log(terms)
 
     def _train_discriminators(self, drawings: list[Drawing], once: Drawn | None) -> dict[str, Tensor]:
         """One step of each discriminator; returns what they minimised, by name."""
@@ -311,12 +356,12 @@ class GANModule(LightningModule):
             with nullcontext() if once else torch.no_grad(), nullcontext() if once else statistics_kept(self.generator):
                 drawn = once or self._draw(drawing)
             of_part: dict[str, Tensor] = {}
+            wrong = self._wrong_sentences(drawing.part, drawn.sentence)
             for stage, features in enumerate(drawn.features):
-                sentence = drawn.sentence
-                loss, of_stage = self._discriminator_objective(stage, drawing.batch, features.detach(), sentence)
-                self.manual_backward(loss * drawing.share if len(drawings) > 1 else loss)
-                of_part |= of_stage
-            terms.append((drawing.share, of_part))
+                loss, of_stage = self._discriminator_objective(stage, drawing, features.detach(), drawn.sentence, wrong)
+                self.manual_backward(loss * drawing.part.weight)
+                of_part |= {name: value.detach() for name, value in of_stage.items()}
+            terms.append((drawing.part.share, of_part))
         self._terms = mean_terms(terms)
         self._step(optimizers)
         return self._terms
@@ -327,27 +372,39 @@ class GANModule(LightningModule):
         optimizer.zero_grad()
         terms = []
         for drawing in drawings:
-            drawn = once or self._draw(drawing)
-            loss, of_part = self._generator_objective(drawing, drawn)
-            self.manual_backward(loss * drawing.share if len(drawings) > 1 else loss)
-            terms.append((drawing.share, of_part))
+            # term by term down to what was drawn, then once through the generator: each graph is gone before the next
+            cut = GraphCut()
+            drawn = cut(once or self._draw(drawing))
+            whole, of_part = [], dict[str, Tensor]()
+            for loss, of_term in self._generator_objective(drawing, drawn):
+                self.manual_backward(loss * drawing.part.weight)
+                whole.append(loss.detach())
+                of_part |= {name: value.detach() for name, value in of_term.items()}
+            cut.backward()
+            terms.append((drawing.part.share, of_part | {"generator/loss": torch.stack(whole).sum()}))
         self._terms = mean_terms(terms)
         self._step([optimizer])
         return self._terms
 
     def _drawing(self, part: Part) -> Drawing:
-        return Drawing(*part, self.encode_text(part.batch), self.generator.draw_noise(len(part.batch.indices)))
+        draws = Draws(self.draws_seed, self.steps, part.rows.mine, part.batch.images[0].device)
+        return Drawing(part, self.encode_text(part.batch), self.generator.draw_noise(draws), draws)
 
     def _draw(self, drawing: Drawing) -> Drawn:
         fake = self.generator(drawing.noise, drawing.text)
-        features = [self._extract(stage, images) for stage, images in enumerate(fake.images)]
+        features = [self._extract(stage, images, drawing.draws) for stage, images in enumerate(fake.images)]
         return Drawn(fake, features, self._read_by_discriminators(fake, drawing.text))
 
     def _discriminator_objective(
-        self, stage: int, batch: TextImageBatch, drawn: FrozenFeatures, sentence: Tensor | None
+        self,
+        stage: int,
+        drawing: Drawing,
+        drawn: FrozenFeatures,
+        sentence: Tensor | None,
+        wrong: WrongSentences | None,
     ) -> Objective:
         """What one discriminator minimises, on real, drawn and wrongly captioned images: L + r1 / 2 R1 + MA-GP."""
-        images = batch.images[stage]
+        images, rows = drawing.part.batch.images[stage], drawing.part.rows
         sentence = None if sentence is None else sentence.detach()
         r1 = self.r1.weight_at(self.steps)
         penalised = r1 > 0 or self.gradient_penalty > 0
@@ -356,42 +413,40 @@ class GANModule(LightningModule):
             sentence = None if sentence is None else at_least_float32(sentence)[0].requires_grad_(True)
         # a gradient's sixth power is beyond bf16: real images are judged in float32 where they are penalised
         with torch.autocast(images.device.type, enabled=False) if penalised else nullcontext():
-            on_real, features = self._judge(stage, self._extract(stage, images), sentence)
+            on_real, features = self._judge(stage, self._extract(stage, images, drawing.draws), sentence)
         on_fake, _ = self._judge(stage, drawn, sentence)
-        on_wrong = self._judge_wrong_pairs(stage, batch, features, on_real, sentence)
+        real, fake = on_real.gathered(rows), on_fake.gathered(rows)
+        on_wrong = self._judge_wrong_pairs(stage, rows, features, real, wrong)
 
-        loss = self.adversarial.discriminator(on_real, on_fake, on_wrong)
-        terms = {"loss": loss} | _accuracies(on_real, on_fake, on_wrong)
+        loss = self.adversarial.discriminator(real, fake, on_wrong)
+        terms = {"loss": loss} | (_accuracies(real, fake, on_wrong) if self._is_logged else {})
         if r1 > 0:
-            terms["r1"] = r1_penalty(torch.stack(on_real.heads).sum(0), images)
+            terms["r1"] = rows.mean(r1_penalty(torch.stack(on_real.heads).sum(0), images))
             loss = loss + r1 / 2 * terms["r1"]
         if self.gradient_penalty > 0:
             assert on_real.pair is not None and sentence is not None  # noqa: PT018 - one condition: there is text
-            terms["gradient_penalty"] = matching_aware_gradient_penalty(on_real.pair, images, sentence)
+            terms["gradient_penalty"] = rows.mean(matching_aware_gradient_penalty(on_real.pair, images, sentence))
             loss = loss + self.gradient_penalty * terms["gradient_penalty"]
         return loss, {f"discriminator_{images.shape[-1]}/{name}": value for name, value in terms.items()}
 
-    def _generator_objective(self, drawing: Drawing, drawn: Drawn) -> Objective:
-        """What the generator minimises: sum of L over the stages + kl KL + color_consistency C + matching L_DAMSM."""
-        batch, text, fake = drawing.batch, drawing.text, drawn.fake
-        terms: dict[str, Tensor] = {}
+    def _generator_objective(self, drawing: Drawing, drawn: Drawn) -> Iterator[Objective]:
+        """What the generator minimises, term by term: each stage's L, kl KL, color_consistency C, matching L_DAMSM."""
+        part, text, fake = drawing.part, drawing.text, drawn.fake
         for stage, images in enumerate(fake.images):
             verdict, _ = self._judge(stage, drawn.features[stage], drawn.sentence)
-            terms[f"generator_{images.shape[-1]}/loss"] = self.adversarial.generator(verdict)
-        loss = torch.stack(list(terms.values())).sum()
+            loss = self.adversarial.generator(verdict.gathered(part.rows))
+            yield loss, {f"generator_{images.shape[-1]}/loss": loss}
         if fake.mean is not None and fake.log_variance is not None:
-            terms["generator/kl"] = kl_divergence(fake.mean, fake.log_variance)
-            loss = loss + self.kl * terms["generator/kl"]
+            kl = part.rows.mean(kl_divergence(fake.mean, fake.log_variance))
+            yield self.kl * kl, {"generator/kl": kl}
         if self.color_consistency > 0:
-            of_stages = [color_consistency(lower, higher) for lower, higher in pairwise(fake.images)]
-            terms["generator/color_consistency"] = torch.stack(of_stages).sum()
-            loss = loss + self.color_consistency * terms["generator/color_consistency"]
+            of_stages = torch.stack([color_consistency(lower, higher) for lower, higher in pairwise(fake.images)])
+            consistency = part.rows.mean(of_stages.sum())
+            yield self.color_consistency * consistency, {"generator/color_consistency": consistency}
         if self.matching > 0:
             assert text is not None  # checked at the start
-            match = self._matching_loss(fake.images[-1], drawn.features[-1], text, batch)
-            loss = loss + self.matching * match.total
-            terms |= {f"matching/{name}": value for name, value in match._asdict().items()}
-        return loss, terms | {"generator/loss": loss}
+            match = self._matching_loss(fake.images[-1], drawn.features[-1], text, part)
+            yield self.matching * match.total, {f"matching/{name}": value for name, value in match._asdict().items()}
 
     # --- its parts --------------------------------------------------------------------------------------------
 
@@ -417,9 +472,9 @@ class GANModule(LightningModule):
         assert fake.mean is not None
         return fake.mean if self.condition == "mean" else fake.mean.detach()
 
-    def _extract(self, stage: int, images: Tensor) -> FrozenFeatures:
+    def _extract(self, stage: int, images: Tensor, draws: Draws) -> FrozenFeatures:
         """What a discriminator's trained part reads of images, augmented; of drawn ones once, for both players."""
-        return self.discriminators.stage(stage).extract(self.augment(images))
+        return self.discriminators.stage(stage).extract(self.augment(images, draws))
 
     def _judge(self, stage: int, seen: FrozenFeatures, sentence: Tensor | None) -> tuple[Verdict, Tensor]:
         """A discriminator's verdict on images and their sentences, and the features that it made of the images."""
@@ -428,33 +483,48 @@ class GANModule(LightningModule):
         pair = None if sentence is None else discriminator.judge_pair(features, sentence)
         return Verdict(pair, discriminator.judge_image(features)), features
 
-    def _judge_wrong_pairs(
-        self, stage: int, batch: TextImageBatch, features: Tensor, on_real: Verdict, sentence: Tensor | None
-    ) -> Verdict:
-        """A discriminator's verdict on real images with captions that are not theirs."""
+    def _wrong_sentences(self, part: Part, sentence: Tensor | None) -> WrongSentences | None:
+        """Sentences of the whole batch that are not its images'; None for discriminators that read none."""
         if sentence is None:
-            return Verdict(None, None)
-        images, captions = self.wrong_pairs(batch.captions.lengths, batch.classes)
-        pair = self.discriminators.stage(stage).judge_pair(features[images], sentence[captions])
-        return Verdict(pair, None if on_real.image is None else on_real.image[images])
+            return None
+        batch, rows = part.batch, part.rows
+        classes = None if batch.classes is None else rows.gather(batch.classes)
+        lengths = batch.captions.lengths.to(sentence.device, non_blocking=True)
+        images, captions = self.wrong_pairs(rows.gather(lengths), classes)
+        here = rows.places_of(images)
+        return WrongSentences(images, here, rows.gather(sentence.detach())[captions[here]])
 
-    def _matching_loss(
-        self, images: Tensor, drawn: FrozenFeatures, text: TextFeatures, batch: TextImageBatch
-    ) -> MatchingLoss:
+    def _judge_wrong_pairs(
+        self, stage: int, rows: Rows, features: Tensor, real: Verdict, wrong: WrongSentences | None
+    ) -> Verdict:
+        """A discriminator's verdict on the batch's real images with captions that are not theirs."""
+        if wrong is None:
+            return Verdict(None, None)
+        own = features[wrong.images[wrong.here] - rows.first]
+        pair = self.discriminators.stage(stage).judge_pair(own, wrong.sentences)
+        of_all = None if pair is None else rows.place(pair, wrong.here, len(wrong.images))
+        return Verdict(of_all, None if real.image is None else real.image[wrong.images])
+
+    def _matching_loss(self, images: Tensor, drawn: FrozenFeatures, text: TextFeatures, part: Part) -> MatchingLoss:
         """How badly the DAMSM finds each caption's image, and each image's caption."""
         assert self.damsm is not None  # checked at the start
-        if self.one_pass:
-            assert drawn.trunk is not None
-            seen = self.damsm.image_encoder.project(drawn.trunk)
-        else:
-            seen = self.damsm.image_encoder(binomial_blur(images) if self.matching_blur else images)
-        captions, classes = text, batch.classes
+        # in float32 whatever the rest runs in: in 16 bits most of the gradient at the image is noise
+        with torch.autocast(images.device.type, enabled=False):
+            if self.one_pass:
+                assert drawn.trunk is not None
+                seen = self.damsm.image_encoder.project(drawn.trunk)
+            else:
+                (images,) = at_least_float32(images)
+                seen = self.damsm.image_encoder(binomial_blur(images) if self.matching_blur else images)
+        rows = part.rows
+        own = captions = text.gathered(rows, self.train_words)
+        of_own = classes = None if part.batch.classes is None else rows.gather(part.batch.classes)
         if self.caption_queue is None:
-            self.rivals.add(classes, len(images))
+            self.rivals.add(classes, rows.total)
         else:
-            captions, classes = self.caption_queue.beside(text, batch.classes)
-            self.caption_queue.add(text, batch.classes)
-        return matching_loss(seen, captions, classes, *self.damsm.gammas)
+            captions, classes = self.caption_queue.beside(own, of_own)
+            self.caption_queue.add(own, of_own)
+        return matching_loss(seen, captions, classes, *self.damsm.gammas, rows=rows)
 
     def _optimizers(self) -> list[Optimizer | LightningOptimizer]:
         optimizers = self.optimizers()
@@ -476,8 +546,8 @@ class GANModule(LightningModule):
         parameters = [p for group in optimizer.param_groups for p in group["params"]]
         if getattr(self.trainer.precision_plugin, "scaler", None) is None:  # which leaves such a step out by itself
             player = f"{side} px discriminator" if number else "generator"
-            check_gradients(parameters, self, player, self._terms)
-        if self.clip is not None or (self.steps + 1) % self.trainer.log_every_n_steps == 0:  # type: ignore[attr-defined]
+            self.finite.gradients(parameters, player, self._terms)
+        if self.clip is not None or self._is_logged:
             norm = clipped_norm(parameters, self.clip)
             self.log(f"discriminator_{side}/gradient_norm" if number else "generator/gradient_norm", norm)
 
@@ -504,14 +574,18 @@ class GANModule(LightningModule):
     def on_train_start(self) -> None:
         self._clock = (time.monotonic(), self.images_seen)
 
+    @property
+    def _is_logged(self) -> bool:
+        """Whether the step that is made is one of those that Lightning logs; the first one too, for the progress."""
+        return is_logged(self.steps + 1, self.trainer.log_every_n_steps)  # type: ignore[attr-defined]
+
     def _log(self, terms: dict[str, Tensor]) -> None:
+        """After a step that is logged: a logger's numbers are waited for, and cost an operation and more each."""
         self.log_dict(terms, on_step=True, on_epoch=False)
-        if self.steps % 10 == 0:
-            since, seen = self._clock
-            now = time.monotonic()
-            rate = (self.images_seen - seen) / max(now - since, 1e-9)
-            self._clock = (now, self.images_seen)
-            self.log("images_per_second", rate, prog_bar=True)
+        (since, seen), now = self._clock, time.monotonic()
+        if self.steps > 1:  # the first step prepares
+            self.log("images_per_second", (self.images_seen - seen) / max(now - since, 1e-9), prog_bar=True)
+        self._clock = (now, self.images_seen)
         self.log("images_seen", float(self.images_seen))
         for number, optimizer in enumerate(self._optimizers()[:2]):  # the discriminators' is one
             self.log(f"learning_rate/{'discriminator' if number else 'generator'}", optimizer.param_groups[0]["lr"])

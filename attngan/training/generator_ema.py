@@ -69,11 +69,15 @@ class GeneratorEMA(nn.Module, Generic[Network]):
         """One step of the average towards ``live``."""
         count = self._count = self._count or int(self.updates)
         decay = self.settings.decay_after(count)
-        torch._foreach_lerp_(list(self.generator.parameters()), list(live.parameters()), 1 - decay)
-        for average, buffer in zip(self.generator.buffers(), live.buffers(), strict=True):
-            if buffer.is_floating_point() and self.settings.buffers == "averaged":
-                average.lerp_(buffer, 1 - decay)
-            else:
-                average.copy_(buffer)
+        averaged: list[tuple[Tensor, Tensor]] = [*zip(self.generator.parameters(), live.parameters(), strict=True)]
+        copied: list[tuple[Tensor, Tensor]] = []
+        for pair in zip(self.generator.buffers(), live.buffers(), strict=True):
+            (averaged if pair[0].is_floating_point() and self.settings.buffers == "averaged" else copied).append(pair)
+        if averaged:
+            own, followed = map(list, zip(*averaged, strict=True))
+            torch._foreach_lerp_(own, followed, 1 - decay)
+        if copied:
+            own, followed = map(list, zip(*copied, strict=True))
+            torch._foreach_copy_(own, followed)
         self._count += 1
-        self.updates.fill_(self._count)
+        self.updates.fill_(self._count)  # a count of the CPU's, which no device is asked for

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple, cast
 import torch
 from pytorch_lightning import Callback, LightningModule, Trainer
 
+from attngan import ranks
 from attngan.checkpoint import CaptionReader, open_checkpoint, write_generator
 from attngan.data.datamodule import TextImageDataModule
 from attngan.errors import InputError, require_at_least, tell_without_effect
@@ -90,8 +91,9 @@ class QuickEvaluation(Callback):
     # --- when -------------------------------------------------------------------------------------------------
 
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        if self.every_epochs and trainer.is_global_zero:
-            self._drop_files_of_another_future()
+        if self.every_epochs:
+            if trainer.is_global_zero:
+                self._drop_files_of_another_future()
             # now, since a missing extractor should be known before hours of training
             with torch.random.fork_rng(), torch.autocast(pl_module.device.type, enabled=False):
                 self._prepare(trainer, pl_module)
@@ -128,11 +130,9 @@ class QuickEvaluation(Callback):
         return self._prepared
 
     def _evaluate(self, trainer: Trainer, module: LightningModule) -> None:
-        if trainer.is_global_zero:
-            # forked: neither the training's noise nor its precision is touched
-            with torch.random.fork_rng(), torch.autocast(module.device.type, enabled=False):
-                self._score(trainer, module)
-        trainer.strategy.barrier()
+        # forked: neither the training's noise nor its precision is touched
+        with torch.random.fork_rng(), torch.autocast(module.device.type, enabled=False):
+            self._score(trainer, module)
 
     def _score(self, trainer: Trainer, module: LightningModule) -> None:
         assert isinstance(module, GANModule), "the quick evaluation draws with a generator"
@@ -141,10 +141,12 @@ class QuickEvaluation(Callback):
         images = DrawnImages(module.sampler(), split, naming.images, protocol.seed)
         batches = partial(images.batches, batch_size=self.batch_size)
         outputs = collect_outputs(batches, networks.output_functions, naming.images, device=module.device)
-        sets = [ImageSet("scored", outputs, images.captions, reference), *reference_sets(reference, protocol.seed)]
-        metrics = in_order(self.metrics)
-        measured = measure(sets, metrics, networks, naming, split, protocol.splits, protocol.seed)
-        scores = {score.name: score.value for score in measured.scores}
+        scores: dict[str, float] = {}
+        if ranks.is_first():  # which has what all have seen
+            sets = [ImageSet("scored", outputs, images.captions, reference), *reference_sets(reference, protocol.seed)]
+            measured = measure(sets, in_order(self.metrics), networks, naming, split, protocol.splits, protocol.seed)
+            scores = {score.name: score.value for score in measured.scores}
+        scores = ranks.broadcast(scores)
         record = {
             "epoch": trainer.current_epoch + 1,
             "steps": module.steps,
@@ -155,8 +157,9 @@ class QuickEvaluation(Callback):
         for logger in trainer.loggers:
             # at the step that the losses are logged at: Lightning's own count is one an optimiser
             logger.log_metrics({f"quick/{name}": value for name, value in scores.items()}, step=module.steps)
-        self._keep_best(module, scores)
-        self._write(networks)
+        if ranks.is_first():
+            self._keep_best(module, scores)
+            self._write(networks)
         drawn = {name: value for name, value in scores.items() if "_of_" not in name}
         told = ", ".join(f"{title_of(name)} {value:.2f}" for name, value in drawn.items())
         say(f"epoch {record['epoch']}: {told}")

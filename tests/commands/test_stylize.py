@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 
 from attngan.cli import main
-from attngan.commands.stylize import fitting
+from attngan.style_transfer.stylizing import fitting
 from tests.pages.images import page_images
 
 

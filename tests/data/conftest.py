@@ -112,8 +112,9 @@ def shards(written, tmp_path):
 
 @pytest.fixture
 def lanes(monkeypatch):
-    """Lanes also for a few images: eight shards go into as many lanes as is said."""
-    monkeypatch.setattr(stream_settings, "BATCHES_A_LANE", 1)
+    """So many lanes, also for a few shards."""
+    monkeypatch.setattr(stream_settings, "SHARDS_A_LANE", 1)
+    monkeypatch.setattr(stream_settings, "LANES_A_DEVICE", 1)
 
     def use(count):
         monkeypatch.setattr(stream_settings, "LANES", count)

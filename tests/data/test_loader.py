@@ -34,15 +34,19 @@ def test_last_batch():
 
 def test_a_training_batch_is_the_same_images_on_any_number_of_devices():
     one = list(EpochOrder(50, 8, shuffle=True, drop_last=True))
-    four = [list(EpochOrder(50, 2, shuffle=True, drop_last=True, rank=rank, world=4)) for rank in range(4)]
-    assert len(one) == len(four[0])
-    for number, batch in enumerate(one):
-        assert [place for device in four for place in device[number]] == batch
+    for world in (3, 4):
+        orders = [EpochOrder(50, 8, shuffle=True, drop_last=True, rank=rank, world=world) for rank in range(world)]
+        several = [list(order) for order in orders]
+        assert len(one) == len(several[0])
+        for number, batch in enumerate(one):
+            assert [place for device in several for place in device[number]] == batch
+            for order, device in zip(orders, several, strict=True):
+                assert [batch[position] for position in order.rows(number).mine] == device[number]
 
 
 @pytest.mark.parametrize("images", [7, 8, 9, 11])
 def test_evaluation_on_several_devices_sees_every_image_once(images):
-    devices = [EpochOrder(images, 2, shuffle=False, drop_last=False, rank=rank, world=3) for rank in range(3)]
+    devices = [EpochOrder(images, 6, shuffle=False, drop_last=False, rank=rank, world=3) for rank in range(3)]
     assert sorted(index for device in devices for index in flat(device)) == list(range(images))
 
 

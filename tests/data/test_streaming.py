@@ -45,40 +45,49 @@ def batches_of(shards, workers=0, **options):
 @pytest.mark.parametrize(("count", "workers"), [(1, 2), (3, 1), (3, 2), (5, 4)])
 def test_the_number_of_workers_changes_nothing(shards, lanes, count, workers):
     lanes(count)
-    whole = batches_of(shards, batch_size=2)
+    whole = batches_of(shards, batch_size=7)
     seen = [index for indices, _pixels, _ids in whole for index in indices]
-    assert len(set(seen)) == len(seen) >= 36 - count
-    other = batches_of(shards, workers, batch_size=2)
+    assert len(set(seen)) == len(seen) == 35  # of 36
+    other = batches_of(shards, workers, batch_size=7)
     assert [indices for indices, _pixels, _ids in other] == [indices for indices, _pixels, _ids in whole]
     for (_, pixels, ids), (_, expected, expected_ids) in zip(other, whole, strict=True):
         assert (pixels == expected).all()
         assert (ids == expected_ids).all()
 
 
-def test_lanes_of_unequal_length_give_all_their_batches(shards, lanes):
-    """Eight shards in three lanes: the lane with two shards is done before the others."""
+def read_by(order, epoch=0):
+    """Every used image that the lanes of an order read in an epoch, as (shard, number in it), by lane."""
+    return [
+        [(shard, number) for shard, first, last in order.piece(lane, epoch) for number in range(first, last)]
+        for lane in range(order.lanes)
+    ]
+
+
+def test_lanes_share_all_images_of_an_epoch_in_equal_pieces(lanes):
+    """37 images in shards of unequal length, batches of 7 in three lanes: 3, 2 and 2 rows of each of five batches."""
     lanes(3)
-    order = StreamOrder([5] * 7 + [1], 2, seed=0)
-    assert [order.shards_of(0, lane) for lane in range(3)] == [[0, 3, 6], [1, 4, 7], [2, 5]]
-    assert order.turns() == [0, 1, 2] * 5 + [0, 0]
-    assert len(order) == 17
+    order = StreamOrder([5] * 7 + [2], 7, seed=0)
+    pieces = read_by(order)
+    assert list(map(len, pieces)) == [15, 10, 10]
+    assert len({image for piece in pieces for image in piece}) == 35
+    assert read_by(order, 1) != pieces
 
 
-def test_few_images_make_few_lanes():
-    """A lane's images that do not fill its last batch are left out of the epoch: that must stay a small part."""
-    assert StreamOrder([5] * 8, 3, seed=0).lanes == 1
-    assert StreamOrder([1000] * 83, 14, seed=0).lanes == 8
-    assert StreamOrder([1000] * 83, 14, seed=0, world=16).lanes == 5
-    images = 14 * len(StreamOrder([1000] * 83, 14, seed=0))
-    assert images > 0.998 * 83_000
+def test_few_shards_make_few_lanes():
+    """A lane reads a part of its first shard in vain: that must stay a small part."""
+    assert StreamOrder([5] * 8, 8, seed=0).lanes == 2
+    assert StreamOrder([1000] * 118, 64, seed=0).lanes == 29
+    assert StreamOrder([1000] * 1000, 14, seed=0).lanes == 14
+    assert StreamOrder([1000] * 1000, 64, seed=0).lanes == 32
+    assert StreamOrder([1000] * 1000, 1024, seed=0, world=64).lanes == 250
 
 
 @pytest.mark.parametrize(("count", "workers"), [(1, 0), (3, 0), (3, 2)])
 def test_starts_inside_an_epoch(shards, lanes, count, workers):
     lanes(count)
-    whole = [indices for indices, _pixels, _ids in batches_of(shards, batch_size=2)]
-    for start in (0, 4, 16, 17) if not workers else (4,):
-        resumed = streaming(shards, workers=workers, batch_size=2).train_dataloader()
+    whole = [indices for indices, _pixels, _ids in batches_of(shards, batch_size=4)]
+    for start in (0, 4, 8) if not workers else (4,):
+        resumed = streaming(shards, workers=workers, batch_size=4).train_dataloader()
         resumed.load_state_dict({"epoch": 0, "batches": start, "order": resumed.sampler.depends_on()})
         assert [batch.indices.tolist() for batch in resumed] == whole[start:]
 
@@ -94,23 +103,33 @@ def test_the_buffer_mixes(shards, lanes):
     assert runs(1) > 20 > runs(100)
 
 
-def test_devices_read_shards_of_their_own(lanes):
-    lanes(3)
-    counts = [5] * 7 + [1]
-    for world in (1, 2, 3, 8):
-        if world == 8:
-            counts = [5] * 8
-        orders = [StreamOrder(counts, 3, seed=0, rank=rank, world=world) for rank in range(world)]
-        assert len({len(order) for order in orders}) == 1
-        read = [order.shards_of(order.rank, lane) for order in orders for lane in range(order.lanes)]
-        assert sorted(shard for own in read for shard in own) == list(range(8))
-        assert all(own for own in read)
-        for order in orders:
-            assert len(order.turns()) == len(order)
-    with pytest.raises(ValueError, match="3 shards for 4 devices"):
-        StreamOrder([5, 5, 5], 1, seed=0, rank=0, world=4)
-    with pytest.raises(ValueError, match="do not fill a batch of 9"):
-        StreamOrder([5, 5, 5], 9, seed=0, rank=0, world=3)
+def of_device(shards, rank, world, start=0):
+    """A device's rows of each batch of the first epoch, and what the batch's rows say of themselves."""
+    data = streaming(shards, batch_size=7)
+    data._device = lambda: (rank, world)
+    loader = data.train_dataloader()
+    loader.load_state_dict({"epoch": 0, "batches": start, "order": loader.sampler.depends_on()})
+    return [(batch.rows, batch.indices.tolist()) for batch in loader]
+
+
+@pytest.mark.parametrize("world", [2, 3, 4])
+def test_the_number_of_devices_changes_no_batch_also_in_the_middle_of_an_epoch(shards, lanes, world):
+    lanes(5)
+    whole = [indices for _rows, indices in of_device(shards, 0, 1)]
+    for start in (0, 3):
+        devices = [of_device(shards, rank, world, start) for rank in range(world)]
+        for batch, expected in zip(zip(*devices, strict=True), whole[start:], strict=True):
+            assert [index for _rows, indices in batch for index in indices] == expected
+            for rank, (rows, indices) in enumerate(batch):
+                assert (rows.rank, rows.total, len(rows.mine)) == (rank, 7, len(indices))
+                assert [expected[row] for row in rows.mine] == indices
+
+
+def test_more_devices_than_a_batch_has_images_and_too_few_images_are_told():
+    with pytest.raises(ValueError, match="leaves some of 4 devices without an image"):
+        StreamOrder([5, 5, 5], 3, seed=0, rank=0, world=4)
+    with pytest.raises(ValueError, match="15 images do not fill a batch of 16"):
+        StreamOrder([5, 5, 5], 16, seed=0)
 
 
 def test_single_pixels_of_a_stream_are_those_of_the_files(cub, shards):

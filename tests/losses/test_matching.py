@@ -4,7 +4,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from attngan.losses.matching import mask_same_class, matching_loss, sentence_scores, word_scores
+from attngan.losses.matching import mask_same_class, matching_loss, sentence_scores
+from attngan.losses.word_scores import word_scores
 from attngan.records import ImageFeatures, TextFeatures
 from tests.networks.comparison import assert_close, region_attention, tensors
 

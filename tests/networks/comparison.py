@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from attngan.networks.attention import region_contexts, region_weights
+from attngan.networks.attention import region_contexts, region_dots, region_weights
 
 
 def tensors(arrays: Mapping[str, np.ndarray], prefix: str = "") -> dict[str, Tensor]:
@@ -47,5 +47,5 @@ def assert_close(
 
 def region_attention(regions: Tensor, words: Tensor, padding: Tensor, gamma1: float = 4.0) -> tuple[Tensor, Tensor]:
     """Contexts (images, embed, captions, words) and weights (images, regions, captions, words), as published."""
-    _, weights = region_weights(regions, words, padding, gamma1)
+    _, weights = region_weights(region_dots(regions, words), padding, gamma1)
     return region_contexts(regions, weights).permute(0, 3, 1, 2), weights.permute(0, 3, 1, 2)

@@ -2,11 +2,13 @@
 
 import copy
 import json
+from functools import partial
 
 import pytest
 import torch
 from torch import nn
 
+from attngan import described_weights
 from attngan.networks.description import build, describe
 from attngan.networks.dfgan import DFGANDiscriminator, DFGANGenerator
 from attngan.networks.discriminators import DiscriminatorPyramid
@@ -264,6 +266,19 @@ def test_discriminators_have_as_many_parameters_as_the_published_ones(name):
     make, counts = PUBLISHED_DISCRIMINATORS[name]
     with torch.device("meta"):
         assert [parameters(stage) for stage in make().stages] == counts
+
+
+@pytest.mark.parametrize("name", FAMILY)
+def test_a_network_from_a_file_is_the_one_that_was_written(name):
+    """It is made without memory: none of its tensors, buffers included, may be left as it was allocated."""
+    for make in FAMILY[name]:
+        network = make()
+        again = described_weights.build_with(partial(build, describe(network)), network.state_dict(), "a file")
+        for kind in ("named_parameters", "named_buffers"):
+            own, loaded = dict(getattr(network, kind)()), dict(getattr(again, kind)())
+            assert own.keys() == loaded.keys()
+            for tensor in own:
+                assert torch.equal(own[tensor], loaded[tensor]), tensor
 
 
 SMOOTH = {

@@ -44,9 +44,19 @@ def test_one_emoji_glued_to_a_word_does_not_make_another_word():
 
 
 def test_nltk_is_loaded_only_when_it_is_used():
-    code = "import sys, attngan.text.tokenizer as t; t.Tokenizer('published')('a'); print('nltk' in sys.modules)"
+    uses = "t.Tokenizer('published')('café'); t.Tokenizer()('a bird')"
+    code = f"import sys, attngan.text.tokenizer as t; {uses}; print('nltk' in sys.modules)"
     printed = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
     assert printed.strip() == "False"
+
+
+def test_plain_captions_have_the_words_that_nltk_finds():
+    from nltk.tokenize import RegexpTokenizer
+
+    of_nltk = RegexpTokenizer(r"\w+")
+    every = "".join(map(chr, range(128)))
+    for caption in (every, every[::-1], "a _b c-d 1.5 e'f", *(f"a{letter}b" for letter in every)):
+        assert Tokenizer()(caption) == of_nltk.tokenize(caption.lower())
 
 
 def test_another_name_is_refused():

@@ -9,9 +9,9 @@ import pytest
 import torch
 from pytorch_lightning import Callback, LightningDataModule
 from torch import Tensor
-from torch.nn import functional as F
 from torch.utils.data import DataLoader
 
+from attngan.draws import Draws
 from attngan.losses.matching import matching_loss
 from attngan.networks.damsm import DAMSM
 from attngan.networks.image_trunks import ConvTrunk
@@ -53,9 +53,6 @@ class Watch(Callback):
         if self.start is not None:
             self.start(pl_module.damsm)
         self.initial = copy.deepcopy(pl_module.damsm)
-
-    def on_train_batch_start(self, trainer, pl_module, batch, batch_index) -> None:
-        torch.manual_seed(trainer.global_step)  # for dropout
 
     def on_before_optimizer_step(self, trainer, pl_module, optimizer) -> None:
         self.gradients.append({n: p.grad.clone() for n, p in pl_module.damsm.named_parameters() if p.grad is not None})
@@ -158,7 +155,7 @@ class Outcome:
     weights: list[Tensor]
 
 
-def written_out(damsm: DAMSM, batches: list[TextImageBatch], given: dict[str, Any]) -> Outcome:
+def written_out(damsm: DAMSM, batches: list[TextImageBatch], given: dict[str, Any], draws_seed: int) -> Outcome:
     """The pretraining of the paper's code, with the arguments of `DAMSMModule`."""
     a = {name: p.default for name, p in signature(DAMSMModule).parameters.items()} | given
     damsm.train()
@@ -173,10 +170,10 @@ def written_out(damsm: DAMSM, batches: list[TextImageBatch], given: dict[str, An
                 rate *= min(1.0, max(0.02, (1 - step / (EPOCHS * len(batches))) / a["learning_rate_fall"]))
             for group in adam.param_groups:
                 group["lr"] = rate
-            torch.manual_seed(step)
-            text = damsm.text_encoder(batch.captions)
+            draws = Draws(draws_seed, step + 1, range(BATCH))
+            text = damsm.text_encoder(batch.captions, draws)
             trunk = damsm.image_encoder.trunk(batch.images[-1])
-            trunk = type(trunk)(*(F.dropout(part, a["image_dropout"]) for part in trunk))
+            trunk = type(trunk)(*(draws.dropout(part, a["image_dropout"]) for part in trunk))
             image, gammas = damsm.image_encoder.project(trunk), [a[f"gamma{i}"] for i in (1, 2, 3)]
             of_words = torch.zeros(())
             size = a["words_within"] or BATCH
@@ -211,7 +208,7 @@ def trained(given: dict[str, Any], batches: list[TextImageBatch]) -> tuple[Outco
     data = Batches(batches, WORDS)
     quiet_trainer(EPOCHS, watch).fit(module, data)
     ours = Outcome([g for step in watch.gradients for g in step.values()], [*module.damsm.state_dict().values()])
-    return ours, written_out(watch.initial, batches, given)
+    return ours, written_out(watch.initial, batches, given, module.draws_seed)
 
 
 @pytest.fixture

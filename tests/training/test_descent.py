@@ -8,11 +8,22 @@ from pytorch_lightning import Trainer
 from torch import nn
 
 from attngan.data.datamodule import TextImageDataModule
+from attngan.draws import Draws
 from attngan.errors import InputError
+from attngan.global_batch import Rows
 from attngan.networks.image_trunks import ConvTrunk
-from attngan.records import CaptionBatch, TextImageBatch
+from attngan.records import CaptionBatch, GeneratorNoise, TextImageBatch
 from attngan.training.damsm_module import DAMSMModule
-from attngan.training.descent import clipped_norm, in_parts, mean_terms, refuse_lonely_items, statistics_kept
+from attngan.training.descent import (
+    Part,
+    clipped_norm,
+    in_parts,
+    mean_terms,
+    refuse_idle_devices,
+    refuse_lonely_items,
+    statistics_kept,
+)
+from attngan.training.gan_module import Drawing
 from tests.tiny import gan
 
 
@@ -24,14 +35,31 @@ def batch_of(count: int) -> TextImageBatch:
 
 
 @pytest.mark.parametrize(("count", "parts", "sizes"), [(8, 4, [2] * 4), (7, 3, [3, 2, 2]), (2, 5, [1, 1]), (5, 1, [5])])
-def test_parts_are_the_batch_in_its_order(count, parts, sizes):
+def test_a_part_is_every_so_many_th_item(count, parts, sizes):
     batch = batch_of(count)
     found = in_parts(batch, parts)
     assert [len(part.batch.indices) for part in found] == sizes
     assert sum(part.share for part in found) == pytest.approx(1)
-    assert torch.equal(torch.cat([part.batch.images[0] for part in found]), batch.images[0])
-    assert torch.equal(torch.cat([part.batch.captions.ids for part in found]), batch.captions.ids)
-    assert torch.equal(torch.cat([part.batch.classes for part in found]), batch.classes)
+    for number, part in enumerate(found):
+        assert part.batch.indices.tolist() == [*part.rows.mine] == [*range(number, count, parts)]
+        for values in (part.batch.images[0][:, 0, 0, 0], part.batch.captions.ids[:, 0], part.batch.classes):
+            assert values.tolist() == part.batch.indices.tolist()
+
+
+@pytest.mark.parametrize("world", [2, 3])
+def test_a_part_is_the_same_items_on_several_processes(world):
+    batch, alone = batch_of(9), in_parts(batch_of(9), 2)
+    each = []
+    for rank in range(world):
+        rows = Rows.split(9, world, rank)
+        mine = slice(rows.mine.start, rows.mine.stop)
+        captions = CaptionBatch(batch.captions.ids[mine], batch.captions.lengths[mine])
+        own = TextImageBatch((), captions, batch.classes[mine], batch.indices[mine], batch.mirrored[mine], rows=rows)
+        each.append(in_parts(own, 2))
+    for parts, whole in zip(zip(*each, strict=True), alone, strict=True):
+        assert [index for part in parts for index in part.batch.indices.tolist()] == whole.batch.indices.tolist()
+        assert all(part.share == whole.share for part in parts)
+        assert sum(part.weight for part in parts) == pytest.approx(whole.weight)
 
 
 def test_terms_of_parts_are_averaged_by_their_shares():
@@ -64,6 +92,23 @@ def test_a_second_drawing_leaves_running_statistics_alone():
         assert torch.equal(value, before[name]), name
     assert torch.equal(network(x), during)  # normalised by the batch, as ever
     assert not torch.equal(network.state_dict()["1.running_mean"], before["1.running_mean"])
+
+
+def test_a_device_without_an_image_is_told_before_training():
+    for fine in ((36, 4, True, 1, 4), (38, 4, True, 1, 4), (40, 12, False, 2, 2), (37, 18, False, 1, 1)):
+        refuse_idle_devices(*fine)
+    with pytest.raises(InputError, match=r"data\.batch_size 3 is over all devices: 4 of them need 4 images"):
+        refuse_idle_devices(36, 3, True, 1, 4)
+    with pytest.raises(InputError, match=r"4 of them in model\.accumulate 2 parts need 8"):
+        refuse_idle_devices(36, 7, True, 2, 4)
+    with pytest.raises(InputError, match=r"last batch .* would have 3 of 19 .* 4 devices: set data\.drop_last=true"):
+        refuse_idle_devices(19, 4, False, 1, 4)
+
+
+def test_a_batch_whose_part_has_no_item_on_some_device_is_refused():
+    batch = batch_of(3)._replace(rows=Rows([range(3), range(3, 4)]))
+    with pytest.raises(InputError, match=r"a batch of 4 in model\.accumulate 2 parts leaves one of 2 devices without"):
+        in_parts(batch, 2)
 
 
 def lonely(*arguments: object) -> None:
@@ -134,13 +179,14 @@ def tiny_gan(tiny_damsm):
     return make
 
 
-def gradients_of(module: nn.Module, batch: TextImageBatch, noise: torch.Tensor) -> dict[str, torch.Tensor]:
-    """Of the discriminators on the drawn and real images of a batch, without a step."""
+def gradients_of(module: nn.Module, part: Part, noise: GeneratorNoise) -> dict[str, torch.Tensor]:
+    """Of the discriminators on the drawn and real images of a part of a batch, without a step."""
     module.zero_grad()
-    text = module.encode_text(batch)
-    fake = module.generator(noise, text)
-    for stage, images in enumerate(fake.images):
-        loss, _ = module._discriminator_objective(stage, batch, module._extract(stage, images).detach(), text.sentence)
+    drawing = Drawing(part, module.encode_text(part.batch), noise, Draws(0, 0, part.rows.mine))
+    drawn = module._draw(drawing)
+    wrong = module._wrong_sentences(part, drawn.sentence)
+    for stage, features in enumerate(drawn.features):
+        loss, _ = module._discriminator_objective(stage, drawing, features.detach(), drawn.sentence, wrong)
         loss.backward()
     return {n: p.grad.clone() for n, p in module.discriminators.named_parameters() if p.grad is not None}
 
@@ -150,8 +196,8 @@ def test_accumulated_gradients_are_the_mean_of_those_of_the_parts(tiny_gan, toy_
     noises, seen = [], {}
     draw = module.generator.draw_noise
 
-    def kept_noise(count: int):
-        noises.append(draw(count))
+    def kept_noise(draws: Draws):
+        noises.append(draw(draws))
         return noises[-1]
 
     monkeypatch.setattr(module.generator, "draw_noise", kept_noise)
@@ -170,7 +216,7 @@ def test_accumulated_gradients_are_the_mean_of_those_of_the_parts(tiny_gan, toy_
     module.load_state_dict(weights)
     parts = in_parts(batches[0], 3)
     assert len(noises) == 3
-    each = [gradients_of(module, part.batch, noise) for part, noise in zip(parts, noises, strict=True)]
+    each = [gradients_of(module, part, noise) for part, noise in zip(parts, noises, strict=True)]
     for name, gradient in seen.items():
         mean = sum(part.share * found[name] for part, found in zip(parts, each, strict=True))
         torch.testing.assert_close(gradient, mean, rtol=1e-4, atol=1e-6)
@@ -246,7 +292,7 @@ def test_the_damsm_in_parts_has_their_mean_gradient(toy_data, monkeypatch):
     for part in in_parts(batches[0], 2):
         module.zero_grad()
         image, text = module.encode_images(part.batch, "train"), module.damsm.text_encoder(part.batch.captions)
-        module._loss(image, text, part.batch).weighted(1.0, 1.0).backward()
+        module._loss(image, text, part.batch.classes).weighted(1.0, 1.0).backward()
         for name, parameter in module.damsm.named_parameters():
             if parameter.grad is not None:
                 expected[name] = expected.get(name, 0) + part.share * parameter.grad

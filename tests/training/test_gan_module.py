@@ -204,7 +204,7 @@ def stepping(tiny_damsm, monkeypatch):
         monkeypatch.setattr(module, "manual_backward", lambda loss: loss.backward())
         for name in ("log", "log_dict"):
             monkeypatch.setattr(module, name, lambda *_, **__: None)
-        monkeypatch.setattr(GANModule, "trainer", type("OneDevice", (), {"world_size": 1})())
+        monkeypatch.setattr(GANModule, "trainer", type("OneDevice", (), {"world_size": 1, "log_every_n_steps": 1})())
         for which, optimizer in enumerate(optimizers):
             optimizer.register_step_pre_hook(lambda *_, which=which: at_update(module, which))
         return module.train()

@@ -1,6 +1,7 @@
 """What every training run has around it: checkpoints, an orderly stop, exact resuming, time left, a budget."""
 
 from attngan.training.callbacks.after_step import AfterStep
+from attngan.training.callbacks.agreement import Agreement
 from attngan.training.callbacks.budget import Budget, share_done
 from attngan.training.callbacks.fastest_threads import FastestThreads
 from attngan.training.callbacks.keep_last import KeepLast
@@ -11,6 +12,7 @@ from attngan.training.callbacks.whole_files import WholeFiles
 
 __all__ = [
     "AfterStep",
+    "Agreement",
     "Budget",
     "FastestThreads",
     "KeepLast",

@@ -1,11 +1,13 @@
 """How long a run may be, and how much of it is done."""
 
 import time
+from collections.abc import Callable
 from typing import Any
 
 from pytorch_lightning import Callback, LightningModule, Trainer
 
 from attngan.errors import require_at_least
+from attngan.training.callbacks.agreement import agreement_of
 
 #: How much of the run is done, as it is logged.
 SHARE_DONE = "share_done"
@@ -24,24 +26,27 @@ class Budget(Callback):
         require_at_least(0, within="budget.", minutes=minutes)
         require_at_least(1, within="budget.", images=images, steps=steps)
         self.minutes, self.images, self.steps = minutes, images, steps
-        self._start = time.monotonic()
+        self._clock: Callable[[], float] = time.monotonic
+        self._start = self._clock()
         self._before = 0.0
 
     def state_dict(self) -> dict[str, Any]:
-        return {"seconds": self._before + time.monotonic() - self._start}
+        return {"seconds": self._before + self._clock() - self._start}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         self._before = state_dict["seconds"]
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        self._start = time.monotonic()
+        agreement = agreement_of(trainer)
+        self._clock = lambda: agreement.current().now  # what depends on the time must be the same on all devices
+        self._start = self._clock()
         self._stop_if_done(trainer, pl_module)  # stopped after its last step, before its end
 
     def share_done(self, module: LightningModule) -> float | None:
         """Between 0 and 1; None without a limit."""
         shares = []
         if self.minutes:
-            shares.append((self._before + time.monotonic() - self._start) / (60 * self.minutes))
+            shares.append((self._before + self._clock() - self._start) / (60 * self.minutes))
         if self.images:
             shares.append(int(getattr(module, "images_seen", 0)) / self.images)
         if self.steps:

@@ -1,7 +1,6 @@
 """``last.ckpt``, and an orderly stop."""
 
 import copy
-import time
 from contextlib import ExitStack
 from datetime import timedelta
 from pathlib import Path
@@ -13,6 +12,7 @@ from pytorch_lightning.trainer.states import TrainerFn
 
 from attngan import stopping
 from attngan.training.callbacks.after_step import written_after_step
+from attngan.training.callbacks.agreement import agreement_of
 
 
 class KeepLast(Checkpoint):
@@ -21,6 +21,8 @@ class KeepLast(Checkpoint):
     Ctrl-C, SIGTERM and SIGUSR1 let the step in progress end, write the checkpoint and stop; a second one stops at once.
     Between the last step of an epoch and the next one (validation, scores) nothing has to end: what is written is the
     state that the last step left, and going on does again what was cut off.
+
+    Several processes stop together, at the end of a step or a validation that they have agreed on.
 
     Lightning calls callbacks of this kind after all others: what those did at a step or at the end is in the file.
 
@@ -42,7 +44,7 @@ class KeepLast(Checkpoint):
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         stopping.listen_again()  # not before: Lightning's own handler would end the run without a checkpoint
-        self._written = time.monotonic()
+        self._written = agreement_of(trainer).current().now
 
     def on_test_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         stopping.listen_again()
@@ -52,12 +54,13 @@ class KeepLast(Checkpoint):
         stopping.hold(f"finishing this step, then writing {self.path}")
 
     def on_train_batch_end(self, trainer: Trainer, *_: Any) -> None:
-        if self._asked(trainer):
+        agreed = agreement_of(trainer).current()
+        if agreed.asked is not None:
             trainer.save_checkpoint(self.path, weights_only=False)
-            self._stop()
-        if time.monotonic() - self._written > self.every:
+            raise stopping.Stopped(agreed.asked)
+        if agreed.now - self._written > self.every:
             trainer.save_checkpoint(self.path, weights_only=False)
-            self._written = time.monotonic()
+            self._written = agreed.now
         if trainer.fit_loop.epoch_loop.done:  # validation, scores and the epoch's other ends follow
             self._remember(trainer)
 
@@ -66,11 +69,18 @@ class KeepLast(Checkpoint):
             self._remember(trainer)
 
     def on_validation_batch_end(self, trainer: Trainer, *_: Any) -> None:
-        if self._after_step is not None and trainer.world_size > 1 and self._asked(trainer):
-            self._stop()
+        if self._after_step is not None and stopping.asked() is not None:
+            self._stop_together(trainer)  # the others come along at their end of it
+
+    def on_validation_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        if trainer.state.fn == TrainerFn.FITTING:
+            self._stop_together(trainer)  # before the module gathers what each process has seen
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         trainer.save_checkpoint(self.path, weights_only=False)
+        self._stop_together(trainer)
+        if trainer.world_size > 1:
+            stopping.release()
         self._after_step = None
         self._heard.close()
 
@@ -89,14 +99,10 @@ class KeepLast(Checkpoint):
         for name in ("loops", "callbacks", "lr_schedulers"):
             contents[name] = copy.deepcopy(contents[name])
         self._after_step = written_after_step(contents)
-        if trainer.world_size == 1:  # several processes stop together, at a batch's end
+        if trainer.world_size == 1:
             stopping.release()
 
-    def _asked(self, trainer: Trainer) -> bool:
-        """Whether this process was asked to stop, or any of those that train with it."""
-        here = stopping.asked() is not None
-        return here if trainer.world_size == 1 else trainer.strategy.reduce_boolean_decision(here, all=False)
-
-    def _stop(self) -> None:
-        stopping.release()
-        raise stopping.Stopped(stopping.SIGNALS[-1])  # another process was asked
+    def _stop_together(self, trainer: Trainer) -> None:
+        """Where all processes come along: stops if one of them was asked to."""
+        if trainer.world_size > 1 and (asked := agreement_of(trainer).settle().asked) is not None:
+            raise stopping.Stopped(asked)

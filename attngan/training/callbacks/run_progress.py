@@ -10,6 +10,7 @@ from pytorch_lightning.callbacks import RichProgressBar
 from attngan.progress import EVERY_SECONDS, Lines
 from attngan.terminal import say
 from attngan.training.callbacks.budget import share_done
+from attngan.training.descent import is_logged
 
 #: What a module shows beside the progress, by the name that it is logged under.
 READABLE = {
@@ -102,6 +103,18 @@ class RunProgressBar(RichProgressBar):
     def __init__(self, **arguments: Any) -> None:
         super().__init__(**arguments)
         self._left = TimeLeft()
+        self._asks = True
+
+    def _update_metrics(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        if self._asks:
+            super()._update_metrics(trainer, pl_module)
+
+    def on_train_batch_end(self, trainer: Trainer, pl_module: LightningModule, *batch: Any) -> None:
+        # Lightning's own asks the device for every number after every batch, and waits for it
+        batches = trainer.fit_loop.epoch_loop.batch_progress.current.ready
+        self._asks = is_logged(batches, trainer.log_every_n_steps)  # type: ignore[attr-defined]
+        super().on_train_batch_end(trainer, pl_module, *batch)
+        self._asks = True
 
     def get_metrics(self, trainer: Trainer, pl_module: LightningModule) -> dict[str, Any]:
         metrics = {name: value for name, value in super().get_metrics(trainer, pl_module).items() if name != "v_num"}
