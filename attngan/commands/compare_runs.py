@@ -144,7 +144,8 @@ def trained(run: Run, plan: Plan) -> Trained:
         write_whole(note, json.dumps(kept, indent=1))
         begun = time.monotonic()
         try:
-            train(arguments)
+            if code := train(arguments):  # in processes of its own, on several devices, which have said why
+                raise SystemExit(code)
         finally:  # also of a training that was stopped: the time of its rest is added to this
             kept["seconds"] += time.monotonic() - begun
             write_whole(note, json.dumps(kept, indent=1))
