@@ -83,12 +83,13 @@ def _opening(exported: Checkpoint) -> str:
 
 def _facts(exported: Checkpoint, file: Path) -> str:
     entry, generator = exported.entry, exported.generator()
-    kind, arguments = (entry.generator or {"class_path": "", "init_args": {}}).values()
+    described: Any = entry.generator or {"class_path": "", "init_args": {}}
+    kind, arguments = described["class_path"], described["init_args"]
     size = f"{file.stat().st_size / 1e6:.1f} MB, SHA-256 `{file_sha256(file)}`; no code in it"
     told = {
         "file": f"`{file.name}`: {size}",
         "generator": f"`{str(kind).rpartition('.')[2]}`, {sum(p.numel() for p in generator.parameters()):,} weights",
-        "its arguments": ", ".join(f"`{name}: {value}`" for name, value in dict(arguments).items()),
+        "its arguments": ", ".join(f"`{name}: {value}`" for name, value in arguments.items()),
     }
     if (vocabulary := exported.vocabulary) is not None:
         told["reads"] = f"up to {exported.word_limit} words of a caption; {len(vocabulary):,} words known"
