@@ -27,7 +27,7 @@ EXAMPLES = {
     "export": "attngan export runs/attngan/checkpoints/last.ckpt generator.safetensors --dtype float16",
     "push": "attngan push generator.safetensors OWNER/NAME",
     "pull": "attngan pull OWNER/NAME --out generator.safetensors",
-    "compare": "attngan compare --data data/toy_birds --damsm runs/damsm/checkpoints/best.ckpt",
+    "compare": "attngan compare toy/attngan toy/dfgan --data data/toy_birds --damsm runs/damsm/checkpoints/best.ckpt",
     "completion": 'eval "$(attngan completion bash)"',
     "import-published": "attngan import-published --generator netG.pth --out generator.ckpt",
 }
