@@ -5,7 +5,6 @@ those of its pieces, the sentence is its pooled vector (Reimers & Gurevych 2019)
 the joint embedding.
 """
 
-import json
 from typing import Any, Literal
 
 import torch
@@ -13,6 +12,7 @@ from jaxtyping import Bool, Float, Int
 from safetensors.torch import load
 from torch import Tensor, nn
 
+from attngan.bounded import read_json
 from attngan.draws import Draws
 from attngan.errors import InputError, MissingPackageError
 from attngan.networks.blocks import Dropout
@@ -103,10 +103,15 @@ def _network(files: LanguageFiles, frozen: bool) -> nn.Module:
             "a pretrained text encoder needs an extra: pip install 'attngan[language]'"
         ) from error
     try:
-        told: dict[str, Any] = json.loads(files.read(CONFIG))
+        told: dict[str, Any] = read_json(files.read(CONFIG))
         told.pop("auto_map", None)  # code of the model's own, which is not run
         config = AutoConfig.for_model(told.pop("model_type"), **told)
         make: Any = AutoModel.from_config
+        with torch.device("meta"):
+            outline: Any = make(config)
+        numbers = sum(value.numel() for value in outline.parameters())
+        if numbers > len(files.read(WEIGHTS)):  # of two bytes each at least
+            raise InputError(f"it has {numbers:,} numbers, many more than {WEIGHTS}")
         network: Any = make(config)
         if hasattr(network, "pooler"):
             network.pooler = None  # its output is not read
@@ -115,11 +120,15 @@ def _network(files: LanguageFiles, frozen: bool) -> nn.Module:
         raise InputError(f"{files.source}: {CONFIG} describes no model that transformers knows ({told_of})") from error
     if rebuilding() and not frozen:
         return network  # type: ignore[no-any-return]  # the checkpoint has the weights that these became
-    weights = load(files.read(WEIGHTS))
+    source = f"{files.source} ({WEIGHTS})"
+    try:
+        weights = load(files.read(WEIGHTS))
+    except Exception as error:
+        raise InputError(f"{source}: no whole safetensors file ({error})") from error
     start = f"{network.base_model_prefix}."
     own = network.state_dict()
     given = {name.removeprefix(start): value.float() for name, value in weights.items()}
-    load_weights(network, {name: value for name, value in given.items() if name in own}, f"{files.source} ({WEIGHTS})")
+    load_weights(network, {name: value for name, value in given.items() if name in own}, source)
     return network  # type: ignore[no-any-return]
 
 
@@ -190,9 +199,9 @@ class PretrainedTextEncoder(CaptionEncoder):
 def _width(files: LanguageFiles) -> int:
     """Length of the model's states, from its description."""
     try:
-        told = json.loads(files.read(CONFIG))
+        told = read_json(files.read(CONFIG))
         width = told.get("hidden_size", told.get("dim"))
-    except (ValueError, AttributeError) as error:
+    except (InputError, AttributeError) as error:
         raise InputError(f"{files.source}: {CONFIG} is no description of a model ({error})") from error
     if not isinstance(width, int) or not 0 < width < 1 << 16:
         raise InputError(f"{files.source}: {CONFIG} tells no hidden_size")

@@ -145,6 +145,14 @@ def test_files_of_no_model_are_refused(folder, monkeypatch):
     (folder / "config.json").write_text(json.dumps(json.loads(config) | {"intermediate_size": 25}))
     with pytest.raises(InputError, match="of another shape"):
         PretrainedTextEncoder(str(folder))
+    (folder / "config.json").write_text(json.dumps(json.loads(config) | {"vocab_size": 10**9}))
+    with pytest.raises(InputError, match=r"many more than model\.safetensors"):
+        PretrainedTextEncoder(str(folder))
+    (folder / "config.json").write_text(config)
+    whole = (folder / "model.safetensors").read_bytes()
+    (folder / "model.safetensors").write_bytes(whole[:-400] + b"x")
+    with pytest.raises(InputError, match="no whole safetensors file"):
+        PretrainedTextEncoder(str(folder))
     monkeypatch.setitem(__import__("sys").modules, "transformers", None)
     with pytest.raises(MissingPackageError, match=r"attngan\[language\]"):
         PretrainedTextEncoder(str(folder))
