@@ -33,8 +33,8 @@ def settle_devices(config: Any, single: bool) -> None:
         InputError: There are no such devices.
     """
     trainer = config.trainer
-    if (world := ranks.world_size()) > 1:
-        here, nodes = ranks.local_world_size(), world // ranks.local_world_size()
+    if ranks.is_started_as_one_of_several():
+        here, nodes = ranks.local_world_size(), ranks.world_size() // ranks.local_world_size()
         if not isinstance(trainer.devices, list) or len(trainer.devices) != here:
             trainer.devices = here
         trainer.num_nodes = nodes
