@@ -31,7 +31,7 @@ from attngan.training.damsm_module import DAMSMModule
 from attngan.training.gan_module import GANModule
 from attngan.training.generator_ema import EMA
 from attngan.training.strategy import GlobalBatchStrategy
-from tests.tiny import CAPTIONS, EMBED
+from tests.tiny import CAPTIONS, EMBED, write_damsm
 
 STEPS, WORDS = 3, 7
 SIDES = (8, 16)
@@ -194,6 +194,12 @@ class Watch(Callback):
         for name, parameter in pl_module.named_parameters():
             if id(parameter) in mine and parameter.grad is not None:
                 self.gradients[f"{trainer.global_step}: {name}"] = parameter.grad.clone()
+
+
+def prepare(folder: Path) -> None:
+    """Writes the DAMSM that the cases are made with."""
+    torch.manual_seed(0)
+    write_damsm(folder / DAMSM_FILE, Vocabulary.from_captions(CAPTIONS))
 
 
 def train(case: Case, precision: str, damsm: Path, world: int = 1, rank: int = 0) -> Outcome:

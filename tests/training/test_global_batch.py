@@ -12,10 +12,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from attngan.text.vocabulary import Vocabulary
 from tests.conftest import REPOSITORY
-from tests.tiny import CAPTIONS, write_damsm
-from tests.training.several import CASES, DAMSM_FILE, NOT_SYNCHRONISED, Outcome, train
+from tests.training.several import CASES, DAMSM_FILE, NOT_SYNCHRONISED, Outcome, prepare, train
 
 #: By case and precision: what the first process has, and which of its tensors another one has not.
 Outcomes = dict[tuple[str, str], tuple[Outcome, list[str]]]
@@ -43,7 +41,7 @@ def start(folder: Path, world: int, thorough: bool) -> Outcomes:
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory) -> Path:
     folder = tmp_path_factory.mktemp("several")
-    write_damsm(folder / DAMSM_FILE, Vocabulary.from_captions(CAPTIONS))
+    prepare(folder)
     return folder
 
 
@@ -96,7 +94,7 @@ def print_table() -> None:
     """The largest of the differences to one process, as docs/scaling.md shows them."""
     with TemporaryDirectory() as temporary:
         folder = Path(temporary)
-        write_damsm(folder / DAMSM_FILE, Vocabulary.from_captions(CAPTIONS))
+        prepare(folder)
         by_worlds = [start(folder, world, thorough=True) for world in (2, 4)]
         for name, case in CASES.items():
             if case.synchronised:
