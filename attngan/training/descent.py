@@ -207,6 +207,6 @@ def refuse_lonely_items(
     if rest and rest // pieces < 2:
         raise InputError(
             f"the last batch of an epoch would have {rest} of {images:,} training images, too few for batch norm (two "
-            f"a part, {accumulate} part{'s' * (accumulate > 1)}{on_devices}): set data.drop_last=true, or another data.batch_size "
-            f"than {batch_size}"
+            f"a part, {accumulate} part{'s' * (accumulate > 1)}{on_devices}): set data.drop_last=true, or another "
+            f"data.batch_size than {batch_size}"
         )

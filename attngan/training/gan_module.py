@@ -457,7 +457,9 @@ class GANModule(LightningModule):
     def encode_text(self, batch: TextImageBatch) -> TextFeatures | None:
         """What the generator reads: the DAMSM's features, precomputed sentence embeddings, or nothing."""
         if self.damsm is not None:
-            features: TextFeatures = self.damsm.text_encoder(batch.captions)
+            # in float32 whatever the rest runs in, as all of the DAMSM: see `_matching_loss`
+            with torch.autocast(batch.captions.ids.device.type, enabled=False):
+                features: TextFeatures = self.damsm.text_encoder(batch.captions)
             return features
         if self.generator.embed_dim is None:
             return None

@@ -1,3 +1,4 @@
+import copy
 import importlib.util
 import math
 from pathlib import Path
@@ -7,7 +8,7 @@ import pytest
 import torch
 from torch import nn
 
-from attngan.networks.image_trunks import ConvTrunk, EfficientNetLiteTrunk, InceptionTrunk, resize
+from attngan.networks.image_trunks import ConvTrunk, EfficientNetLiteTrunk, ImageTrunk, InceptionTrunk, resize
 from tests.networks.comparison import assert_close, tensors
 
 
@@ -158,3 +159,91 @@ def test_efficientnet_weights_from_a_file(tmp_path: Path):
     torch.save(network.state_dict(), tmp_path / "weights.pth")
     trunk = EfficientNetLiteTrunk("lite0", weights=str(tmp_path / "weights.pth"))
     assert torch.equal(trunk.network._conv_stem.weight, network._conv_stem.weight)
+
+
+# --- the copy for speed ---------------------------------------------------------------------------------------------
+
+
+def calibrated(trunk: ImageTrunk) -> ImageTrunk:
+    """Random weights with batch norms that differ from the identity, and nothing trained."""
+    for part in trunk.modules():
+        if isinstance(part, nn.BatchNorm2d):
+            part.running_mean.normal_(0.0, 0.2)
+            part.running_var.uniform_(0.5, 2.0)
+            nn.init.uniform_(part.weight, 0.5, 1.5)
+            nn.init.normal_(part.bias, 0.0, 0.2)
+        elif isinstance(part, nn.Conv2d):
+            nn.init.kaiming_normal_(part.weight)
+    return trunk.freeze()
+
+
+def trunks() -> dict[str, ImageTrunk]:
+    made: dict[str, ImageTrunk] = {"conv": ConvTrunk(32, 4), "inception": InceptionTrunk(weights=None)}
+    if importlib.util.find_spec("efficientnet_lite_pytorch"):
+        made["efficientnet"] = EfficientNetLiteTrunk("lite0", weights=None, input_size=64)
+    return made
+
+
+@pytest.mark.parametrize("name", ["conv", "efficientnet", "inception"])
+def test_the_copy_for_speed_gives_the_same_features_and_gradients(name):
+    if name not in (made := trunks()):
+        pytest.skip("its package is not installed")
+    trunk = calibrated(made[name]).double()
+    images = (torch.rand(1, 3, 80, 80).double() * 2 - 1).requires_grad_()
+    found = []
+    for features_of in (lambda x: trunk.features(resize(x, trunk.input_size)), trunk):
+        features = features_of(images)
+        (gradient,) = torch.autograd.grad(features.regions.square().mean() + features.pooled.square().mean(), images)
+        found.append((*features, gradient))
+    for plain, fast in zip(*found, strict=True):
+        assert (fast - plain).abs().max() <= 1e-10 * plain.abs().max()
+    trunk.float()
+    with torch.no_grad():
+        of_float32 = trunk(images.float())
+    for expected, fast in zip(found[0], of_float32, strict=False):  # float32's rounding is all that there is between
+        assert (fast - expected).abs().max() <= 1e-5 * expected.abs().max()
+    assert not [m for m in trunk._folded().modules() if isinstance(m, nn.BatchNorm2d)]
+
+
+def test_checkpoints_know_nothing_of_the_copy():
+    trunk = calibrated(ConvTrunk(16, 2))
+    before = {name: value.clone() for name, value in trunk.state_dict().items()}
+    trunk(torch.rand(1, 3, 16, 16))
+    assert trunk._folded_copy is not None
+    assert [name for name, _ in trunk.named_modules()] == [name for name, _ in ConvTrunk(16, 2).named_modules()]
+    assert trunk.state_dict().keys() == before.keys()
+    assert all(torch.equal(value, before[name]) for name, value in trunk.state_dict().items())
+
+
+@pytest.mark.parametrize("how", ["loaded", "assigned", "in place", "as another type", "trained on"])
+def test_the_copy_follows_the_weights(how):
+    trunk, other, images = calibrated(ConvTrunk(16, 2)), calibrated(ConvTrunk(16, 2)), torch.rand(2, 3, 16, 16)
+    before = trunk(images).regions
+    if how in ("loaded", "assigned"):
+        trunk.load_state_dict(other.state_dict(), assign=how == "assigned")
+    elif how == "in place":
+        with torch.no_grad():
+            for mine, theirs in zip(trunk.state_dict().values(), other.state_dict().values(), strict=True):
+                mine.copy_(theirs)
+    elif how == "as another type":
+        trunk, images, before = trunk.double(), images.double(), before.double()
+        trunk.load_state_dict(other.double().state_dict())
+    else:
+        trunk.frozen = False
+        trunk.requires_grad_(True).train()
+        assert trunk._folded() is None
+        trunk(images).pooled.sum().backward()  # batch norms learn from it
+        trunk.freeze()
+        other = copy.deepcopy(trunk)
+    torch.testing.assert_close(trunk(images), other.features(images))
+    assert not torch.allclose(trunk(images).regions, before)
+
+
+def test_a_copy_made_without_gradients_serves_with_them():
+    trunk = calibrated(ConvTrunk(16, 2))
+    with torch.inference_mode():
+        trunk(torch.rand(1, 3, 16, 16))
+    images = torch.rand(1, 3, 16, 16, requires_grad=True)
+    trunk(images).pooled.sum().backward()
+    assert images.grad.abs().sum() > 0
+    assert all(parameter.grad is None for parameter in trunk.parameters())

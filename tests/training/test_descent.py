@@ -15,6 +15,7 @@ from attngan.networks.image_trunks import ConvTrunk
 from attngan.records import CaptionBatch, GeneratorNoise, TextImageBatch
 from attngan.training.damsm_module import DAMSMModule
 from attngan.training.descent import (
+    GraphCut,
     Part,
     clipped_norm,
     in_parts,
@@ -321,3 +322,36 @@ def test_the_damsm_is_clipped_as_a_whole(toy_data, monkeypatch):
 def test_bounds(name, value, tmp_path):
     with pytest.raises(InputError, match=rf"model\.{name} is -?\d"):
         DAMSMModule(**{name: value})
+
+
+def test_a_backward_pass_in_two_is_the_whole_one():
+    before, behind = nn.Linear(3, 4).double(), nn.Linear(4, 2).double()
+    given = torch.randn(5, 3, dtype=torch.float64)
+    drawn = before(given)
+    (behind(drawn).square().sum() + 3 * drawn.exp().sum()).backward()
+    whole = [parameter.grad.clone() for parameter in (*before.parameters(), *behind.parameters())]
+    before.zero_grad()
+    behind.zero_grad()
+
+    cut, drawn, fixed = GraphCut(), before(given), torch.ones(1)
+    one, (same, other), nothing = cut((drawn, (drawn, fixed), None))
+    assert one is same
+    assert other is fixed
+    assert nothing is None
+    behind(one).square().sum().backward()
+    assert all(parameter.grad is None for parameter in before.parameters())
+    (3 * same.exp().sum()).backward()
+    cut.backward()
+    for mine, right in zip([p.grad for p in (*before.parameters(), *behind.parameters())], whole, strict=True):
+        torch.testing.assert_close(mine, right, rtol=1e-12, atol=1e-12)
+
+
+def test_a_graph_behind_a_cut_is_gone_once_its_term_is_done():
+    drawn = nn.Linear(3, 4)(torch.randn(2, 3))
+    cut = GraphCut()
+    end = cut(drawn)
+    for _ in range(2):
+        end.exp().sum().backward()  # with one graph for both, the second pass would find the first one freed
+    cut.backward()
+    with pytest.raises(RuntimeError, match="second time"):
+        drawn.sum().backward()

@@ -205,6 +205,7 @@ def stepping(tiny_damsm, monkeypatch):
         for name in ("log", "log_dict"):
             monkeypatch.setattr(module, name, lambda *_, **__: None)
         monkeypatch.setattr(GANModule, "trainer", type("OneDevice", (), {"world_size": 1, "log_every_n_steps": 1})())
+        monkeypatch.setattr("attngan.training.gan_module.share_done", lambda *_: None)
         for which, optimizer in enumerate(optimizers):
             optimizer.register_step_pre_hook(lambda *_, which=which: at_update(module, which))
         return module.train()

@@ -17,7 +17,7 @@ GROWTH = 4
 class Agreed(NamedTuple):
     """What all processes know.
 
-    Args:
+    Attributes:
         now: Seconds, of rank 0's clock.
         asked: The signal that asked one of them to stop; None for none.
     """
