@@ -5,12 +5,14 @@ from types import SimpleNamespace
 
 import pytest
 import torch
-from pytorch_lightning import Trainer
+from pytorch_lightning import LightningModule, Trainer
 
 from attngan import ranks, stopping
 from attngan.training.callbacks import Agreement, Budget
 from attngan.training.callbacks import agreement as module
 from attngan.training.callbacks.agreement import GROWTH, agreement_of
+
+TRAINER = Trainer(logger=False, enable_checkpointing=False, accelerator="cpu")
 
 
 class Other:
@@ -51,9 +53,9 @@ def other(monkeypatch, clock):
 
 
 def step(agreement, clock, seconds):
-    agreement.on_train_batch_start(None)
+    agreement.on_train_batch_start(TRAINER)
     clock.now += seconds
-    agreement.on_train_batch_end(None)
+    agreement.on_train_batch_end(TRAINER)
 
 
 def test_one_process_knows_at_every_moment(clock, monkeypatch):
@@ -68,9 +70,9 @@ def test_what_another_process_was_asked_is_known_when_the_step_ends(other, clock
     agreement = Agreement()
     agreement.settle()
     other.asked = signal.SIGINT
-    agreement.on_train_batch_start(None)
+    agreement.on_train_batch_start(TRAINER)
     assert agreement.current().asked is None  # under way
-    agreement.on_train_batch_end(None)
+    agreement.on_train_batch_end(TRAINER)
     assert agreement.current().asked == signal.SIGINT
 
 
@@ -92,24 +94,27 @@ def test_the_interval_grows_step_by_step(other, clock):
     """The first steps of a run take long: one short one must not put off the next agreement for hundreds."""
     agreement = Agreement()
     agreement.settle()
-    step(agreement, clock, 1e-6)
-    for count in range(1, GROWTH + 1):
-        assert other.met == 1 + (count > GROWTH)
-        step(agreement, clock, 1.0)
+    for _ in range(2):
+        step(agreement, clock, 1e-6)
     assert other.met == 2
+    for _ in range(GROWTH - 1):
+        step(agreement, clock, 1.0)
+        assert other.met == 2
+    step(agreement, clock, 1.0)
+    assert other.met == 3
 
 
 def test_the_time_stands_still_between_agreements(other, clock):
     """What depends on it, learning rates above all, is then the same in all processes at each step."""
     agreement, trainer = Agreement(), Trainer(logger=False, enable_checkpointing=False, accelerator="cpu")
     trainer.callbacks.append(agreement)
-    budget = Budget(minutes=1)
+    budget = Budget(minutes=1.0)
     agreement.settle()
-    budget.on_train_start(trainer, torch.nn.Identity())
+    budget.on_train_start(trainer, LightningModule())
     clock.now += 30
-    assert budget.share_done(torch.nn.Identity()) == 0
+    assert budget.share_done(LightningModule()) == 0
     step(agreement, clock, 0)
-    assert budget.share_done(torch.nn.Identity()) == pytest.approx(0.5)
+    assert budget.share_done(LightningModule()) == pytest.approx(0.5)
 
 
 def test_several_processes_need_one(other):
