@@ -98,7 +98,7 @@ class SharedLoader:
 
     Args:
         batches: The split, and the memory.
-        loader: Its torch loader.
+        loader: The torch loader that gives what workers send.
     """
 
     def __init__(self, batches: SharedBatches, loader: DataLoader[Any]) -> None:
