@@ -44,8 +44,8 @@ def settle_devices(config: Any, single: bool) -> None:
         return
     if trainer.num_nodes != 1 and config.resume is None:
         raise InputError(
-            f"trainer.num_nodes {trainer.num_nodes}: start it on each machine with torchrun --nnodes "
-            f"{trainer.num_nodes} (docs/scaling.md has the line), or with srun"
+            f"trainer.num_nodes {trainer.num_nodes}: start it on each machine with torchrun "
+            "(docs/devices.md has the line), or with srun"
         )
     trainer.num_nodes = 1
     count = _devices_there(config)
