@@ -54,7 +54,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--recipes", nargs="*", default=["pretrain", "attngan"])
     parser.add_argument(
-        "--work", type=Path, help="folder to work in, which stays and is gone on with; else a temporary one"
+        "--work", type=Path, help="folder to work in, which stays; else a temporary one"
     )
     given = parser.parse_args()
     work = (given.work or Path(tempfile.mkdtemp(prefix="attngan-drill-", dir=Path.cwd()))).resolve()
