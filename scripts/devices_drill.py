@@ -53,7 +53,9 @@ BLOWS = (
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--recipes", nargs="*", default=["pretrain", "attngan"])
-    parser.add_argument("--work", type=Path, help="folder to work in, which stays; by default a temporary one")
+    parser.add_argument(
+        "--work", type=Path, help="folder to work in, which stays; else a temporary one"
+    )
     given = parser.parse_args()
     work = (given.work or Path(tempfile.mkdtemp(prefix="attngan-drill-", dir=Path.cwd()))).resolve()
     try:
@@ -80,12 +82,15 @@ def drill(name: str, work: Path) -> list[str]:
     begin = [command, "--config", str(material / f"{name}.yaml")]
     # where the others look for their DAMSM
     undisturbed = material / "pretrain" if name == "pretrain" else work / name / "undisturbed"
-    _, seconds = finish(Run([*begin, "--run_dir", str(undisturbed)], undisturbed, 2))
-    print(f"{name}, two processes, undisturbed: {seconds:.0f} s", flush=True)
+    if not undisturbed.is_dir():  # of an earlier drill in the same folder
+        seconds = finish(Run([*begin, "--run_dir", str(undisturbed)], undisturbed, 2))
+        print(f"{name}, two processes, undisturbed: {seconds:.0f} s", flush=True)
     print("| recipe | signal | to | ended after (s) | goes on with | that took (s) | largest difference |", flush=True)
     lost = []
     for blow in BLOWS:
         run = work / name / f"{blow.number.name}-{blow.to.replace(' ', '')}-{blow.goes_on}"
+        if run.is_dir():
+            continue
         ended, took = struck(begin, run, blow)
         far = difference(run, undisturbed)
         print(
@@ -129,11 +134,12 @@ class Run:
         return time.monotonic() - self.began
 
 
-def finish(run: Run) -> tuple[int, float]:
+def finish(run: Run) -> float:
+    """Seconds until it ended as it should."""
     seconds = run.wait()
     if run.launcher.returncode:
         raise SystemExit(f"it does not run undisturbed, see {run.log}:\n{run.log.read_text()[-2000:]}")
-    return run.launcher.returncode, seconds
+    return seconds
 
 
 def struck(begin: list[str], folder: Path, blow: Blow) -> tuple[str, float]:
@@ -157,8 +163,7 @@ def struck(begin: list[str], folder: Path, blow: Blow) -> tuple[str, float]:
         return "-", ended
     count = blow.goes_on
     exact = ["--model.accumulate", "1"] if count < 2 else []
-    _, took = finish(Run([begin[0], "--resume", str(folder), *exact], folder, count))
-    return f"{ended:.1f}", took
+    return f"{ended:.1f}", finish(Run([begin[0], "--resume", str(folder), *exact], folder, count))
 
 
 def wait_until(what: Callable[[], float]) -> float:

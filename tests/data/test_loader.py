@@ -44,10 +44,17 @@ def test_a_training_batch_is_the_same_images_on_any_number_of_devices():
                 assert [batch[position] for position in order.rows(number).mine] == device[number]
 
 
-@pytest.mark.parametrize("images", [7, 8, 9, 11])
+@pytest.mark.parametrize("images", [13, 18, 19, 41])
 def test_evaluation_on_several_devices_sees_every_image_once(images):
     devices = [EpochOrder(images, 6, shuffle=False, drop_last=False, rank=rank, world=3) for rank in range(3)]
     assert sorted(index for device in devices for index in flat(device)) == list(range(images))
+    assert all(len(device) == len(list(device)) for device in devices)
+
+
+def test_a_device_without_a_batch_to_evaluate_sees_one_of_another():
+    """Lightning wants every device to come along; whoever gathers knows a batch by its first image."""
+    devices = [EpochOrder(7, 6, shuffle=False, drop_last=False, rank=rank, world=3) for rank in range(3)]
+    assert [flat(device) for device in devices] == [[0, 1, 2, 3, 4, 5], [6], [0, 1, 2, 3, 4, 5]]
 
 
 def test_starts_inside_an_epoch():
