@@ -23,7 +23,7 @@ from attngan.networks.damsm import DAMSM
 from attngan.networks.description import Description, build, describe
 from attngan.networks.generator import Generator
 from attngan.networks.published import published_network
-from attngan.networks.text_encoder import TextEncoder
+from attngan.networks.text_encoder import CaptionEncoder
 from attngan.text.vocabulary import Vocabulary
 from attngan.weight_files import (
     find_state_dict,
@@ -110,7 +110,7 @@ _ENTRY_TYPES: dict[str, tuple[type, ...]] = {
 class CaptionReader(NamedTuple):
     """A text encoder and the vocabulary that it was made for: what a generator needs to read captions."""
 
-    text_encoder: TextEncoder
+    text_encoder: CaptionEncoder
     vocabulary: Vocabulary
 
 
@@ -172,11 +172,11 @@ class Checkpoint:
             vocabulary = Vocabulary.from_dict(described["vocabulary"])
         weights = without_wrappers(self.part(f"{TEXT}.text_encoder"))
         text_encoder = described_weights.build_with(
-            lambda: build(described["text_encoder"], TextEncoder), weights, str(self.path)
+            lambda: build(described["text_encoder"], CaptionEncoder), weights, str(self.path)
         )
-        if text_encoder.embedding.num_embeddings != len(vocabulary):
+        if text_encoder.vocabulary_size != len(vocabulary):
             raise InputError(
-                f"{self.path}: its text encoder reads {text_encoder.embedding.num_embeddings:,} words, its vocabulary "
+                f"{self.path}: its text encoder reads {text_encoder.vocabulary_size:,} words, its vocabulary "
                 f"has {len(vocabulary):,}: it is damaged"
             )
         return CaptionReader(text_encoder.eval(), vocabulary)

@@ -51,9 +51,15 @@ COMMANDS = {
     "sample": Command("attngan.commands.sample", "sample", "draw captions", ("checkpoint", "captions")),
     "serve": Command("attngan.commands.serve", "serve", "a page to try captions on, in the browser", ("checkpoints",)),
     "stylize": Command("attngan.commands.stylize", "stylize", "an image in the style of others", ("content", "styles")),
+    "retrieve": Command(
+        "attngan.commands.retrieve", "retrieve", "images by captions, captions by images", ("checkpoint", "captions")
+    ),
+    "embed": Command("attngan.commands.embed", "embed", "captions and images as vectors", ("checkpoint",)),
     "export": Command(
         "attngan.commands.export", "export", "a generator alone, as one small file", ("checkpoint", "out")
     ),
+    "push": Command("attngan.commands.hub", "push", "an exported generator to the Hugging Face hub", ("file", "name")),
+    "pull": Command("attngan.commands.hub", "pull", "an exported generator from the Hugging Face hub", ("name",)),
     "compare": Command(
         "attngan.commands.compare", "compare", "recipes trained and scored alike: one table, one picture", ("configs",)
     ),

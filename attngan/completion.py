@@ -6,6 +6,7 @@ Commands, options and values are read from the source as ``--help`` is: nothing 
 import argparse
 import re
 import shlex
+import sys
 from typing import Any, Literal
 
 from attngan.cli import COMMANDS, RECIPES
@@ -34,7 +35,7 @@ def completion(shell: Literal["bash", "zsh", "fish"]) -> None:
         import shtab
     except ModuleNotFoundError as error:
         raise MissingPackageError("attngan completion needs a package: pip install shtab") from error
-    print(shtab.complete(command_line(), shell))
+    sys.stdout.write(shtab.complete(command_line(), shell) + "\n")  # a script, byte for byte: no line for people
 
 
 def command_line() -> argparse.ArgumentParser:

@@ -43,8 +43,8 @@ class Draws:
     """Draws for some samples of a step; each call gives new numbers, the same ones for the same order of calls.
 
     Args:
-        seed: Of the run.
-        step: Its number in the run.
+        seed: The run's.
+        step: The step's number in the run.
         positions: The samples' positions in the global batch.
         device: Where the numbers are made.
     """

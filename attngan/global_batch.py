@@ -31,7 +31,7 @@ def sum_over_ranks(values: Tensor) -> Tensor:
     """The sum of what every process gives, bit for bit the same on all; differentiable any number of times.
 
     Args:
-        values: Of one shape and type on every process.
+        values: A tensor of one shape and type on every process.
     """
     total: Tensor = _Sum.apply(values)
     return total
@@ -78,7 +78,7 @@ class Rows:
         )
 
     def gather(self, own: Tensor) -> Tensor:
-        """The rows of all processes in the order of the batch, differentiably.
+        """The rows of all processes in the order of the batch, differentiably; numbers of 16 bits in float32.
 
         Args:
             own: This process's rows, (rows, ...).
@@ -97,6 +97,8 @@ class Rows:
             return own
         if own.dtype == torch.bool:
             return self.place(own.byte(), at, count).bool()
+        if own.is_floating_point() and own.element_size() < 4:
+            own = own.float()  # under autocast an LSTM's type hangs on how many rows it is given: processes may differ
         whole = own.new_zeros(count, *own.shape[1:])
         whole[at] = own
         return sum_over_ranks(whole)

@@ -63,7 +63,10 @@ def _unknown_arguments(words: Sequence[str], known: Collection[str], arguments: 
     options = [word.partition("=")[0] for word in words if word.startswith("-")]
     if not options:
         return Refusal("", f"what is {words[0]!r}? It belongs to no option")
-    close = meant(options[0].lstrip("-"), known).replace("mean ", "mean --")
+    name = options[0].lstrip("-")
+    if name in known:  # of an argument without hyphens
+        return Refusal("", f"{options[0]} is not written: its values stand without it, before the options")
+    close = meant(name, known).replace("mean ", "mean --")
     return Refusal("", f"there is no option {options[0]}{close}")
 
 

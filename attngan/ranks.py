@@ -60,6 +60,11 @@ def local_world_size() -> int:
     return int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
 
 
+def is_started_as_one_of_several() -> bool:
+    """Whether whoever started this process has decided how many there are; there may be one."""
+    return "RANK" in os.environ
+
+
 def is_first() -> bool:
     """Whether this is the process that writes, prints and decides."""
     return rank() == 0

@@ -72,7 +72,7 @@ def pretrain(
     Args:
         config: The recipe: a name that `attngan recipes` lists, or a YAML file. None where ``resume`` names a run.
         arguments: What else the command line would say; it overrides the recipe and ``keys``.
-        callbacks: Lightning's, which are told of the training.
+        callbacks: Lightning's, which are told of the training; it then has one device.
         keys: Keys of the recipe, which override it, groups as dicts; also ``run_dir``, ``resume``, ``init_from``,
             ``logger`` and ``trust``.
 

@@ -20,9 +20,8 @@ from attngan.device import usable_device
 from attngan.errors import InputError, require_at_least
 from attngan.installed import checkpoint_and_captions, shipped_generator
 from attngan.networks.generator import Generator
-from attngan.networks.text_encoder import TextEncoder, encode_captions
+from attngan.networks.text_encoder import CaptionEncoder, encode_captions
 from attngan.records import GeneratedImages, GeneratorNoise, TextFeatures
-from attngan.text.tokenizer import is_unspaced
 from attngan.text.vocabulary import Vocabulary, limit_words
 
 CUT_OFF = 2.0  # of truncated noise, in standard deviations
@@ -75,7 +74,7 @@ class Sampler:
     def __init__(
         self,
         generator: Generator,
-        text_encoder: TextEncoder | None = None,
+        text_encoder: CaptionEncoder | None = None,
         vocabulary: Vocabulary | None = None,
         source: Checkpoint | str = "",
         word_limit: int = WORD_LIMIT,
@@ -174,7 +173,7 @@ class Sampler:
             told.append(f"the first {self.word_limit} of its {len(words)} words are read")
         if left_out := tokenizer.left_out(caption):
             told.append(f"the letters {left_out[:20]} are left out")
-        if is_unspaced(caption):
+        if tokenizer.joins_clauses(caption):
             told.append("it has no spaces between words: each clause counts as one word")
         return "; ".join(told)
 

@@ -22,8 +22,12 @@ EXAMPLES = {
     "serve": "attngan serve runs/attngan/checkpoints/last.ckpt",
     "report": "attngan report runs/attngan",
     "stylize": "attngan stylize photo.jpg painting.jpg --iterations 300",
+    "retrieve": 'attngan retrieve runs/damsm/checkpoints/best.ckpt "a small red bird" --images photos',
+    "embed": "attngan embed runs/damsm/checkpoints/best.ckpt --images photos --out photos.npy",
     "export": "attngan export runs/attngan/checkpoints/last.ckpt generator.safetensors --dtype float16",
-    "compare": "attngan compare --data data/toy_birds --damsm runs/damsm/checkpoints/best.ckpt",
+    "push": "attngan push generator.safetensors OWNER/NAME",
+    "pull": "attngan pull OWNER/NAME --out generator.safetensors",
+    "compare": "attngan compare toy/attngan toy/dfgan --data data/toy_birds --damsm runs/damsm/checkpoints/best.ckpt",
     "completion": 'eval "$(attngan completion bash)"',
     "import-published": "attngan import-published --generator netG.pth --out generator.ckpt",
 }

@@ -192,7 +192,11 @@ def load_weights(network: nn.Module, weights: Mapping[str, Tensor], source: str)
     counted = [name for name in own if name.endswith("num_batches_tracked")]
     counts = {name: torch.zeros(own[name].shape, dtype=own[name].dtype) for name in counted}
     weights = counts | dict(weights)
-    shapes = {name: (tuple(weights[name].shape), tuple(own[name].shape)) for name in own if name in weights}
+    shapes = {
+        name: (tuple(weights[name].shape), tuple(own[name].shape))
+        for name in own
+        if name in weights and not name.endswith("_extra_state")  # a text, which the network itself compares
+    }
     problems = {
         "missing": [name for name in own if name not in weights],
         "unexpected": [name for name in weights if name not in own],

@@ -45,7 +45,7 @@ class Setting:
 
     Args:
         batch: Images a step.
-        precision: Of the trainer.
+        precision: What the trainer computes in.
         compile: Whether the networks are compiled.
     """
 
@@ -198,7 +198,7 @@ def figures(bench: Bench, setting: Setting, peak: float) -> dict[str, Any]:
     """Of one setting.
 
     Raises:
-        Failed: Its process ended.
+        Failed: The training's process ended.
     """
     worker = bench.worker(setting)
     try:

@@ -2,8 +2,10 @@
 
 The documents link to each other and to the code as they lie in the repository, so that they can be read there. On the
 site a link that leaves docs/ leads to a page made of the file that it names: Markdown as it is, code with its colours.
+So does one to a notebook.
 """
 
+import json
 import posixpath
 import re
 from collections.abc import Callable, Iterator
@@ -30,12 +32,12 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
     seen = set(waiting)
     for name in waiting:  # grows while it is gone through
         place = _place(name)
-        if place.startswith(ELSEWHERE):
+        if files.get_file_from_path(place) is None:
             files.append(File.generated(config, place, **_content(name)))
         if name.endswith(".md"):
             new = {target for target in _targets(name) if (REPOSITORY / target).is_file()} - seen
             seen |= new
-            waiting += sorted(target for target in new if not target.startswith(DOCS))
+            waiting += sorted(new)
     return files
 
 
@@ -74,19 +76,16 @@ def _place(name: str) -> str:
     """Where a file of the repository is on the site."""
     if name == START:
         return "index.md"
-    if name.startswith(DOCS):
-        return name.removeprefix(DOCS)
-    return ELSEWHERE + name + ("" if _as_it_is(name) else ".md")
+    place = name.removeprefix(DOCS) if name.startswith(DOCS) else ELSEWHERE + name
+    return place if _as_it_is(name) else f"{place}.md"
 
 
 def _name(place: str) -> str:
     """The file of the repository that a page of the site is made of."""
     if place == "index.md":
         return START
-    if not place.startswith(ELSEWHERE):
-        return DOCS + place
-    name = place.removeprefix(ELSEWHERE)
-    return name if _as_it_is(name) and (REPOSITORY / name).is_file() else name.removesuffix(".md")
+    name = place.removeprefix(ELSEWHERE) if place.startswith(ELSEWHERE) else DOCS + place
+    return name if (REPOSITORY / name).is_file() else name.removesuffix(".md")
 
 
 def _as_it_is(name: str) -> bool:
@@ -97,6 +96,10 @@ def _as_it_is(name: str) -> bool:
 def _content(name: str) -> dict[str, str]:
     if name.endswith(".md"):
         return {"content": _text(name)}
+    if name.endswith(".ipynb"):
+        cells = json.loads(_text(name))["cells"]
+        texts = [(cell["cell_type"], "".join(cell["source"])) for cell in cells]
+        return {"content": "\n\n".join(t if kind == "markdown" else f"```python\n{t}\n```" for kind, t in texts)}
     if _as_it_is(name):
         return {"abs_src_path": str(REPOSITORY / name)}
     return {"content": f"# {name}\n\n````{Path(name).suffix.lstrip('.')}\n{_text(name)}\n````\n"}

@@ -93,9 +93,8 @@ def in_words(line: str) -> list[str]:
 def options_of(command: str) -> set[str]:
     """The options of a command; of a recipe's groups those of the first level."""
     if command not in RECIPES:
-        return {
-            argument.name for argument in documented(COMMANDS[command].module, COMMANDS[command].function).arguments
-        }
+        of = COMMANDS[command]
+        return {argument.name for argument in documented(of.module, of.function).arguments} - {*of.positional}
     names = {*RUN, "keep"}
     for group, of in GROUPS.items():
         if place := of.get(command) if isinstance(of, dict) else of:

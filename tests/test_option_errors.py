@@ -16,6 +16,7 @@ KNOWN = ["model.kl", "model.matching", "data.root", "seed", "samples_per_caption
     [
         ("unrecognized arguments: --sed 3", "", "there is no option --sed: did you mean --seed?"),
         ("unrecognized arguments: --samples=3", "", "there is no option --samples"),
+        ("unrecognized arguments: --seed 3", "", "--seed is not written: its values stand without it"),
         ("unrecognized arguments: birds", "", "what is 'birds'? It belongs to no option"),
         (
             "Group 'model' does not accept option 'matchng'",

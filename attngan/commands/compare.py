@@ -58,7 +58,7 @@ def compare(
     Args:
         data: Root of the data set that all of them are trained and scored on.
         damsm: Checkpoint of `attngan pretrain`, for all recipes that read captions.
-        configs: The recipes; by default all of configs/toy that train a generator.
+        configs: The recipes, as files or by name; by default all of configs/toy that train a generator.
         images: Training images that each sees, counted over its epochs.
         out: Folder for runs, table and picture.
         source: Layout of the data set; by default as the recipe says.

@@ -12,9 +12,10 @@ import torch
 
 from attngan.bounded import read_recipe
 from attngan.checkpoint import Entry, file_sha256, open_checkpoint
+from attngan.commands.run_folder import recipe_file
 from attngan.errors import InputError, MissingFileError
 from attngan.files import write_whole
-from attngan.installed import recipe as recipe_file
+from attngan.installed import recipe as installed_recipe
 from attngan.networks.description import build
 
 #: The family in the order of its papers; other recipes come after these.
@@ -82,19 +83,22 @@ class Run:
 
 def default_recipes() -> list[Path]:
     """The generators' recipes of configs/toy."""
-    folder = recipe_file("toy/damsm.yaml").parent
+    folder = installed_recipe("toy/damsm.yaml").parent
     return sorted(path for path in folder.glob("*.yaml") if path.stem != "damsm")
 
 
 def compared_recipes(recipes: Sequence[Path]) -> list[ComparedRecipe]:
     """Recipes as rows, the two stages of one together, in the order of the family's papers.
 
+    Args:
+        recipes: Files, or names of those that came with attngan.
+
     Raises:
         MissingFileError: There is no such recipe.
         InputError: Two of the same name, or a second stage without its first.
     """
     by_name: dict[str, Path] = {}
-    for path in map(Path, recipes):
+    for path in (Path(recipe_file(str(given))) for given in recipes):
         if not path.is_file():
             raise MissingFileError(f"no recipe at {path.resolve()}")
         if path.stem in by_name:
@@ -140,7 +144,8 @@ def trained(run: Run, plan: Plan) -> Trained:
         write_whole(note, json.dumps(kept, indent=1))
         begun = time.monotonic()
         try:
-            train(arguments)
+            if code := train(arguments):  # in processes of its own, on several devices, which have said why
+                raise SystemExit(code)
         finally:  # also of a training that was stopped: the time of its rest is added to this
             kept["seconds"] += time.monotonic() - begun
             write_whole(note, json.dumps(kept, indent=1))

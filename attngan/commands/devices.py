@@ -33,8 +33,8 @@ def settle_devices(config: Any, single: bool) -> None:
         InputError: There are no such devices.
     """
     trainer = config.trainer
-    if (world := ranks.world_size()) > 1:
-        here, nodes = ranks.local_world_size(), world // ranks.local_world_size()
+    if ranks.is_started_as_one_of_several():
+        here, nodes = ranks.local_world_size(), ranks.world_size() // ranks.local_world_size()
         if not isinstance(trainer.devices, list) or len(trainer.devices) != here:
             trainer.devices = here
         trainer.num_nodes = nodes
@@ -44,8 +44,8 @@ def settle_devices(config: Any, single: bool) -> None:
         return
     if trainer.num_nodes != 1 and config.resume is None:
         raise InputError(
-            f"trainer.num_nodes {trainer.num_nodes}: start it on each machine with torchrun --nnodes "
-            f"{trainer.num_nodes} (docs/scaling.md has the line), or with srun"
+            f"trainer.num_nodes {trainer.num_nodes}: start it on each machine with torchrun "
+            "(docs/devices.md has the line), or with srun"
         )
     trainer.num_nodes = 1
     count = _devices_there(config)

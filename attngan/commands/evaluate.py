@@ -112,7 +112,7 @@ def evaluate(
     """
     request = Request.of(**locals())
     require_at_least(1, devices=devices)
-    if devices > 1 and ranks.world_size() == 1:
+    if devices > 1 and not ranks.is_started_as_one_of_several():
         raise SeveralDevices(devices)
     with ranks.first_goes_ahead():  # it prepares what the others then find: caches, kept rows
         evaluation = resolve(request)

@@ -60,7 +60,7 @@ def prepare(
     Args:
         root: The data set's folder.
         source: What kind of data set it is: cub, coco (coco2014, coco2017), karpathy, flowers (flowers_official),
-            flickr or folder.
+            flickr, folder or huggingface.
         image_size: Side of the largest images that training will use, in pixels.
         captions_per_image: How many captions of an image training will use. 0: none; images alone are checked and
             cached, and a folder is any folder of images.

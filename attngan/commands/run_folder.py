@@ -37,12 +37,16 @@ def spelled_out(arguments: Sequence[str]) -> list[str]:
         words += [name, value] if equals and name in (CONFIG, RESUME, RUN_DIR) else [name + equals + value]
     for place, word in enumerate(words[:-1]):
         if word == CONFIG:
-            words[place + 1] = _recipe_file(words[place + 1])
+            words[place + 1] = recipe_file(words[place + 1])
     return words
 
 
-def _recipe_file(given: str) -> str:
-    """A file as it is named; of a recipe that came with attngan, by its name in any folder, its file."""
+def recipe_file(given: str) -> str:
+    """A file as it is named; of a recipe that came with attngan, by its name in any folder, its file.
+
+    Raises:
+        MissingFileError: It is neither; says which names are near.
+    """
     name = given.removeprefix("configs/").removesuffix(".yaml")
     if Path(given).is_file() or given.startswith("{"):  # YAML itself, as Lightning takes it too
         return given

@@ -1,7 +1,7 @@
 """``attngan sample``: captions to pictures."""
 
 import sys
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 from jaxtyping import Float
+from PIL import Image
 from torch import Tensor
 
 from attngan.array_files import read_array
@@ -32,7 +33,6 @@ from attngan.pictures import (
 from attngan.progress import progress_bar
 from attngan.sampling import Drawn, Sampler, draw_all, interpolate
 from attngan.style_transfer.networks import NetworkName, style_network
-from attngan.style_transfer.stylizing import Stylizer, read_image
 from attngan.terminal import say
 
 GRID_ROWS, GRID_COLUMNS = 32, 8
@@ -132,16 +132,16 @@ def sample(
         }
         tell_without_effect("--interpolate draws its own two captions alone", "--", **others)
         return _interpolation(sampler, interpolate, steps, samples_per_caption, seed, truncation, out)
-    stylizer = None
+    stylized = None
     if stylize:
-        images = [read_image(path) for path in stylize]
-        network = style_network(stylize_network, stylize_weights, "max")
-        stylizer = Stylizer(network, images, stylize_size, stylize_iterations, sampler.device)
+        stylized = _stylizing(
+            stylize, stylize_network, stylize_weights, stylize_size, stylize_iterations, sampler.device
+        )
     source = _source(sampler, captions, file, embeddings)
     each = (count or COUNT) if sampler.reads == "nothing" else samples_per_caption
     drawn = draw_all(sampler, source, each, seed, batch_size, truncation)
     writing = _Writing(
-        out, sampler, lambda one: sampler.origin(one.caption, seed, one.number, truncation), attention, stylizer
+        out, sampler, lambda one: sampler.origin(one.caption, seed, one.number, truncation), attention, stylized
     )
     written = _write_pictures(drawn, source, writing)
     if source.refused:
@@ -157,7 +157,7 @@ class _Writing:
     sampler: Sampler
     origin: Callable[[Drawn], dict[str, object]]
     attention: bool
-    stylizer: Stylizer | None
+    stylized: Callable[[Image.Image, str], Image.Image] | None
 
 
 def _write_pictures(drawn: Iterable[Drawn], source: "_Source", writing: _Writing) -> int:
@@ -179,7 +179,7 @@ def _write_pictures(drawn: Iterable[Drawn], source: "_Source", writing: _Writing
             shown[row][1].extend(images)
         written += 1
     if shown:
-        side = 128 if writing.stylizer else _side_in_grid(sampler)
+        side = 128 if writing.stylized else _side_in_grid(sampler)
         save_overview(caption_grid(shown, side=side), out / GRID)
     say(f"{written} pictures in {out}" + (f", the first ones together in {out / GRID}" if shown else ""))
     return written
@@ -187,12 +187,33 @@ def _write_pictures(drawn: Iterable[Drawn], source: "_Source", writing: _Writing
 
 def _stylized(one: Drawn, path: Path, writing: _Writing) -> Iterator[Tensor]:
     """The picture in the style asked for, written as well; nothing where none is."""
-    if writing.stylizer is None:
+    if writing.stylized is None:
         return
-    with progress_bar(path.stem, writing.stylizer.iterations) as show:
-        picture = writing.stylizer(to_pil(one.image), lambda iteration: show(iteration.number))
+    picture = writing.stylized(to_pil(one.image), path.stem)
     save_overview(picture, path, **writing.origin(one))
     yield from_pil(picture)
+
+
+def _stylizing(
+    styles: Sequence[Path],
+    network: NetworkName,
+    weights: Path | None,
+    size: int,
+    iterations: int,
+    device: torch.device,
+) -> Callable[[Image.Image, str], Image.Image]:
+    """What draws a picture in these styles, with a progress bar of that title."""
+    # its readers and optimisers take a while to import, and few need them here
+    from attngan.style_transfer.stylizing import Stylizer, read_image
+
+    images = [read_image(path) for path in styles]
+    stylizer = Stylizer(style_network(network, weights, "max"), images, size, iterations, device)
+
+    def stylized(picture: Image.Image, title: str) -> Image.Image:
+        with progress_bar(title, iterations) as show:
+            return stylizer(picture, lambda iteration: show(iteration.number))
+
+    return stylized
 
 
 def _side_in_grid(sampler: Sampler) -> int:

@@ -52,8 +52,9 @@ class TextImageDataModule(LightningDataModule):
         root: The data set's folder; of shards also an address (https://...).
         source: What kind of data set it is: cub, coco (coco2014, coco2017 where both are there), karpathy for
             dataset_coco.json and its like, flowers (flowers_official for Oxford's own splits), flickr for Flickr8k and
-            Flickr30k, folder for images with a .txt or .caption beside each, a metadata.jsonl or a CSV file, or shards
-            that attngan prepare wrote.
+            Flickr30k, folder for images with a .txt or .caption beside each, a metadata.jsonl or a CSV file,
+            huggingface for parquet or arrow with the images inside or OWNER/NAME of the hub, or shards that attngan
+            prepare wrote.
         image_size: Side of the largest images in pixels. Each of the other stages is half as large.
         stages: How many sizes of image the model wants: 3 for 64, 128 and 256 pixels at image_size 256.
         batch_size: Images a batch, over all devices: a recipe is the same training on any number of them.

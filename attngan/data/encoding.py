@@ -9,7 +9,7 @@ from attngan.data.sources.registry import Splits
 from attngan.data.splits import only_class
 from attngan.errors import InputError
 from attngan.records import CaptionedImage
-from attngan.text.tokenizer import Tokenizer, is_unspaced
+from attngan.text.tokenizer import CaptionTokenizer
 from attngan.text.vocabulary import Vocabulary
 
 UNKNOWN_SHARE = 0.01  # of the words of the training captions may be missing in a published vocabulary
@@ -36,7 +36,7 @@ class UsableImage(NamedTuple):
     place: int = -1
 
 
-def split_into_words(splits: Splits, tokenizer: Tokenizer, captions_per_image: int) -> dict[str, Tokens]:
+def split_into_words(splits: Splits, tokenizer: CaptionTokenizer, captions_per_image: int) -> dict[str, Tokens]:
     """The words of the first captions of every image."""
     shared: dict[str, str] = {}  # one object a word, not one an occurrence
 
@@ -53,7 +53,7 @@ def captions_in(tokens: dict[str, Tokens], splits: Collection[str]) -> list[list
 
 
 def vocabulary_of(
-    tokens: dict[str, Tokens], training: Collection[str], tokenizer: Tokenizer, min_count: int
+    tokens: dict[str, Tokens], training: Collection[str], tokenizer: CaptionTokenizer, min_count: int
 ) -> Vocabulary:
     """The vocabulary of the captions.
 
@@ -156,7 +156,7 @@ def usable_images(
     return usable
 
 
-def _note_unread_letters(image: CaptionedImage, used: int, tokenizer: Tokenizer, findings: Findings) -> None:
+def _note_unread_letters(image: CaptionedImage, used: int, tokenizer: CaptionTokenizer, findings: Findings) -> None:
     """Notes captions of a language that the tokenizer cannot split, or of which it leaves letters out."""
     captions = image.captions[:used]
     if left_out := "".join(dict.fromkeys("".join(map(tokenizer.left_out, captions)))):
@@ -164,7 +164,7 @@ def _note_unread_letters(image: CaptionedImage, used: int, tokenizer: Tokenizer,
             "captions with letters that the tokenizer leaves out",
             f"{image.path}: {left_out[:20]} (tokenizer words reads them)",
         )
-    if any(map(is_unspaced, captions)):
+    if any(map(tokenizer.joins_clauses, captions)):
         findings.add_note(
             "captions without spaces between words",
             f"{image.path}: each clause counts as one word: put spaces between the words",

@@ -98,7 +98,7 @@ class SharedLoader:
 
     Args:
         batches: The split, and the memory.
-        loader: Its torch loader.
+        loader: Gives what workers send, by torch's own loader.
     """
 
     def __init__(self, batches: SharedBatches, loader: DataLoader[Any]) -> None:

@@ -51,6 +51,18 @@ def lines_of(text: str) -> list[str]:
     return _LINE_ENDS.split(text)
 
 
+def read_captions(path: Path) -> list[str]:
+    """The lines of a text file, blank ones left out.
+
+    Raises:
+        InputError: As `read_text`, and when there is none.
+    """
+    captions = [line.strip() for line in lines_of(read_text(path)) if line.strip()]
+    if not captions:
+        raise InputError(f"{path}: no caption in it: one a line is looked for")
+    return captions
+
+
 def read_json(path: Path) -> Any:
     """What a JSON file holds.
 

@@ -9,7 +9,7 @@ from torch import nn
 from attngan.errors import InputError
 from attngan.networks.description import build, describe
 from attngan.networks.image_encoder import ImageEncoder
-from attngan.networks.text_encoder import TextEncoder, encode_captions
+from attngan.networks.text_encoder import CaptionEncoder, encode_captions
 from attngan.records import CaptionBatch, TextFeatures
 from attngan.text.vocabulary import Vocabulary
 
@@ -20,19 +20,19 @@ class DAMSM(nn.Module):
     Args:
         text_encoder: Captions to word and sentence features.
         image_encoder: Pixels to region and global features.
-        vocabulary: Words and their ids; its length is that of the text encoder's embedding.
+        vocabulary: Words and their ids, as many as the text encoder reads.
         gammas: gamma1, gamma2, gamma3 of the matching loss.
     """
 
     def __init__(
         self,
-        text_encoder: TextEncoder,
+        text_encoder: CaptionEncoder,
         image_encoder: ImageEncoder,
         vocabulary: Vocabulary,
         gammas: tuple[float, float, float] = (4.0, 5.0, 10.0),
     ) -> None:
         super().__init__()
-        rows = text_encoder.embedding.num_embeddings
+        rows = text_encoder.vocabulary_size
         if rows != len(vocabulary):
             raise InputError(f"the text encoder has {rows} words, the vocabulary {len(vocabulary)}: they do not fit")
         self.text_encoder = text_encoder
@@ -51,7 +51,7 @@ class DAMSM(nn.Module):
 
     def encode_batches(self, captions: CaptionBatch, batch_size: int = 512) -> torch.Tensor:
         """Sentence features of many captions, on the CPU."""
-        device = self.text_encoder.embedding.weight.device
+        device = self.text_encoder.device
         parts = [
             self.text_encoder(
                 CaptionBatch(captions.ids[i : i + batch_size], captions.lengths[i : i + batch_size]).to(device)
@@ -94,7 +94,7 @@ class DAMSM(nn.Module):
             )
         gammas = description["gammas"]
         return cls(
-            build(description["text_encoder"], TextEncoder),
+            build(description["text_encoder"], CaptionEncoder),
             build(description["image_encoder"], ImageEncoder),
             Vocabulary.from_dict(description["vocabulary"]),
             (gammas[0], gammas[1], gammas[2]),

@@ -7,11 +7,19 @@ file, and reading one runs no code but the constructors of classes that are alre
 import importlib
 import inspect
 import sys
+from contextvars import ContextVar
 from typing import Any, ClassVar, TypedDict, TypeVar, cast, overload
 
 from torch import nn
 
 from attngan.errors import InputError
+
+_rebuilding: ContextVar[bool] = ContextVar("rebuilding", default=False)
+
+
+def rebuilding() -> bool:
+    """Whether a network is being made of a description: what a file names is then looked for on this machine alone."""
+    return _rebuilding.get()
 
 
 class Description(TypedDict):
@@ -106,4 +114,8 @@ def build(description: Description, kind: type[Described] = Described) -> Descri
     if not (isinstance(found, type) and issubclass(found, kind)):
         what = "network" if kind is Described else kind.__name__
         raise InputError(f"the checkpoint names {description['class_path']}, which is not a {what} of attngan")
-    return found(**{name: _built(value) for name, value in description["init_args"].items()})
+    outer = _rebuilding.set(True)
+    try:
+        return found(**{name: _built(value) for name, value in description["init_args"].items()})
+    finally:
+        _rebuilding.reset(outer)

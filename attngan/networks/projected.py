@@ -23,6 +23,7 @@ from torch.nn import functional as F
 
 from attngan.errors import InputError
 from attngan.networks.blocks import conv3x3, critic_block, downsample, tile
+from attngan.networks.constant import NamedWeights, hold_constant
 from attngan.networks.discriminators import Discriminators, DiscriminatorStage
 from attngan.networks.image_trunks import ImageTrunk, resize
 from attngan.records import FrozenFeatures
@@ -34,7 +35,7 @@ Text = Literal["projection", "joint"]
 Mixing = Literal["none", "channels", "scales"]
 
 
-class FrozenTrunk(nn.Module):
+class FrozenTrunk(NamedWeights):
     """A frozen trunk and fixed random convolutions over its pyramid; nothing in it is a parameter.
 
     All weights are buffers: no optimiser sees them, no ``requires_grad_`` changes them, and always eval mode. Those
@@ -113,37 +114,11 @@ class FrozenTrunk(nn.Module):
             f"(sha256 {self.mixing_sha256})"
         )
 
-    def get_extra_state(self) -> Tensor:
-        # a tensor, as all that a state dict holds
-        return torch.frombuffer(bytearray(self.identity.encode()), dtype=torch.uint8)
-
-    def set_extra_state(self, state: Tensor) -> None:
-        """Checks that the discriminators were trained on these frozen weights.
-
-        Raises:
-            ValueError: They were trained on others.
-        """
-        theirs = bytes(state.cpu().tolist()).decode()
-        if theirs != self.identity:
-            raise InputError(
-                f"the checkpoint's discriminators look through {theirs}; these ones look through {self.identity}: give "
-                "the trunk that they were trained with (model.discriminators.init_args.trunk), its size and seed"
-            )
-
-
-def hold_constant(module: nn.Module, saved: bool) -> None:
-    """Makes every parameter below ``module`` a buffer, so that no optimiser finds it and no gradient is kept for it.
-
-    Args:
-        module: The network; its weights go on as they are.
-        saved: Whether the buffers, those that were there before too, go into state dicts.
-    """
-    for part in module.modules():
-        for name, parameter in list(part._parameters.items()):
-            if parameter is not None:
-                del part._parameters[name]
-                part.register_buffer(name, parameter.detach())
-        part._non_persistent_buffers_set = set() if saved else set(part._buffers)
+    def refusal(self, theirs: str) -> str:
+        return (
+            f"the checkpoint's discriminators look through {theirs}; these ones look through {self.identity}: give "
+            "the trunk that they were trained with (model.discriminators.init_args.trunk), its size and seed"
+        )
 
 
 def _sha256(tensors: Sequence[Tensor]) -> str:

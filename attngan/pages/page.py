@@ -37,6 +37,21 @@ class Captioned(NamedTuple):
     note: str = ""
 
 
+class Answer(NamedTuple):
+    """A line of text with small print; ``good`` ones are marked."""
+
+    text: str
+    note: str = ""
+    good: bool = False
+
+
+class Answered(NamedTuple):
+    """An image and lines beside it, in order."""
+
+    figure: Figure
+    answers: Sequence[Answer]
+
+
 class Cell(NamedTuple):
     """A number in a table, with small print; ``main`` ones are what the table is about."""
 
@@ -83,6 +98,7 @@ class Section:
         title: Heading of the section.
         note: What there is to see, in a sentence or two.
         captioned: Captions, each with its images.
+        answered: Images, each with lines beside it.
         figures: Small images in a grid.
         strips: Rows of small images, the first of each set apart.
         pictures: Large ones, one beneath the other.
@@ -95,6 +111,7 @@ class Section:
     title: str
     note: str = ""
     captioned: Sequence[Captioned] = ()
+    answered: Sequence[Answered] = ()
     figures: Sequence[Figure] = ()
     strips: Sequence[Sequence[Figure]] = ()
     pictures: Sequence[Figure] = ()

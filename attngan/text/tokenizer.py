@@ -9,7 +9,7 @@ whose ``\w`` takes in combining marks and leaves out superscript digits, so that
 import re
 import unicodedata
 from functools import lru_cache
-from typing import TYPE_CHECKING, Literal, get_args
+from typing import TYPE_CHECKING, Literal, Protocol, get_args, runtime_checkable
 
 from attngan.errors import InputError
 
@@ -29,6 +29,42 @@ _HAN = "\u3400-\u9fff\uf900-\ufaff\U00020000-\U0003ffff"
 _UNSPACED = re.compile(f"[{_HAN}]{{5,}}|[{_HAN}\u3040-\u30ff\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff]{{10,}}")
 
 
+@runtime_checkable
+class CaptionTokenizer(Protocol):
+    """What splits captions: into words, whose vocabulary captions make, or into the pieces of a pretrained language
+    model, which brings its vocabulary.
+
+    Attributes:
+        name: For messages.
+        padding: The word of id 0, which is in no caption.
+        unknown: The word that stands for those that the vocabulary lacks.
+        words: All words there are, by id; None: those of the training captions.
+    """
+
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def padding(self) -> str: ...
+
+    @property
+    def unknown(self) -> str: ...
+
+    @property
+    def words(self) -> tuple[str, ...] | None: ...
+
+    def __call__(self, caption: str) -> list[str]: ...
+
+    def left_out(self, caption: str) -> str:
+        """The caption's letters and digits that come into no word, each once."""
+
+    def joins_clauses(self, caption: str) -> bool:
+        """Whether whole clauses of the caption become one word, since its script puts no spaces between words."""
+
+    def describe(self) -> str | dict[str, str]:
+        """Plain values by which a checkpoint finds it again."""
+
+
 class Tokenizer:
     """Splits a caption into words.
 
@@ -38,6 +74,10 @@ class Tokenizer:
     Raises:
         InputError: For another name.
     """
+
+    padding = "<end>"  # the published vocabularies call it so
+    unknown = "<unk>"
+    words: tuple[str, ...] | None = None
 
     def __init__(self, name: TokenizerName = "words") -> None:
         if name not in get_args(TokenizerName):
@@ -62,6 +102,14 @@ class Tokenizer:
         if self.name != "published" or caption.isascii():
             return ""
         return "".join(dict.fromkeys(letter for letter in caption if letter.isalnum() and not letter.isascii()))
+
+    def joins_clauses(self, caption: str) -> bool:
+        """See `is_unspaced`."""
+        return is_unspaced(caption)
+
+    def describe(self) -> str:
+        """Its name."""
+        return self.name
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Tokenizer) and other.name == self.name

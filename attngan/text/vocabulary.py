@@ -11,10 +11,10 @@ import torch
 
 from attngan.errors import InputError
 from attngan.records import CaptionBatch
-from attngan.text.tokenizer import Tokenizer
+from attngan.text.pieces import piece_tokenizer
+from attngan.text.tokenizer import CaptionTokenizer, Tokenizer
 
-PADDING = "<end>"  # id 0; the published vocabularies call it so
-UNKNOWN = "<unk>"
+PADDING, UNKNOWN = Tokenizer.padding, Tokenizer.unknown
 
 
 @dataclass(frozen=True)
@@ -22,7 +22,8 @@ class Vocabulary:
     """Words, each at the position that is its id.
 
     Args:
-        words: Position is id. Position 0 is padding; ours have ``<unk>`` at 1, published ones have no unknown word.
+        words: Position is id. Position 0 is padding; ours have ``<unk>`` at 1, published ones have no unknown word,
+            those of pretrained language models are the tokenizer's.
         tokenizer: What splits captions for it.
         min_count: How often a word had to occur in the training captions to be in.
 
@@ -31,27 +32,36 @@ class Vocabulary:
     """
 
     words: tuple[str, ...]
-    tokenizer: Tokenizer = field(default_factory=Tokenizer)
+    tokenizer: CaptionTokenizer = field(default_factory=Tokenizer)
     min_count: int = 1
 
     def __post_init__(self) -> None:
-        if not self.words or self.words[0] != PADDING:
-            raise InputError(f"word 0 of a vocabulary is the padding {PADDING!r}, here: {self.words[:1]}")
+        if not self.words or self.words[0] != self.tokenizer.padding:
+            raise InputError(
+                f"word 0 of a vocabulary is the padding {self.tokenizer.padding!r}, here: {self.words[:1]}"
+            )
         if len(self._ids) != len(self.words):
             twice = next(word for word, count in Counter(self.words).items() if count > 1)
             raise InputError(f"the vocabulary has the word {twice!r} twice")
 
     @classmethod
     def from_captions(
-        cls, captions: Iterable[str], tokenizer: Tokenizer | None = None, min_count: int = 1
+        cls, captions: Iterable[str], tokenizer: CaptionTokenizer | None = None, min_count: int = 1
     ) -> "Vocabulary":
-        """The words of the captions that occur at least `min_count` times, most frequent first, then by alphabet."""
+        """The words of the captions that occur at least `min_count` times, most frequent first, then by alphabet.
+
+        Of a tokenizer that brings its words those, whatever the captions.
+        """
         tokenizer = tokenizer or Tokenizer()
         return cls.from_tokens((tokenizer(caption) for caption in captions), tokenizer, min_count)
 
     @classmethod
-    def from_tokens(cls, captions: Iterable[Sequence[str]], tokenizer: Tokenizer, min_count: int = 1) -> "Vocabulary":
+    def from_tokens(
+        cls, captions: Iterable[Sequence[str]], tokenizer: CaptionTokenizer, min_count: int = 1
+    ) -> "Vocabulary":
         """Like `from_captions`, for captions that `tokenizer` has already split."""
+        if tokenizer.words is not None:
+            return cls(tokenizer.words, tokenizer)
         counts = Counter(word for words in captions for word in words)
         kept = sorted((word for word, count in counts.items() if count >= min_count), key=lambda w: (-counts[w], w))
         return cls((PADDING, UNKNOWN, *kept), tokenizer, min_count)
@@ -71,7 +81,7 @@ class Vocabulary:
     @property
     def has_unknown(self) -> bool:
         """Whether unknown words have an id of their own (published vocabularies drop them)."""
-        return len(self.words) > 1 and self.words[1] == UNKNOWN
+        return self.tokenizer.unknown in self._ids
 
     def encode(self, caption: str) -> list[int]:
         """The caption's word ids. A word it lacks becomes ``<unk>``, or is left out where there is no ``<unk>``."""
@@ -80,8 +90,9 @@ class Vocabulary:
     def encode_tokens(self, words: Sequence[str]) -> list[int]:
         """Like `encode`, for a caption that this vocabulary's tokenizer has already split."""
         ids = self._ids
-        if self.has_unknown:
-            return [ids.get(word, 1) for word in words]
+        unknown = ids.get(self.tokenizer.unknown)
+        if unknown is not None:
+            return [ids.get(word, unknown) for word in words]
         return [ids[word] for word in words if word in ids]
 
     def unknown_words(self, caption: str) -> list[str]:
@@ -101,16 +112,19 @@ class Vocabulary:
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values only, so that a checkpoint that holds it is read with ``weights_only=True``."""
-        return {"words": list(self.words), "tokenizer": self.tokenizer.name, "min_count": self.min_count}
+        words = list(self.words) if self.tokenizer.words is None else None
+        return {"words": words, "tokenizer": self.tokenizer.describe(), "min_count": self.min_count}
 
     @classmethod
     def from_dict(cls, saved: dict[str, Any]) -> "Vocabulary":
         """The vocabulary that `to_dict` saved.
 
         Raises:
-            InputError: That is not what was saved.
+            InputError: That is not what was saved, or the tokenizer of a language model is not on this machine.
         """
         words, tokenizer, min_count = (saved.get(part) for part in ("words", "tokenizer", "min_count"))
+        if isinstance(tokenizer, dict):
+            return cls.from_captions((), piece_tokenizer(tokenizer))
         if not isinstance(words, list) or not all(isinstance(word, str) for word in words):
             raise InputError("the words of a stored vocabulary are a list of text")
         if not isinstance(tokenizer, str) or not isinstance(min_count, int):

@@ -20,7 +20,7 @@ from attngan.networks.blocks import Dropout
 from attngan.networks.damsm import DAMSM
 from attngan.networks.image_encoder import ImageEncoder
 from attngan.networks.image_trunks import ConvTrunk, ImageTrunk
-from attngan.networks.text_encoder import TextEncoder
+from attngan.networks.text_encoder import CaptionEncoder, TextEncoder
 from attngan.records import CaptionBatch, ImageFeatures, TextFeatures, TextImageBatch
 from attngan.terminal import say
 from attngan.training.callbacks import share_done
@@ -50,6 +50,8 @@ class DAMSMModule(LightningModule):
     Args:
         image_trunk: The image network: InceptionTrunk (published), EfficientNetLiteTrunk (its weights need no
             download), or ConvTrunk, small and trained from scratch. None for a ConvTrunk of 64 px.
+        text_encoder: A text network that brings its own vocabulary: PretrainedTextEncoder. None for an LSTM or GRU over
+            the words of the training captions, as published, of which word_dim, rnn and dropout are.
         embed_dim: Length of the joint embedding of words, sentences, regions and images.
         word_dim: Length of a word's embedding before the recurrent network.
         rnn: The text encoder's cell.
@@ -63,6 +65,7 @@ class DAMSMModule(LightningModule):
         words_within: The words' terms compare the items of a batch within groups of so many, for large batches: their
             cost grows with the square of the group. None for the whole batch, as published.
         learning_rate: Adam's step size at the start.
+        pretrained_rate: Step size of pretrained text weights that are trained too, as a share of learning_rate.
         betas: Adam's two decay rates.
         learning_rate_decay: Factor of the step size at each epoch, down to a tenth of the start.
         learning_rate_fall: Share of the run, at its end, over which the step size falls further to a fiftieth: 0 for
@@ -86,6 +89,7 @@ class DAMSMModule(LightningModule):
     def __init__(
         self,
         image_trunk: ImageTrunk | None = None,
+        text_encoder: CaptionEncoder | None = None,
         embed_dim: int = 256,
         word_dim: int = 300,
         rnn: Literal["lstm", "gru"] = "lstm",
@@ -98,6 +102,7 @@ class DAMSMModule(LightningModule):
         sentence_weight: float = 1.0,
         words_within: int | None = None,
         learning_rate: float = 2e-3,
+        pretrained_rate: float = 0.01,
         betas: tuple[float, float] = (0.5, 0.999),
         learning_rate_decay: float = 0.98,
         learning_rate_fall: float = 0.0,
@@ -112,6 +117,7 @@ class DAMSMModule(LightningModule):
         super().__init__()
         require_at_least(0, 1, within="model.", dropout=dropout, image_dropout=image_dropout)
         require_at_least(0, within="model.", learning_rate=learning_rate, weight_decay=weight_decay)
+        require_at_least(0, within="model.", pretrained_rate=pretrained_rate)
         require_at_least(0, within="model.", words_weight=words_weight, sentence_weight=sentence_weight)
         require_decay_rates(betas, "model.betas")
         require_at_least(1e-9, within="model.", text_gradient_clip=text_gradient_clip, clip=clip)
@@ -130,6 +136,17 @@ class DAMSMModule(LightningModule):
             "rnn": rnn,
             "dropout": dropout,
         }
+        if text_encoder is not None and text_encoder.embed_dim != embed_dim:
+            raise InputError(
+                f"model.text_encoder gives features of {text_encoder.embed_dim} numbers, model.embed_dim is "
+                f"{embed_dim}: set model.text_encoder.init_args.embed_dim={embed_dim}"
+            )
+        if text_encoder is not None:
+            of_recurrent = {"word_dim": (word_dim, 300), "rnn": (rnn, "lstm"), "dropout": (dropout, 0.5)}
+            tell_without_effect("model.text_encoder is given", "model.", **of_recurrent)
+        self.text_encoder = text_encoder
+        self.own_vocabulary = None if text_encoder is None else text_encoder.vocabulary
+        self.pretrained_rate = pretrained_rate
         self.image_dropout = Dropout(image_dropout)
         self.gammas = (gamma1, gamma2, gamma3)
         self.words_weight, self.sentence_weight = words_weight, sentence_weight
@@ -166,6 +183,8 @@ class DAMSMModule(LightningModule):
         require_global_batch(self)
         data: Any = self.trainer.datamodule  # type: ignore[attr-defined]
         self.train_words = getattr(data, "train_words", 0)
+        if self.own_vocabulary is not None:
+            data.use_vocabulary(self.own_vocabulary)
         if stage == "fit":
             require_rivals(getattr(data, "batch_size", 2))
             if self.trainer.world_size > 1:
@@ -175,9 +194,9 @@ class DAMSMModule(LightningModule):
     def configure_model(self) -> None:
         if not hasattr(self, "damsm"):
             vocabulary = self.trainer.datamodule.vocabulary  # type: ignore[attr-defined]
-            text_encoder = TextEncoder(len(vocabulary), **self.text_arguments)
+            text_encoder = self.text_encoder or TextEncoder(len(vocabulary), **self.text_arguments)
             self.damsm = DAMSM(text_encoder, self.image_encoder, vocabulary, self.gammas)
-            del self.image_encoder  # one owner, one name in the checkpoint
+            del self.image_encoder, self.text_encoder  # one owner, one name in the checkpoint
             if self.initial is not None:
                 rank_zero_only(say)(start_damsm(self.damsm, self.initial))
 
@@ -201,17 +220,27 @@ class DAMSMModule(LightningModule):
         self.draws_seed = self.draws_seed if entry.draws_seed is None else entry.draws_seed
 
     def configure_optimizers(self) -> Any:
-        trained, fused = [p for p in self.damsm.parameters() if p.requires_grad], fuses_adam(self)
+        groups, fused = self._parameter_groups(), fuses_adam(self)
         if self.weight_decay:
-            groups = [
-                {"params": [p for p in trained if p.ndim > 1], "weight_decay": self.weight_decay},
-                {"params": [p for p in trained if p.ndim <= 1], "weight_decay": 0.0},
-            ]
             optimizer: torch.optim.Optimizer = torch.optim.AdamW(groups, self.learning_rate, self.betas, fused=fused)
         else:
-            optimizer = torch.optim.Adam(trained, self.learning_rate, self.betas, fused=fused)
+            optimizer = torch.optim.Adam(groups, self.learning_rate, self.betas, fused=fused)
         schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda epoch: self._decayed(epoch))
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "epoch"}}
+
+    def _parameter_groups(self) -> list[dict[str, Any]]:
+        """What is trained: with and without decay, and pretrained weights by steps of their own."""
+        pretrained = {id(p) for p in self.damsm.text_encoder.pretrained_weights()}
+        groups: list[dict[str, Any]] = []
+        for share, wanted in ((1.0, False), (self.pretrained_rate, True)):
+            own = [p for p in self.damsm.parameters() if p.requires_grad and (id(p) in pretrained) is wanted]
+            decaying = [p for p in own if p.ndim > 1] if self.weight_decay else []
+            others = [p for p in own if p.ndim <= 1] if self.weight_decay else own
+            for parameters, decay in ((decaying, self.weight_decay), (others, 0.0)):
+                if parameters:
+                    rate = share * self.learning_rate
+                    groups.append({"params": parameters, "weight_decay": decay, "lr": rate, "share": share})
+        return groups
 
     def _decayed(self, epoch: int) -> float:
         return max(self.learning_rate_decay**epoch, 0.1)
@@ -222,7 +251,8 @@ class DAMSMModule(LightningModule):
         ):  # from the place in the run alone, so that a resumed run goes on as if never stopped
             left = (1 - (share_done(self.trainer, self) or 0.0)) / self.learning_rate_fall
             for group in self.optimizers().optimizer.param_groups:  # type: ignore[union-attr]
-                group["lr"] = self.learning_rate * self._decayed(self.current_epoch) * min(1.0, max(0.02, left))
+                share = group.get("share", 1.0)  # optimisers of before have none
+                group["lr"] = share * self.learning_rate * self._decayed(self.current_epoch) * min(1.0, max(0.02, left))
 
     def configure_gradient_clipping(self, optimizer: Any, *_: Any, **__: Any) -> None:
         # as published: the text encoder alone is clipped

@@ -177,31 +177,36 @@ def refuse_idle_devices(images: int, batch_size: int, drop_last: bool, accumulat
         )
 
 
-def refuse_lonely_items(images: int, batch_size: int, drop_last: bool, accumulate: int, network: nn.Module) -> None:
+def refuse_lonely_items(
+    images: int, batch_size: int, drop_last: bool, accumulate: int, network: nn.Module, apart: int = 1
+) -> None:
     """A batch norm over vectors cannot normalise a single item: told before the training, with what to change.
 
     Args:
         images: Training images.
-        batch_size: Images of a batch, over all devices: batch norm is over all of them.
+        batch_size: Images of a batch, over all devices.
         drop_last: Whether a last batch that is not full is left out.
         accumulate: In how many parts each batch is computed.
         network: What is trained.
+        apart: How many devices normalise their own items by themselves; 1 where batch norm is over those of all.
 
     Raises:
         InputError: A batch, or a part of one, would have one item.
     """
     if not any(isinstance(module, nn.BatchNorm1d) for module in network.modules()):
         return
-    rest = 0 if drop_last else images % batch_size
-    if batch_size // accumulate < 2:
-        asked = f"data.batch_size {batch_size} in model.accumulate {accumulate} parts" if accumulate > 1 else "1"
+    rest, pieces = 0 if drop_last else images % batch_size, accumulate * apart
+    on_devices = f" on {apart} devices without trainer.sync_batchnorm" * (apart > 1)
+    if batch_size // pieces < 2:
+        parts = f" in model.accumulate {accumulate} parts" * (accumulate > 1)
+        asked = f"data.batch_size {batch_size}{parts}{on_devices}" if pieces > 1 else "1"
         raise InputError(
             f"data.batch_size: {asked} leaves one image to be normalised by itself, which batch norm cannot do: give "
             "at least two images a part"
         )
-    if rest and rest // accumulate < 2:
+    if rest and rest // pieces < 2:
         raise InputError(
             f"the last batch of an epoch would have {rest} of {images:,} training images, too few for batch norm (two "
-            f"a part, {accumulate} part{'s' * (accumulate > 1)}): set data.drop_last=true, or another data.batch_size "
-            f"than {batch_size}"
+            f"a part, {accumulate} part{'s' * (accumulate > 1)}{on_devices}): set data.drop_last=true, or another "
+            f"data.batch_size than {batch_size}"
         )

@@ -58,7 +58,7 @@ from attngan.training.finite import FiniteCheck
 from attngan.training.generator_ema import EMA, GeneratorEMA
 from attngan.training.rates import Rates
 from attngan.training.rivals import Rivals, require_rivals
-from attngan.training.strategy import require_global_batch
+from attngan.training.strategy import normalises_globally, require_global_batch
 
 #: What a player minimises, and the terms that are logged of it by name.
 Objective = tuple[Tensor, dict[str, Tensor]]
@@ -130,7 +130,8 @@ class GANModule(LightningModule):
         rates: The players' learning rates.
         ema: The generator's moving average, which draws pictures and scores.
         accumulate: Computes each batch in so many parts, whose gradients are averaged before the one step that a batch
-            makes: a batch of 64 takes the memory of one of 16 with 4. Epochs, steps and budgets count whole batches.
+            makes: a batch of 64 takes the memory of one of 16 with 4. A part is every so many-th item of the batch.
+            Epochs, steps and budgets count whole batches.
             Batch norms see a part at a time, wrong captions and the DAMSM loss's rivals come from the same part, and
             the generator draws twice, so a step is no more than nearly that of the whole batch. 1 for batches in one.
         clip: Largest norm of a player's gradient, all its weights together (each discriminator for itself); a larger
@@ -309,8 +310,10 @@ class GANModule(LightningModule):
         self.train_words = getattr(data, "train_words", 0)
         if stage == "fit":
             networks = nn.ModuleList([self.generator, self.discriminators])
-            refuse_lonely_items(*data.batches_of_training(), self.accumulate, networks)
-            refuse_idle_devices(*data.batches_of_training(), self.accumulate, self.trainer.world_size)
+            devices = self.trainer.world_size
+            apart = 1 if normalises_globally(self.trainer) else devices
+            refuse_lonely_items(*data.batches_of_training(), self.accumulate, networks, apart)
+            refuse_idle_devices(*data.batches_of_training(), self.accumulate, devices)
         given = tuple(data.image_size // 2**stage for stage in reversed(range(data.stages)))
         if given != tuple(self.generator.image_sizes):
             raise InputError(

@@ -2,13 +2,10 @@
 
 from typing import Any, NamedTuple
 
-import torch
-
 from attngan.checkpoint import Checkpoint
 from attngan.errors import InputError
 from attngan.networks.damsm import DAMSM
 from attngan.networks.description import describe
-from attngan.networks.text_encoder import TextEncoder
 from attngan.text.vocabulary import Vocabulary
 from attngan.weight_files import load_weights
 
@@ -72,7 +69,7 @@ def start_damsm(damsm: DAMSM, checkpoint: Checkpoint) -> str:
     reader = checkpoint.caption_reader()
     if reader is None:
         raise InputError(f"{checkpoint.path} reads no captions: there is no text encoder to start from")
-    _take_words(damsm.text_encoder, damsm.vocabulary, reader.text_encoder, reader.vocabulary, str(checkpoint.path))
+    damsm.text_encoder.start_from(reader.text_encoder, damsm.vocabulary, reader.vocabulary, str(checkpoint.path))
     words = SharedWords.of(damsm.vocabulary, reader.vocabulary)
     images = checkpoint.part("damsm.image_encoder")
     if images:
@@ -82,21 +79,3 @@ def start_damsm(damsm: DAMSM, checkpoint: Checkpoint) -> str:
         f"{words.left:,} of its words are in no caption here; the image encoder "
         + ("is its own" if images else "starts fresh, since the file holds none")
     )
-
-
-@torch.no_grad()
-def _take_words(
-    encoder: TextEncoder, vocabulary: Vocabulary, theirs: TextEncoder, their_vocabulary: Vocabulary, source: str
-) -> None:
-    own, other = (dict(network.init_args) for network in (encoder, theirs))
-    for name, option in (("embed_dim", "embed_dim"), ("word_dim", "word_dim"), ("rnn", "rnn")):
-        if own[name] != other[name]:
-            raise InputError(
-                f"{source}: its text encoder has {name} {other[name]}, this one {own[name]}: set "
-                f"model.{option}={other[name]}"
-            )
-    load_weights(encoder.rnn, theirs.rnn.state_dict(), source)
-    places = {word: place for place, word in enumerate(their_vocabulary.words)}
-    pairs = [(place, places[word]) for place, word in enumerate(vocabulary.words) if word in places]
-    rows, from_rows = (torch.tensor(numbers) for numbers in zip(*pairs, strict=True))
-    encoder.embedding.weight[rows] = theirs.embedding.weight[from_rows].to(encoder.embedding.weight)

@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 import torch
-from pytorch_lightning import LightningModule
+from pytorch_lightning import LightningModule, Trainer
 from pytorch_lightning.strategies import DDPStrategy
 from torch import Tensor, distributed, nn
 from torch.optim import Optimizer
@@ -25,6 +25,10 @@ class GlobalBatchStrategy(DDPStrategy):
         """Lightning seeds anew here; what follows, weights above all, is to be drawn as in a process alone."""
         with torch.random.fork_rng(devices=[]):
             super().setup_distributed()
+
+    def _get_process_group_backend(self) -> str:
+        # captions' lengths are gathered on the CPU, beside the GPU's work
+        return self._process_group_backend or ("gloo" if self.root_device.type == "cpu" else "cpu:gloo,cuda:nccl")
 
     def configure_ddp(self) -> None:
         """All begin with the first process's weights; no wrapper around the module."""
@@ -87,6 +91,11 @@ def in_one_piece(tensors: Iterable[Tensor], collective: Callable[[Tensor], Any])
 
 def _from_first(values: Tensor) -> None:
     distributed.broadcast(values, 0)
+
+
+def normalises_globally(trainer: Trainer) -> bool:
+    """Whether batch norm is over the batch of all devices."""
+    return trainer.world_size == 1 or getattr(trainer.strategy, "_layer_sync", None) is not None
 
 
 def require_global_batch(module: LightningModule) -> None:

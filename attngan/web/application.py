@@ -6,6 +6,7 @@
 
 from collections.abc import Callable, Sequence
 from importlib import resources
+from itertools import chain, islice
 from typing import Any
 
 import anyio
@@ -182,7 +183,7 @@ def _described(samplers: Samplers, name: str) -> dict[str, Any]:
 
 def _page(samplers: Samplers, limits: Limits) -> str:
     reading = [sampler for sampler in samplers.values() if sampler.reads == "captions"]
-    words = dict.fromkeys(word for s in reading if s.vocabulary for word in s.vocabulary.words[1 : PROPOSED_WORDS + 1])
+    known = (islice(filter(str.isalpha, s.vocabulary.words), PROPOSED_WORDS) for s in reading if s.vocabulary)
     example = EXAMPLE if any(not sampler.unknown_words(EXAMPLE) for sampler in reading) else ""
     return render(
         "serve.html",
@@ -190,5 +191,5 @@ def _page(samplers: Samplers, limits: Limits) -> str:
         limits=limits,
         most_seed=MOST_SEED,
         example=example,
-        words=[word for word in words if not word.startswith("<")],
+        words=list(dict.fromkeys(chain.from_iterable(known))),
     )

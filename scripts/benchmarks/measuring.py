@@ -25,7 +25,7 @@ class Measured:
     Args:
         seconds: By the clock, of one unit of work.
         cpu_seconds: On all cores together.
-        peak_seconds: Of a floating point operation at the machine's peak, right after each turn.
+        peak_seconds: What a floating point operation takes at the machine's peak, right after each turn.
         bytes: The most memory.
         flops: Floating point operations of one unit; None where nothing counts them.
         error: Why there is nothing.

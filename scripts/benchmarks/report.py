@@ -11,7 +11,7 @@ class Line:
     """A way's figures as they are shown.
 
     Args:
-        way: Its name.
+        way: The way's name.
         seconds: Median of a unit by the clock.
         cpu_seconds: Median of a unit on all cores together.
         gigabytes: The most memory.

@@ -2,6 +2,7 @@
 
 import copy
 import json
+from pathlib import Path
 
 import pytest
 import torch
@@ -227,6 +228,7 @@ def test_recipes_that_do_not_fit_together_are_refused(recipes, tmp_path, toy_roo
         compared_recipes([recipes[0], other])
     with pytest.raises(FileNotFoundError, match=r"none\.yaml"):
         compared_recipes([tmp_path / "none.yaml"])
+    assert [row.name for row in compared_recipes([Path("toy/dfgan"), Path("toy/attngan")])] == ["attngan", "dfgan"]
     with pytest.raises(FileNotFoundError, match=r"no DAMSM checkpoint at .*nowhere"):
         run(toy_root, tmp_path / "nowhere.ckpt", recipes, tmp_path / "out")
     lone = yaml.safe_load(recipes[2].read_text())

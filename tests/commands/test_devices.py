@@ -13,12 +13,14 @@ from pathlib import Path
 import pytest
 import torch
 import yaml
+from jsonargparse import Namespace
 
 from attngan.bounded import read_recipe
 from attngan.cli import main
-from attngan.commands.devices import Begun, goes_on_by_itself, remember_start
+from attngan.commands.devices import Begun, goes_on_by_itself, remember_start, settle_devices
 from attngan.data.datamodule import TextImageDataModule
 from attngan.extractors.classifier import ImageClassifier
+from attngan.launching import SeveralDevices
 from attngan.networks.image_trunks import ConvTrunk
 from attngan.text.vocabulary import Vocabulary
 from tests.conftest import REPOSITORY
@@ -253,6 +255,18 @@ def test_a_run_of_two_devices_goes_on_with_one_in_two_parts_and_says_so(toy_root
     stored = read_recipe(run / "config.yaml")
     assert (stored["trainer"]["devices"], stored["model"]["accumulate"], stored["data"]["batch_size"]) == (2, 1, 8)
     assert state(run)["attngan"]["images_seen"] == 32
+
+
+def test_a_process_that_torchrun_started_alone_stays_alone(monkeypatch):
+    monkeypatch.setenv("RANK", "0")
+    config = Namespace(trainer=Namespace(devices=4, num_nodes=2, accelerator="cpu"), resume="last.ckpt")
+    settle_devices(config, single=False)
+    assert (config.trainer.devices, config.trainer.num_nodes) == (1, 1)
+    monkeypatch.delenv("RANK")
+    config.trainer.devices = 4
+    with pytest.raises(SeveralDevices) as wanted:
+        settle_devices(config, single=False)
+    assert wanted.value.count == 4
 
 
 # --- restarts ---------------------------------------------------------------------------------------------------------

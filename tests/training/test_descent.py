@@ -127,6 +127,8 @@ def test_one_item_that_batch_norm_cannot_normalise_is_told_before_training():
         lonely(36, 1, True, 1)
     with pytest.raises(InputError, match=r"18 in model\.accumulate 10 parts"):
         lonely(36, 18, True, 10)
+    with pytest.raises(InputError, match=r"18 on 10 devices without trainer\.sync_batchnorm leaves one image"):
+        refuse_lonely_items(36, 18, True, 1, nn.BatchNorm1d(2), 10)
     refuse_lonely_items(37, 18, False, 1, nn.BatchNorm2d(2))  # over the places of an image there is enough
 
 

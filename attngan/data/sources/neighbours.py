@@ -1,11 +1,13 @@
 """Data sets in formats that are not read: what they are, and the command that makes them into one that is."""
 
 from pathlib import Path
+from shlex import quote
 
 from attngan.data.folders import is_hidden
 
 _TO_JSONL = "open('metadata.jsonl', 'w').writelines(json.dumps(row) + '\\n' for row in json.load(open('{name}')))"
-#: By suffix or name: what the file is, and how it is converted; ``{name}`` is the file, ``{folder}`` where it lies.
+#: By suffix or name: what the file is, and how it is converted; ``{name}`` is the file (``{file}`` as a shell
+#: wants it), ``{folder}`` where it lies.
 _CONVERSIONS = {
     ".tar": (
         "a shard of img2dataset or WebDataset",
@@ -15,18 +17,18 @@ _CONVERSIONS = {
         "a table in Apache's format",
         "cd {folder} && pip install pandas pyarrow && python -c \"import pandas; pandas.read_parquet('{name}')"
         ".to_json('metadata.jsonl', orient='records', lines=True)\" (then source folder; where the images are in the "
-        "table: data/README.md)",
+        "table: source huggingface reads it)",
     ),
     "metadata.json": (
         "no table of one JSON object a line",
         f'if it is a list of objects: cd {{folder}} && python -c "import json; {_TO_JSONL}" (then source folder)',
     ),
-    ".arrow": ("a data set as datasets.save_to_disk writes it", "data/README.md tells how its images are written out"),
-    ".zip": ("an archive", "cd {folder} && unzip {name}"),
-    ".tgz": ("an archive", "cd {folder} && tar -xf {name}"),
-    ".gz": ("an archive", "cd {folder} && tar -xf {name}"),
-    ".rar": ("an archive", "cd {folder} && unrar x {name}"),
-    ".7z": ("an archive", "cd {folder} && 7z x {name}"),
+    ".arrow": ("a data set as datasets.save_to_disk writes it", "source huggingface reads it"),
+    ".zip": ("an archive", "cd {folder} && unzip {file}"),
+    ".tgz": ("an archive", "cd {folder} && tar -xf {file}"),
+    ".gz": ("an archive", "cd {folder} && tar -xf {file}"),
+    ".rar": ("an archive", "cd {folder} && unrar x {file}"),
+    ".7z": ("an archive", "cd {folder} && 7z x {file}"),
 }
 
 
@@ -36,7 +38,9 @@ def how_to_convert(file: Path) -> str | None:
     if kind not in _CONVERSIONS:
         return None
     what, way = _CONVERSIONS[kind]
-    return f"{file.name} is {what}: {way.replace('{name}', file.name).replace('{folder}', str(file.parent))}"
+    for place, name in (("name", file.name), ("file", quote(file.name)), ("folder", quote(str(file.parent)))):
+        way = way.replace(f"{{{place}}}", name)
+    return f"{file.name} is {what}: {way}"
 
 
 def neighbouring_formats(root: Path) -> list[str]:

@@ -12,6 +12,7 @@ from attngan.data.sources.cub import read_cub
 from attngan.data.sources.flickr import read_flickr
 from attngan.data.sources.flowers import read_flowers
 from attngan.data.sources.folder import read_folder
+from attngan.data.sources.huggingface import read_huggingface
 from attngan.data.sources.karpathy import karpathy_files, read_karpathy
 from attngan.data.sources.neighbours import how_to_convert, neighbouring_formats
 from attngan.data.sources.shards import ShardStream, read_shards
@@ -64,11 +65,11 @@ def open_source(
     """
     if name not in SOURCES:
         raise InputError(f"there is no data source {name!r}: choose one of {', '.join(SOURCES)}")
-    if columns != USUAL and name != "folder":
-        raise InputError(f"image_column and caption_column are of source folder, not of {name}")
+    if columns != USUAL and name not in WITH_COLUMNS:
+        raise InputError(f"image_column and caption_column are of source {' and '.join(WITH_COLUMNS)}, not of {name}")
     if "://" not in str(root):
         root = Path(root).expanduser()
-        if not root.is_dir():
+        if not root.is_dir() and name not in BY_NAME:
             converted = how_to_convert(root) if root.is_file() else None
             what = f"is a file: {converted or 'its folder is looked for'}" if root.is_file() else "no such folder"
             raise MissingFileError(f"{root}: {what} (the root of the data set)")
@@ -78,7 +79,7 @@ def open_source(
     except UnusableImagesError:
         raise
     except (InputError, MissingFileError) as error:
-        if isinstance(root, Path) and (advice := _what_fits(name, root, captions)):
+        if isinstance(root, Path) and root.is_dir() and (advice := _what_fits(name, root, captions)):
             raise type(error)("; ".join([str(error), *advice])) from error
         raise
     if findings is not None and isinstance(root, Path) and not any(source.splits.values()):
@@ -158,6 +159,10 @@ def _folder(root: str | Path, how: Reading) -> Source:
     return Source(read_folder(root, how.findings, how.captions, how.columns))
 
 
+def _huggingface(root: str | Path, how: Reading) -> Source:
+    return Source(read_huggingface(root, how.scratch, how.findings, how.captions, how.columns))
+
+
 def _shards(root: str | Path, how: Reading) -> Source:
     splits, stream, held_out = read_shards(root, how.scratch, how.captions)
     return Source(splits, {"train": stream}, ("train", "validation") if held_out else ("train",))
@@ -173,7 +178,11 @@ SOURCES: dict[str, Reader] = {
     "flowers_official": _whole(partial(read_flowers, official=True)),
     "flickr": _whole(read_flickr),
     "folder": _folder,
+    "huggingface": _huggingface,
     "shards": _shards,
 }
+#: Those whose root may be a name instead of a folder, and those with columns that can be chosen.
+BY_NAME = ("huggingface",)
+WITH_COLUMNS = ("folder", "huggingface")
 #: Those that are tried where another one can use nothing, the most particular first.
 _TRIED = ("cub", "coco", "coco2017", "karpathy", "flowers", "flickr", "folder")

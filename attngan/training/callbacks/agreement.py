@@ -17,7 +17,7 @@ GROWTH = 4
 class Agreed(NamedTuple):
     """What all processes know.
 
-    Args:
+    Attributes:
         now: Seconds, of rank 0's clock.
         asked: The signal that asked one of them to stop; None for none.
     """
@@ -39,6 +39,7 @@ class Agreement(Callback):
         self._agreed = Agreed(time.monotonic(), None)
         self._steps = 1  # from one agreement to the next
         self._since = 0
+        self._timed = False
         self._under_way: tuple[Any, torch.Tensor] | None = None
 
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -57,12 +58,15 @@ class Agreement(Callback):
         (work, numbers), self._under_way, before = self._under_way, None, self._agreed.now
         work.wait()
         self._take(numbers.tolist())
-        steps_in_time = int(self.every_seconds * self._since / max(self._agreed.now - before, 1e-9))
-        self._steps, self._since = max(1, min(GROWTH * self._steps, steps_in_time)), 0
+        if self._timed:  # from the beginning of a step to that of another
+            steps_in_time = int(self.every_seconds * self._since / max(self._agreed.now - before, 1e-9))
+            self._steps = max(1, min(GROWTH * self._steps, steps_in_time))
+        self._since, self._timed = 0, True
 
     def settle(self) -> Agreed:
         """Agrees here and now, where all processes come along: at the start, and before others wait for something."""
         self._take(ranks.largest(self._mine()))
+        self._timed = False
         return self._agreed
 
     def current(self) -> Agreed:

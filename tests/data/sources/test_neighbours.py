@@ -84,7 +84,7 @@ def images_and(root, **files):
             ("metadata.json", "json.load"),
             ("a.tar.gz", "tar -xf a.tar.gz"),
         ),
-        *(("data-00000.arrow", "data/README.md"), ("birds.7z", "7z x")),
+        *(("data-00000.arrow", "source huggingface reads it"), ("birds.7z", "7z x")),
     ],
 )
 @pytest.mark.parametrize("source", ["folder", "cub"])
@@ -186,7 +186,7 @@ def test_columns_are_options_of_training_and_of_nothing_else(tmp_path):
     assert {own.captions[0] for s in ("train", "validation") for own in data.split(s).images} <= {
         f"bird {number}" for number in range(3)
     }
-    with pytest.raises(ValueError, match="image_column and caption_column are of source folder, not of cub"):
+    with pytest.raises(ValueError, match="are of source folder and huggingface, not of cub"):
         read_source("cub", root, columns=Columns(image="name"))
     with pytest.raises(ValueError, match="no table whose columns could be chosen"):
         read_source("folder", images_and(tmp_path / "y"), columns=Columns(image="name"))
