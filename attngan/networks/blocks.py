@@ -1,11 +1,13 @@
 """The blocks that every generator and discriminator of the family is made of (Zhang et al. 2018, Xu et al. 2018)."""
 
 import math
-from typing import Literal
+from collections.abc import Callable
+from typing import Any, Literal
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
+from torch.nn import functional as F
 from torch.nn.utils.parametrizations import spectral_norm
 
 from attngan.draws import Draws
@@ -62,19 +64,63 @@ def downsample(in_channels: int, out_channels: int, bias: bool = False) -> nn.Co
     return nn.Conv2d(in_channels, out_channels, 4, stride=2, padding=1, bias=bias)
 
 
+class Chain(nn.Sequential):
+    """A sequence that keeps less for its backward pass: what costs little is made again there, of what is kept anyway.
+
+    That is the output of a batch norm, which its activation would keep, and enlarged features, which the convolution
+    after them would: two fifths of what a generator keeps. Equal to the bit, the batch norm's statistics among it.
+    """
+
+    def forward(self, x: Tensor) -> Tensor:
+        again: Callable[[], Tensor] | None = None
+        for part in self:
+            if again is None or not x.requires_grad:
+                before, x = x, part(x)
+            else:
+                with _made_again(x, again):
+                    before, x = x, part(x)
+            again = _again(part, before)
+        return x
+
+
+def _again(part: nn.Module, x: Tensor) -> Callable[[], Tensor] | None:
+    """What makes the output of a part again without learning anything from it; None where it is to be kept."""
+    if torch.compiler.is_compiling() or not torch.is_grad_enabled():
+        return None
+    if type(part) is nn.Upsample:
+        return lambda: part(x)
+    if type(part) is nn.BatchNorm2d and part.training:  # of several processes it is another class
+        return lambda: F.batch_norm(x, None, None, part.weight, part.bias, True, 0.0, part.eps)
+    return None
+
+
+def _made_again(tensor: Tensor, again: Callable[[], Tensor]) -> Any:
+    """Within it, operators keep nothing of this tensor for their backward pass."""
+    place, shape = tensor.data_ptr(), tensor.shape  # not the tensor itself: it would be kept
+
+    def pack(kept: Tensor) -> Tensor | None:
+        return None if kept.data_ptr() == place and kept.shape == shape else kept
+
+    def unpack(kept: Tensor | None) -> Tensor:
+        if kept is not None:
+            return kept
+        with torch.no_grad():
+            return again()
+
+    return torch.autograd.graph.saved_tensors_hooks(pack, unpack)
+
+
 def conv_block(in_channels: int, out_channels: int, activation: Activation = "glu") -> nn.Sequential:
     """3x3 convolution, batch norm, activation."""
     before = GATES[activation] * out_channels
-    return nn.Sequential(conv3x3(in_channels, before), nn.BatchNorm2d(before), activate(activation))
+    return Chain(conv3x3(in_channels, before), nn.BatchNorm2d(before), activate(activation))
 
 
 def upsample_block(
     in_channels: int, out_channels: int, activation: Activation = "glu", upsampling: Upsampling = "nearest"
 ) -> nn.Sequential:
     """Twice the height and width, then a `conv_block`."""
-    return nn.Sequential(
-        nn.Upsample(scale_factor=2, mode=upsampling), *conv_block(in_channels, out_channels, activation)
-    )
+    return Chain(nn.Upsample(scale_factor=2, mode=upsampling), *conv_block(in_channels, out_channels, activation))
 
 
 class ResidualBlock(nn.Module):
@@ -87,7 +133,7 @@ class ResidualBlock(nn.Module):
 
     def __init__(self, channels: int, activation: Activation = "glu") -> None:
         super().__init__()
-        self.block = nn.Sequential(
+        self.block = Chain(
             *conv_block(channels, channels, activation), conv3x3(channels, channels), nn.BatchNorm2d(channels)
         )
         self.after = nn.ReLU() if activation == "relu" else nn.Identity()
