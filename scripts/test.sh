@@ -6,4 +6,5 @@ cd "$(dirname "$0")/.."
 scripts/lint.sh
 # one thread: the tests' tensors are tiny, and threads that wait for each other cost more than they bring
 export OMP_NUM_THREADS="${OMP_NUM_THREADS:-1}"
-.venv/bin/python -m pytest -m "not slow" "$@"
+# two processes, each file whole in one of them (a file's fixtures are made once); TEST_PROCESSES=0 for none
+.venv/bin/python -m pytest -m "not slow" -n "${TEST_PROCESSES:-2}" --dist loadfile "$@"

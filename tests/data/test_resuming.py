@@ -141,4 +141,4 @@ def test_streams_resume_with_other_workers_in_the_middle_of_an_epoch(shards, lan
     lanes(3)
     expected, seen = resumed(shards, tmp_path, batch_size=2, epochs=1, workers=2, every_n_train_steps=7)
     assert seen == expected
-    assert len(seen) == 10
+    assert len(seen) == 36 // 2 - 7  # no image is left out, although three lanes share them
