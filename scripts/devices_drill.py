@@ -53,9 +53,7 @@ BLOWS = (
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--recipes", nargs="*", default=["pretrain", "attngan"])
-    parser.add_argument(
-        "--work", type=Path, help="folder to work in, which stays; else a temporary one"
-    )
+    parser.add_argument("--work", type=Path, help="folder to work in, which stays; else a temporary one")
     given = parser.parse_args()
     work = (given.work or Path(tempfile.mkdtemp(prefix="attngan-drill-", dir=Path.cwd()))).resolve()
     try:
