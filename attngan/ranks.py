@@ -117,6 +117,7 @@ def join(arguments: Sequence[str] = ()) -> None:
     import torch.distributed
     from torch.distributed.rendezvous import rendezvous
 
+    take_up_slurm()
     if world_size() == 1 or torch.distributed.is_initialized():
         return
     global _store
