@@ -121,7 +121,9 @@ def join(arguments: Sequence[str] = ()) -> None:
     if world_size() == 1 or torch.distributed.is_initialized():
         return
     global _store
-    _store, number, count = next(rendezvous("env://", timeout=TIMEOUT))
+    met, number, count = next(rendezvous("env://", timeout=TIMEOUT))
+    # torchrun keeps what processes that are gone have left there: who is restarted would look for them
+    _store = torch.distributed.PrefixStore(os.environ.get("TORCHELASTIC_RESTART_COUNT", "0"), met)
     backend = "cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo"
     torch.distributed.init_process_group(backend, store=_store, rank=number, world_size=count, timeout=TIMEOUT)
     asked = gathered(list(arguments))
