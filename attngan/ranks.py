@@ -115,6 +115,7 @@ def join(arguments: Sequence[str] = ()) -> None:
         InputError: The processes were asked for different things: they are not meant to work together.
     """
     import torch.distributed
+    from torch.distributed.distributed_c10d import PrefixStore
     from torch.distributed.rendezvous import rendezvous
 
     take_up_slurm()
@@ -123,7 +124,7 @@ def join(arguments: Sequence[str] = ()) -> None:
     global _store
     met, number, count = next(rendezvous("env://", timeout=TIMEOUT))
     # torchrun keeps what processes that are gone have left there: who is restarted would look for them
-    _store = torch.distributed.PrefixStore(os.environ.get("TORCHELASTIC_RESTART_COUNT", "0"), met)
+    _store = PrefixStore(os.environ.get("TORCHELASTIC_RESTART_COUNT", "0"), met)
     backend = "cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo"
     torch.distributed.init_process_group(backend, store=_store, rank=number, world_size=count, timeout=TIMEOUT)
     asked = gathered(list(arguments))
