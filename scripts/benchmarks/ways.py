@@ -30,7 +30,7 @@ class Row:
     Args:
         title: What it is.
         sizes: How large it is.
-        ways: How it is done, by name, in the order of their turns; the others are measured by the first.
+        ways: How it is done, by name, in the order of their turns; a published form comes first.
         unit: What a turn's time is of.
         computes: It is floating point arithmetic: its share of the machine's peak says something.
         gigabytes: What all ways take at once; where there is less memory, they are not kept at the same time.
