@@ -121,7 +121,7 @@ def _together(name: str, arguments: Sequence[str]) -> Iterator[None]:
     if name not in TOGETHER:
         yield
         return
-    ranks.take_up_slurm()
+    ranks.take_up_slurm()  # who is rank 0, before anything is said
     with ranks.first_alone_speaks():
         ranks.join(arguments)
         yield

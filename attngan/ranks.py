@@ -115,12 +115,16 @@ def join(arguments: Sequence[str] = ()) -> None:
         InputError: The processes were asked for different things: they are not meant to work together.
     """
     import torch.distributed
+    from torch.distributed.distributed_c10d import PrefixStore
     from torch.distributed.rendezvous import rendezvous
 
+    take_up_slurm()
     if world_size() == 1 or torch.distributed.is_initialized():
         return
     global _store
-    _store, number, count = next(rendezvous("env://", timeout=TIMEOUT))
+    met, number, count = next(rendezvous("env://", timeout=TIMEOUT))
+    # torchrun keeps what processes that are gone have left there: who is restarted would look for them
+    _store = PrefixStore(os.environ.get("TORCHELASTIC_RESTART_COUNT", "0"), met)
     backend = "cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo"
     torch.distributed.init_process_group(backend, store=_store, rank=number, world_size=count, timeout=TIMEOUT)
     asked = gathered(list(arguments))

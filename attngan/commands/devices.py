@@ -70,17 +70,19 @@ def _devices_there(config: Any) -> int:
 
 
 class Begun(NamedTuple):
-    """On how many devices a run began, and in how many parts it computed each batch there."""
+    """On how many devices a run began, in how many parts it computed each batch there, and how its recipe says both."""
 
     devices: int
     accumulate: int
+    written: tuple[Any, Any] = ("auto", 1)
 
     @classmethod
     def of(cls, recipe: dict[str, Any]) -> "Begun":
         """As a run's config.yaml keeps it."""
         trainer, model = recipe.get("trainer") or {}, recipe.get("model") or {}
-        here, nodes = trainer.get("devices"), trainer.get("num_nodes")
-        return cls((here if isinstance(here, int) else 1) * (nodes or 1), model.get("accumulate") or 1)
+        here, nodes = trainer.get("devices", "auto"), trainer.get("num_nodes", 1)
+        devices = (here if isinstance(here, int) else 1) * (nodes or 1)
+        return cls(devices, model.get("accumulate") or 1, (here, nodes))
 
     def parts(self, devices: int) -> int:
         """In how many parts so many devices compute a batch, so that none holds more of it at once than was held."""
@@ -126,7 +128,7 @@ def with_begun(stored: Any, begun: Begun | None) -> Any:
         begun: How a run began that is gone on with; None for what holds now.
     """
     if begun is not None:
-        stored.trainer.devices, stored.trainer.num_nodes = begun.devices, 1
+        stored.trainer.devices, stored.trainer.num_nodes = begun.written
         stored.model.accumulate = begun.accumulate
     return stored
 

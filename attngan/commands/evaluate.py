@@ -114,6 +114,7 @@ def evaluate(
     require_at_least(1, devices=devices)
     if devices > 1 and not ranks.is_started_as_one_of_several():
         raise SeveralDevices(devices)
+    ranks.join()
     with ranks.first_goes_ahead():  # it prepares what the others then find: caches, kept rows
         evaluation = resolve(request)
     measured, compared = run(evaluation)

@@ -162,7 +162,8 @@ class RecipeCLI(LightningCLI):
         settle_devices(config, self.single)
         self.trial_batches = take_trial(config, self.command)
         if self.trial_batches:
-            config.run_dir = self.claims.enter_context(TemporaryDirectory(prefix="attngan-trial-"))
+            trial = TemporaryDirectory(prefix="attngan-trial-")
+            config.run_dir = ranks.broadcast(self.claims.enter_context(trial) if ranks.is_first() else "")
         given = [Path(str(recipe)) for recipe in config.config or []]
         self.run_dir = Path(config.run_dir or default_run_dir(given, self.command))
         # one of the processes writes and decides; it is alone the only one to know what was there before
@@ -272,7 +273,8 @@ class RecipeCLI(LightningCLI):
             say(f"the test split is not scored: {error}")
             return
         folder = self.run_dir / CHECKPOINTS
-        chosen = folder / "best.ckpt" if (folder / "best.ckpt").is_file() else folder / LAST
+        # rank 0 has written them; another machine may not see each at once
+        chosen = ranks.broadcast(folder / "best.ckpt" if (folder / "best.ckpt").is_file() else folder / LAST)
         say(f"the test split, by the {chosen.stem} checkpoint ({chosen}):")
         options: dict[str, Any] = {"ckpt_path": str(chosen), "weights_only": True, "verbose": False}
         (scores,) = self.trainer.test(self.model, self.datamodule, **options) or [{}]
@@ -337,6 +339,7 @@ def _recipe(
     """The recipe, ready to be trained; until the block ends its run is ours."""
     torch.set_float32_matmul_precision("high")
     _quieten()
+    ranks.join(arguments)
     arguments = spelled_out([with_underscores(argument) for argument in arguments])
     if not {CONFIG, RESUME, "-h", "--help"} & {*arguments}:
         raise InputError(

@@ -219,14 +219,10 @@ class DAMSMModule(LightningModule):
         self.images_seen, self.steps = entry.images_seen, entry.steps
         self.draws_seed = self.draws_seed if entry.draws_seed is None else entry.draws_seed
 
-    def configure_optimizers(self) -> Any:
+    def configure_optimizers(self) -> torch.optim.Optimizer:
         groups, fused = self._parameter_groups(), fuses_adam(self)
-        if self.weight_decay:
-            optimizer: torch.optim.Optimizer = torch.optim.AdamW(groups, self.learning_rate, self.betas, fused=fused)
-        else:
-            optimizer = torch.optim.Adam(groups, self.learning_rate, self.betas, fused=fused)
-        schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda epoch: self._decayed(epoch))
-        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "epoch"}}
+        kind = torch.optim.AdamW if self.weight_decay else torch.optim.Adam
+        return kind(groups, self.learning_rate, self.betas, fused=fused)
 
     def _parameter_groups(self) -> list[dict[str, Any]]:
         """What is trained: with and without decay, and pretrained weights by steps of their own."""
@@ -246,13 +242,14 @@ class DAMSMModule(LightningModule):
         return max(self.learning_rate_decay**epoch, 0.1)
 
     def on_train_batch_start(self, batch: TextImageBatch, batch_index: int) -> None:
-        if (
-            self.learning_rate_fall
-        ):  # from the place in the run alone, so that a resumed run goes on as if never stopped
-            left = (1 - (share_done(self.trainer, self) or 0.0)) / self.learning_rate_fall
-            for group in self.optimizers().optimizer.param_groups:  # type: ignore[union-attr]
-                share = group.get("share", 1.0)  # optimisers of before have none
-                group["lr"] = share * self.learning_rate * self._decayed(self.current_epoch) * min(1.0, max(0.02, left))
+        # from the arguments and the place in the run: one that is gone on with is as never stopped, and takes new ones
+        left = 1.0
+        if self.learning_rate_fall:
+            left = min(1.0, max(0.02, (1 - (share_done(self.trainer, self) or 0.0)) / self.learning_rate_fall))
+        for group in self.optimizers().optimizer.param_groups:  # type: ignore[union-attr]
+            share = group.get("share", 1.0)  # optimisers of before have none
+            group["lr"] = share * self.learning_rate * self._decayed(self.current_epoch) * left
+            group["betas"] = self.betas
 
     def configure_gradient_clipping(self, optimizer: Any, *_: Any, **__: Any) -> None:
         # as published: the text encoder alone is clipped

@@ -555,7 +555,7 @@ class GANModule(LightningModule):
         for number, optimizer in enumerate(self._optimizers()):
             rate = self.rates.discriminator if number else self.rates.generator
             for group in optimizer.param_groups:
-                group["lr"] = rate * factor
+                group["lr"], group["betas"] = rate * factor, self.rates.betas
 
     def on_before_optimizer_step(self, optimizer: Optimizer) -> None:
         """Once a gradient is whole, and no longer scaled for 16 bits: finite, `clip`, and its norm into the log."""

@@ -236,8 +236,8 @@ def test_fewer_devices_compute_a_batch_in_more_parts(begun, devices, parts):
 
 
 def test_how_a_run_began_is_read_from_its_recipe():
-    assert Begun.of({"trainer": {"devices": 4, "num_nodes": 2}, "model": {"accumulate": 3}}) == Begun(8, 3)
-    assert Begun.of({"trainer": {"devices": "auto"}, "model": {}}) == Begun(1, 1)
+    assert Begun.of({"trainer": {"devices": 4, "num_nodes": 2}, "model": {"accumulate": 3}}) == Begun(8, 3, (4, 2))
+    assert Begun.of({"trainer": {"devices": "auto"}, "model": {}}) == Begun(1, 1, ("auto", 1))
 
 
 def test_a_run_of_two_devices_goes_on_with_one_in_two_parts_and_says_so(toy_root, tmp_path, capsys):

@@ -85,6 +85,16 @@ def test_both_encoders_are_trained(straight, toy_root, tmp_path):
         assert not torch.equal(untrained[f"damsm.{part}.weight"], trained[f"damsm.{part}.weight"]), part
 
 
+def test_a_run_that_is_gone_on_with_takes_a_new_learning_rate(toy_root, tmp_path):
+    run, part = tmp_path / "run", "damsm.text_encoder.embedding.weight"
+    assert pretrain(toy_root, run) == 0
+    first = last(run)
+    more = ["--trainer.max_epochs", "2", "--model.learning_rate", "0.0"]
+    assert main(["pretrain", "--resume", str(run), *more]) == 0
+    assert last(run)[ENTRY]["steps"] > first[ENTRY]["steps"]
+    assert torch.equal(last(run)["state_dict"][part], first["state_dict"][part])
+
+
 def test_without_words_weight_only_the_sentence_is_trained(toy_root, tmp_path):
     assert pretrain(toy_root, tmp_path / "still", model={"learning_rate": 0.0}) == 0
     assert pretrain(toy_root, tmp_path / "run", model={"words_weight": 0.0}) == 0
