@@ -56,6 +56,13 @@ class CaptionBatch(NamedTuple):
         return CaptionBatch(self.ids.to(device, non_blocking=True), self.lengths)
 
 
+class TrunkFeatures(NamedTuple):
+    """What a pretrained image network says of an image, before the projection into the joint embedding."""
+
+    regions: Float[Tensor, "batch region_channels height width"]
+    pooled: Float[Tensor, "batch pooled_channels"]
+
+
 class ImageBatch(NamedTuple):
     """What the data set's collate function yields: augmented crops, not yet scaled to a pyramid."""
 
@@ -66,6 +73,7 @@ class ImageBatch(NamedTuple):
     mirrored: Bool[Tensor, "batch"]
     embedding: Float[Tensor, "batch text"] | None = None
     rows: Rows | None = None
+    trunk: TrunkFeatures | None = None
 
 
 class TextImageBatch(NamedTuple):
@@ -74,7 +82,8 @@ class TextImageBatch(NamedTuple):
     ``indices`` are positions within the split; ``mirrored`` tells which crops the augmentation flipped; ``classes``
     is None for data without classes. Data without captions have captions of no word. ``embedding`` is the caption's
     precomputed sentence embedding (the char-CNN-RNN of the StackGAN papers), where the data come with such. ``rows``:
-    which rows of a batch that several processes train on together these are; None: a batch of one process.
+    which rows of a batch that several processes train on together these are; None: a batch of one process. ``trunk``:
+    what the DAMSM's image network says of the images, in float16, where that is kept.
     """
 
     images: tuple[Float[Tensor, "batch 3 _ _"], ...]
@@ -84,6 +93,7 @@ class TextImageBatch(NamedTuple):
     mirrored: Bool[Tensor, "batch"]
     embedding: Float[Tensor, "batch text"] | None = None
     rows: Rows | None = None
+    trunk: TrunkFeatures | None = None
 
 
 class TextFeatures(NamedTuple):
@@ -119,13 +129,6 @@ class TextFeatures(NamedTuple):
         assert self.padding.shape[1] <= places, "a caption is longer than the data's limit"
         words, sentence, padding = self.with_places(places)
         return TextFeatures(rows.gather(words), rows.gather(sentence), rows.gather(padding))
-
-
-class TrunkFeatures(NamedTuple):
-    """What a pretrained image network says of an image, before the projection into the joint embedding."""
-
-    regions: Float[Tensor, "batch region_channels height width"]
-    pooled: Float[Tensor, "batch pooled_channels"]
 
 
 class FrozenFeatures(NamedTuple):

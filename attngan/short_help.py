@@ -208,10 +208,21 @@ def _in_columns(head: str, text: str, column: int = 32) -> Iterator[str]:
     """An option and, from the column on, what it is; beneath it where the option takes more room."""
     lines = textwrap.wrap(text.replace("``", ""), max(30, _width() - column)) or [""]
     if len(head) > column - 2:
-        yield head
+        yield from _over_lines(head)
     else:
         yield f"{head:<{column}}{lines.pop(0)}".rstrip()
     yield from (" " * column + line for line in lines)
+
+
+def _over_lines(head: str) -> Iterator[str]:
+    """An option whose choices fill more than a line."""
+    line = ""
+    for part in re.split(r"(?<=\|)", head):
+        if line and len(line + part) > _width():
+            yield line
+            line = " " * 6
+        line += part
+    yield line
 
 
 def _width() -> int:

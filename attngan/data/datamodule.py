@@ -420,13 +420,19 @@ class TextImageDataModule(LightningDataModule):
         if dataset.stream is not None:
             per_shard = np.histogram(dataset.rows, bins=np.array(dataset.stream.starts) - 0.5)[0].tolist()
             lanes = StreamOrder(per_shard, self.batch_size, self.seed, rank, world, self.shuffle_buffer)
-            return EpochLoader(dataset, lanes, StreamLoader(dataset, dataset.stream, lanes, workers), self._progress)
+            streamed = StreamLoader(dataset, dataset.stream, lanes, workers)
+            return EpochLoader(dataset, lanes, streamed, self._progress, self._gpu)
         order = EpochOrder(len(dataset), self.batch_size, shuffle, drop_last, self.seed, rank, world)
-        return EpochLoader(dataset, order, image_loader(dataset, workers, order), self._progress)
+        return EpochLoader(dataset, order, image_loader(dataset, workers, order), self._progress, self._gpu)
 
     def _device(self) -> tuple[int, int]:
         """Which of how many devices this process trains."""
         return (self.trainer.global_rank, self.trainer.world_size) if self.trainer is not None else (0, 1)
+
+    def _gpu(self) -> torch.device | None:
+        """The GPU that this process trains on; None for a CPU, and without a trainer."""
+        device = torch.device("cpu") if self.trainer is None else self.trainer.strategy.root_device
+        return device if device.type == "cuda" else None
 
     def _progress(self) -> tuple[int, int] | None:
         """The trainer's epoch and how many of its batches are done."""
@@ -447,4 +453,5 @@ class TextImageDataModule(LightningDataModule):
             batch.mirrored,
             batch.embedding,
             batch.rows,
+            batch.trunk,
         )

@@ -5,7 +5,7 @@ workers and the place in the epoch where a run was resumed change nothing.
 """
 
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -22,7 +22,7 @@ from attngan.data.sources.shards import ShardStream
 from attngan.data.splits import class_ids
 from attngan.errors import InputError
 from attngan.pixels import centre_corner, from_uint8
-from attngan.records import CaptionedImage, ImageBatch
+from attngan.records import CaptionedImage, ImageBatch, TrunkFeatures
 from attngan.text.vocabulary import limit_words, no_captions, pad_captions
 
 
@@ -102,6 +102,8 @@ class CaptionedImageDataset(Dataset[ImageBatch]):
         self.random_words = random_words
         self.random_caption = augment if random_caption is None else random_caption
         self.embeddings = embeddings
+        #: What an image network says of images at these positions, mirrored or not, where that is kept; in float16.
+        self.trunk_features: Callable[[np.ndarray, np.ndarray], TrunkFeatures] | None = None
         numbers = class_ids(images)
         self.class_ids = None if numbers is None else np.array(numbers, dtype=np.int64)
 
@@ -198,6 +200,7 @@ class CaptionedImageDataset(Dataset[ImageBatch]):
             indices=torch.tensor(indices),
             mirrored=torch.from_numpy(mirrored),
             embedding=None if self.embeddings is None else torch.from_numpy(self.embeddings.of(said)),
+            trunk=None if self.trunk_features is None else self.trunk_features(np.array(indices), mirrored),
         )
 
     def _crop_and_flip(self, image: np.ndarray, rng: np.random.Generator) -> tuple[int, int, bool]:

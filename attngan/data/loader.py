@@ -15,6 +15,7 @@ from lightning_utilities.core.rank_zero import rank_zero_warn
 from torch.utils.data import DataLoader, Dataset
 
 from attngan.data.dataset import CaptionedImageDataset
+from attngan.data.device_copies import copied_ahead
 from attngan.data.processes import begin_worker
 from attngan.data.shared_batches import SharedBatches, SharedLoader
 from attngan.global_batch import Rows
@@ -136,6 +137,7 @@ class EpochLoader:
         order: Which images make each batch; read when a pass over the batches starts.
         batches: What follows the order: a torch loader, or several of them.
         progress: Tells the trainer's epoch and how many batches of it are done; None where there is no trainer.
+        gpu: Tells the GPU that batches are copied to ahead; None where they stay on the CPU.
     """
 
     def __init__(
@@ -144,6 +146,7 @@ class EpochLoader:
         order: Order,
         batches: Batches,
         progress: Callable[[], tuple[int, int] | None] = lambda: None,
+        gpu: Callable[[], torch.device | None] = lambda: None,
     ) -> None:
         self.dataset = dataset
         self.sampler = order  # Lightning looks for set_epoch here,
@@ -151,6 +154,7 @@ class EpochLoader:
         self.batch_size = order.batch_size
         self._batches = batches
         self._progress = progress
+        self._gpu = gpu
         self._given_out = 0
         self._resume: dict[str, Any] | None = None
 
@@ -167,6 +171,8 @@ class EpochLoader:
         self.sampler.start = resume["batches"] if resume and resume["epoch"] == self.sampler.epoch else 0
         self._given_out = self.sampler.start
         batches = iter(self._batches)
+        if (gpu := self._gpu()) is not None:
+            batches = copied_ahead(batches, gpu)
         self.sampler.start = 0
         for batch in batches:
             rows = self.sampler.rows(self._given_out)

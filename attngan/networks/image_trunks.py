@@ -7,12 +7,13 @@ import copy
 import hashlib
 import importlib
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal, NamedTuple, cast
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional as F
+from torch.nn.grad import conv2d_input
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from attngan.errors import MissingFileError, MissingPackageError
@@ -56,6 +57,8 @@ class ImageTrunk(Described):
     frozen: bool = True
     #: The published DAMSM ran its frozen Inception in train mode: batch statistics, and running ones that drift.
     train_mode_batch_norm: bool = False
+    #: Mode of torch.compile for the copy for speed; None: it is not compiled.
+    compile_mode: str | None = None
     _folded_copy: FoldedCopy | None = None
 
     def features(self, images: Float[Tensor, "batch 3 side side"]) -> TrunkFeatures:
@@ -102,7 +105,10 @@ class ImageTrunk(Described):
             self._folded_copy = None  # not to be copied along
             with torch.inference_mode(False), torch.no_grad():  # a training goes on with what a pass of scores made
                 made: Any = copy.deepcopy(self).fold_batch_norm().requires_grad_(False)
-                kept = FoldedCopy(made.to(memory_format=torch.channels_last), weights, changes)
+                made = made.to(memory_format=torch.channels_last)
+                if self.compile_mode is not None:
+                    made.features = torch.compile(made.features, mode=self.compile_mode)
+                kept = FoldedCopy(made, weights, changes)
             self._folded_copy = kept
         return kept.trunk
 
@@ -135,6 +141,46 @@ def fold(convolution: Any, norm: Any) -> nn.Module:
             folded.padding = (top, left)  # type: ignore[assignment]  # of a convolution
             folded.static_padding = nn.Identity()
     return folded
+
+
+class FrozenConvolution(nn.Module):
+    """A convolution whose weights get no gradient, and its ReLU: in less memory than torch keeps for them.
+
+    Args:
+        convolution: With a bias; no other padding than zeros.
+    """
+
+    def __init__(self, convolution: nn.Conv2d) -> None:
+        super().__init__()
+        self.conv = convolution.requires_grad_(False)
+
+    def forward(self, x: Float[Tensor, "batch _ _ _"]) -> Float[Tensor, "batch _ _ _"]:
+        by_hand = not (torch.compiler.is_compiling() or torch.is_autocast_enabled(x.device.type))
+        if x.requires_grad and by_hand:
+            positive: Tensor = _PositiveConvolution.apply(x, self.conv.weight, self.conv.bias, self._geometry)
+            return positive
+        return self.conv(x).relu_()  # type: ignore[no-any-return]
+
+    @property
+    def _geometry(self) -> tuple[Any, ...]:
+        return self.conv.stride, self.conv.padding, self.conv.dilation, self.conv.groups
+
+
+class _PositiveConvolution(torch.autograd.Function):
+    """Keeps a byte for each number of its result, in the place of its input and result; differentiable twice."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor | None, geometry: tuple[Any, ...]) -> Tensor:
+        result = F.conv2d(x, weight, bias, *geometry).relu_()
+        ctx.save_for_backward(weight, result > 0)
+        ctx.shape, ctx.geometry = x.shape, geometry
+        return result
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
+        weight, positive = ctx.saved_tensors
+        of_convolution = gradients[0] * positive
+        return conv2d_input(ctx.shape, weight, of_convolution, *ctx.geometry), None, None, None
 
 
 def resize(images: Float[Tensor, "batch 3 height width"], size: int) -> Float[Tensor, "batch 3 size size"]:
@@ -239,8 +285,9 @@ class InceptionTrunk(ImageTrunk):
 
     def fold_batch_norm(self) -> "InceptionTrunk":
         for module in self.network.modules():
-            if hasattr(module, "conv") and hasattr(module, "bn"):
-                module.conv, module.bn = fold(module.conv, module.bn), nn.Identity()
+            for name, part in module.named_children():
+                if hasattr(part, "conv") and hasattr(part, "bn"):
+                    setattr(module, name, FrozenConvolution(cast(nn.Conv2d, fold(part.conv, part.bn))))
         return self
 
 

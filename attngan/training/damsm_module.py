@@ -21,7 +21,7 @@ from attngan.networks.damsm import DAMSM
 from attngan.networks.image_encoder import ImageEncoder
 from attngan.networks.image_trunks import ConvTrunk, ImageTrunk
 from attngan.networks.text_encoder import CaptionEncoder, TextEncoder
-from attngan.records import CaptionBatch, ImageFeatures, TextFeatures, TextImageBatch
+from attngan.records import CaptionBatch, ImageFeatures, TextFeatures, TextImageBatch, TrunkFeatures
 from attngan.terminal import say
 from attngan.training.callbacks import share_done
 from attngan.training.descent import Part, clipped_norm, fuses_adam, in_parts, is_logged, refuse_idle_devices
@@ -284,7 +284,9 @@ class DAMSMModule(LightningModule):
             size, source = data.image_size, f"{source} of {data.image_size} px"
         # not named after the split: where validation is the test split, its features are kept once
         name = trunk_fingerprint(trunk, source if images.augment else f"{source}, plain")
-        return keep_features(trunk, data.full_images(split, size), len(images), folder / name, images.augment)
+        kept = keep_features(trunk, data.full_images(split, size), len(images), folder / name, images.augment)
+        images.trunk_features = kept.of
+        return kept
 
     def on_train_epoch_start(self) -> None:
         if self.reset_adam:
@@ -292,9 +294,13 @@ class DAMSMModule(LightningModule):
 
     def encode_images(self, batch: TextImageBatch, split: str, draws: Draws | None = None) -> ImageFeatures:
         """Image features of a batch, from the kept trunk features where there are any."""
-        kept = self.kept.get(split)
         encoder = self.damsm.image_encoder
-        trunk = encoder.trunk(batch.images[-1]) if kept is None else kept.rows(batch.indices, batch.mirrored)
+        if batch.trunk is not None:  # by the processes that load
+            trunk = TrunkFeatures(*(values.float() for values in batch.trunk))
+        elif (kept := self.kept.get(split)) is not None:
+            trunk = kept.rows(batch.indices, batch.mirrored)
+        else:
+            trunk = encoder.trunk(batch.images[-1])
         if not self.words_weight:  # nothing looks at the regions: projecting all of them would be a third of the step
             trunk = trunk._replace(regions=trunk.regions[..., :1, :1])
         return encoder.project(type(trunk)(*(self.image_dropout(values, draws) for values in trunk)))

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from attngan.errors import InputError
 from attngan.global_batch import Rows
-from attngan.records import CaptionBatch, TextImageBatch
+from attngan.records import CaptionBatch, TextImageBatch, TrunkFeatures
 
 
 class Part(NamedTuple):
@@ -63,6 +63,7 @@ def _rows_of(batch: TextImageBatch, rows: slice) -> TextImageBatch:
         batch.indices[rows],
         batch.mirrored[rows],
         None if batch.embedding is None else batch.embedding[rows],
+        trunk=None if batch.trunk is None else TrunkFeatures(*(values[rows] for values in batch.trunk)),
     )
 
 

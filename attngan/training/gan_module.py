@@ -60,6 +60,8 @@ from attngan.training.rates import Rates
 from attngan.training.rivals import Rivals, require_rivals
 from attngan.training.strategy import normalises_globally, require_global_batch
 
+#: A mode of torch.compile.
+CompileMode = Literal["default", "reduce-overhead", "max-autotune", "max-autotune-no-cudagraphs"]
 #: What a player minimises, and the terms that are logged of it by name.
 Objective = tuple[Tensor, dict[str, Tensor]]
 
@@ -136,8 +138,10 @@ class GANModule(LightningModule):
             the generator draws twice, so a step is no more than nearly that of the whole batch. 1 for batches in one.
         clip: Largest norm of a player's gradient, all its weights together (each discriminator for itself); a larger
             one is scaled down to it. None for no limit, as published.
-        compile: Compile the networks with torch.compile: a slow start, then faster steps. The discriminators are left
-            as they are under a gradient penalty, whose double backward pass torch.compile cannot do.
+        compile: Compile the networks with torch.compile: a slow start, then faster steps; captions are then padded to
+            data.train_words, so that no shape changes. true, or a mode of torch.compile: "max-autotune-no-cudagraphs",
+            or "reduce-overhead" and "max-autotune", which record CUDA graphs. The discriminators are left as they are
+            under a gradient penalty, whose double backward pass torch.compile cannot do.
     """
 
     def __init__(
@@ -161,7 +165,7 @@ class GANModule(LightningModule):
         ema: EMA = EMA(),
         accumulate: int = 1,
         clip: float | None = None,
-        compile: bool = False,
+        compile: bool | CompileMode = False,
     ) -> None:
         super().__init__()
         weights = {"matching": matching, "kl": kl, "color_consistency": color_consistency}
@@ -213,8 +217,9 @@ class GANModule(LightningModule):
             and not matching_blur  # the discriminators see the image unblurred
             and self.discriminators.stage(-1).sees_through(self.damsm.image_encoder.trunk)
         )
+        self.compiled = bool(compile)
         if compile:
-            self._compile()
+            self._compile("default" if compile is True else compile)
 
     def _check_fit(self) -> None:
         """The parts must speak the same embedding and the same image sizes, and fit into a checkpoint."""
@@ -259,12 +264,16 @@ class GANModule(LightningModule):
                 f"model.discriminators.init_args.resolutions={list(drawn)}"
             )
 
-    def _compile(self) -> None:
+    def _compile(self, mode: CompileMode) -> None:
         """In place, so that no name in a checkpoint changes; what was copied or is saved knows nothing of it."""
-        self.generator.compile()
+        self.generator.compile(mode=mode)
+        if self.damsm is not None:
+            self.damsm.image_encoder.trunk.compile_mode = mode
         if not (self.gradient_penalty or self.r1.weight):
-            for discriminator in self.discriminators.stages:
-                discriminator.compile()
+            for stage in self.discriminators.stages:
+                stage.compile(mode=mode)
+                for head in ("judge_pair", "judge_image"):
+                    setattr(stage, head, torch.compile(getattr(stage, head), mode=mode))
 
     # --- checkpoint -------------------------------------------------------------------------------------------
 
@@ -323,10 +332,15 @@ class GANModule(LightningModule):
 
     def on_fit_start(self) -> None:
         self.draws_seed = self.trainer.strategy.broadcast(self.draws_seed)
+        if self.device.type == "cuda":  # as its kernels want it; on a CPU it was measured as no gain
+            for network in (self.generator, self.discriminators, self.ema.generator):
+                network.to(memory_format=torch.channels_last)
 
     # --- one step ---------------------------------------------------------------------------------------------
 
     def training_step(self, batch: TextImageBatch, batch_index: int) -> None:
+        if self.compiled:
+            torch.compiler.cudagraph_mark_step_begin()  # what graphs wrote in the last step may be written over
         self._set_learning_rates()
         parts = in_parts(batch, self.accumulate)
         drawings = [self._drawing(part) for part in parts]
@@ -460,7 +474,7 @@ class GANModule(LightningModule):
             # in float32 whatever the rest runs in, as all of the DAMSM: see `_matching_loss`
             with torch.autocast(batch.captions.ids.device.type, enabled=False):
                 features: TextFeatures = self.damsm.text_encoder(batch.captions)
-            return features
+            return features.with_places(self.train_words) if self.compiled and self.train_words else features
         if self.generator.embed_dim is None:
             return None
         if batch.embedding is None or batch.embedding.shape[1] != self.generator.embed_dim:

@@ -37,16 +37,22 @@ class KeptFeatures:
     """
 
     def __init__(self, folder: Path) -> None:
+        self.folder = folder
         self.regions = np.load(folder / "regions.npy", mmap_mode="r")  # (images, views, channels, height, width)
         self.pooled = np.load(folder / "pooled.npy", mmap_mode="r")  # (images, views, channels)
 
+    def __reduce__(self) -> tuple[type["KeptFeatures"], tuple[Path]]:
+        return KeptFeatures, (self.folder,)  # to another process the place goes, not gigabytes
+
+    def of(self, rows: Int[np.ndarray, " batch"], mirrored: Bool[np.ndarray, " batch"]) -> TrunkFeatures:
+        """Features of the images at these positions of the split, each in the view asked for, in float16."""
+        views = mirrored.astype(int)
+        return TrunkFeatures(torch.from_numpy(self.regions[rows, views]), torch.from_numpy(self.pooled[rows, views]))
+
     def rows(self, indices: Int[Tensor, " batch"], mirrored: Bool[Tensor, " batch"]) -> TrunkFeatures:
-        """Features of the images at these positions of the split, each in the view asked for, in float32."""
-        rows, views = indices.cpu().numpy(), mirrored.cpu().numpy().astype(int)
-        return TrunkFeatures(
-            torch.from_numpy(self.regions[rows, views].astype(np.float32)).to(indices.device),
-            torch.from_numpy(self.pooled[rows, views].astype(np.float32)).to(indices.device),
-        )
+        """As `of`, of tensors and in float32."""
+        found = self.of(indices.cpu().numpy(), mirrored.cpu().numpy())
+        return TrunkFeatures(*(values.to(indices.device).float() for values in found))
 
 
 @torch.inference_mode()

@@ -62,7 +62,7 @@ def test_pretrained_weights_are_trained_by_smaller_steps(tmp_path: Path, weight_
     )
     assert encoder.vocabulary is not None
     module.damsm = DAMSM(encoder, module.image_encoder, encoder.vocabulary)
-    groups = module.configure_optimizers()["optimizer"].param_groups
+    groups = module.configure_optimizers().param_groups
     rates = {id(p): group["lr"] for group in groups for p in group["params"]}
     pretrained = {id(p) for p in encoder.pretrained_weights()}
     assert rates == {id(p): 0.05 if id(p) in pretrained else 0.5 for p in module.damsm.parameters()}

@@ -8,7 +8,14 @@ import pytest
 import torch
 from torch import nn
 
-from attngan.networks.image_trunks import ConvTrunk, EfficientNetLiteTrunk, ImageTrunk, InceptionTrunk, resize
+from attngan.networks.image_trunks import (
+    ConvTrunk,
+    EfficientNetLiteTrunk,
+    FrozenConvolution,
+    ImageTrunk,
+    InceptionTrunk,
+    resize,
+)
 from tests.networks.comparison import assert_close, tensors
 
 
@@ -247,3 +254,20 @@ def test_a_copy_made_without_gradients_serves_with_them():
     trunk(images).pooled.sum().backward()
     assert images.grad.abs().sum() > 0
     assert all(parameter.grad is None for parameter in trunk.parameters())
+
+
+def test_a_frozen_convolution_is_one_with_its_relu():
+    plain = nn.Conv2d(3, 5, 3, stride=2, padding=1).double().requires_grad_(False)
+    frozen = FrozenConvolution(copy.deepcopy(plain))
+    x = torch.randn(2, 3, 7, 8, dtype=torch.float64, requires_grad=True)
+    upstream = torch.randn(2, 5, 4, 4, dtype=torch.float64)
+    found = []
+    for convolve in (lambda x: plain(x).relu(), frozen):
+        (first,) = torch.autograd.grad((convolve(x) * upstream).sum(), x, create_graph=True)
+        found.append((convolve(x), first))
+    for expected, ours in zip(*found, strict=True):
+        torch.testing.assert_close(ours, expected, rtol=1e-12, atol=1e-12)
+    assert torch.autograd.gradgradcheck(frozen, x)
+    with torch.no_grad():
+        torch.testing.assert_close(frozen(x), found[0][0])
+    assert frozen.conv.weight.grad is None

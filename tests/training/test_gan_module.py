@@ -533,13 +533,17 @@ def test_with_a_decay_of_zero_the_average_is_the_generator(stepping, batch):
         assert torch.equal(average, live)
 
 
-@pytest.mark.parametrize(("penalty", "compiled"), [({}, 3), ({"gradient_penalty": 2.0}, 1), ({"r1": R1(1.0)}, 1)])
+# the generator, and of each of two discriminators the network and two heads; the DAMSM's trunk when it is first used
+@pytest.mark.parametrize(("penalty", "compiled"), [({}, 7), ({"gradient_penalty": 2.0}, 1), ({"r1": R1(1.0)}, 1)])
 def test_discriminators_under_a_penalty_are_not_compiled(stepping, batch, monkeypatch, penalty, compiled):
     called = []
-    monkeypatch.setattr(torch.nn.Module, "compile", lambda self, *_, **__: called.append(self))
-    module = stepping(compile=True, **penalty)
+    monkeypatch.setattr(torch, "compile", lambda function, mode: called.append(mode) or function)
+    module = stepping(compile="max-autotune", **penalty)
+    module.train_words = 9
     assert len(called) == compiled
     module.training_step(batch, 0)
+    assert called == ["max-autotune"] * (compiled + 1)
+    assert module.encode_text(batch).padding.shape[1] == 9
 
 
 @pytest.mark.parametrize(

@@ -123,7 +123,10 @@ def test_a_table_as_pandas_writes_it_is_read_too(tmp_path: Path) -> None:
     assert sorted(image.path.read_bytes() for image in images) == sorted(map(picture, range(3)))
 
 
-def test_prepare_checks_it(parquet: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_prepare_checks_it(
+    parquet: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)  # where its report and preview go
     assert main(["prepare", str(parquet), "--source", "huggingface", "--image_size", "16"]) == 0
     assert f"{COUNT}" in capsys.readouterr().out
 
