@@ -379,7 +379,7 @@ ROWS: dict[str, Row] = {
         {PUBLISHED: published_damsm, OURS: trained("pretrain", "damsm_cub.yaml", _damsm_options)},
     ),
     "kept": Row(
-        "the same from kept features",
+        "DAMSM step, batch 48, ours from kept features",
         Sizes(48, side=299, stages=1),
         {PUBLISHED: published_damsm, OURS: trained("pretrain", "damsm_cub_efficientnet.yaml", _kept_options)},
     ),
