@@ -36,9 +36,10 @@ from benchmarks import growth
 from benchmarks.inputs import Inputs
 from benchmarks.measuring import PEAK, Worker, measure
 from benchmarks.report import markdown, table
+from benchmarks.rows import ROWS
 from benchmarks.sizes import Sizes
 from benchmarks.turns import Turns, matrix_product
-from benchmarks.ways import OURS, PUBLISHED, ROWS
+from benchmarks.ways import OURS, PUBLISHED
 
 
 def main(arguments: list[str] | None = None) -> None:

@@ -76,13 +76,8 @@ def drill(name: str, work: Path) -> list[str]:
 
         ImageClassifier(ConvTrunk(16, 2), ("a", "b"), "tiny").save(material / "classifier.safetensors")
         write_recipes(material)
-    command = "pretrain" if name == "pretrain" else "train"
-    begin = [command, "--config", str(material / f"{name}.yaml")]
-    # where the others look for their DAMSM
-    undisturbed = material / "pretrain" if name == "pretrain" else work / name / "undisturbed"
-    if not undisturbed.is_dir():  # of an earlier drill in the same folder
-        seconds = finish(Run([*begin, "--run_dir", str(undisturbed)], undisturbed, 2))
-        print(f"{name}, two processes, undisturbed: {seconds:.0f} s", flush=True)
+    undisturbed(work, "pretrain")  # the others' DAMSM
+    measure, begin = undisturbed(work, name), beginning(work, name)
     print("| recipe | signal | to | ended after (s) | goes on with | that took (s) | largest difference |", flush=True)
     lost = []
     for blow in BLOWS:
@@ -90,7 +85,7 @@ def drill(name: str, work: Path) -> list[str]:
         if run.is_dir():
             continue
         ended, took = struck(begin, run, blow)
-        far = difference(run, undisturbed)
+        far = difference(run, measure)
         print(
             f"| {name} | {blow.number.name} | {blow.to} | {ended} | "
             f"{'torchrun --max-restarts' if blow.restarts else blow.goes_on} | {took:.0f} | {far:.1e} |",
@@ -99,6 +94,20 @@ def drill(name: str, work: Path) -> list[str]:
         if far > (0.0 if blow.goes_on == 2 else ROUNDING):
             lost.append(f"{name} {blow}: {far:.1e}")
     return lost
+
+
+def beginning(work: Path, name: str) -> list[str]:
+    """The command line of a recipe, but for the folder of the run."""
+    return ["pretrain" if name == "pretrain" else "train", "--config", str(work / "material" / f"{name}.yaml")]
+
+
+def undisturbed(work: Path, name: str) -> Path:
+    """A recipe's run of two processes that nobody disturbs; where an earlier drill in this folder made it, that one."""
+    run = work / "material" / "pretrain" if name == "pretrain" else work / name / "undisturbed"
+    if not run.is_dir():
+        seconds = finish(Run([*beginning(work, name), "--run_dir", str(run)], run, 2))
+        print(f"{name}, two processes, undisturbed: {seconds:.0f} s", flush=True)
+    return run
 
 
 # --- a run in several processes ---------------------------------------------------------------------------------------

@@ -10,6 +10,7 @@ import posixpath
 import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 from mkdocs.config.defaults import MkDocsConfig
 from mkdocs.structure.files import File, Files
@@ -20,6 +21,8 @@ REPOSITORY = Path(__file__).parents[1]
 START, DOCS, ELSEWHERE = "README.md", "docs/", "repository/"
 #: ``](target#anchor)`` of a link or picture, not of another site or of the page itself.
 LINK = re.compile(r"\]\((?![a-z]+:|#)([^)\s#]+)(#[^)\s]*)?\)")
+#: What turns a terminal's text bold or coloured.
+COLOUR = re.compile(r"\x1b\[[0-9;]*m")
 FENCE = re.compile(r"^ *```.*?^ *```", re.MULTILINE | re.DOTALL)
 
 
@@ -97,12 +100,24 @@ def _content(name: str) -> dict[str, str]:
     if name.endswith(".md"):
         return {"content": _text(name)}
     if name.endswith(".ipynb"):
-        cells = json.loads(_text(name))["cells"]
-        texts = [(cell["cell_type"], "".join(cell["source"])) for cell in cells]
-        return {"content": "\n\n".join(t if kind == "markdown" else f"```python\n{t}\n```" for kind, t in texts)}
+        return {"content": "\n\n".join(_of_cells(json.loads(_text(name))["cells"]))}
     if _as_it_is(name):
         return {"abs_src_path": str(REPOSITORY / name)}
     return {"content": f"# {name}\n\n````{Path(name).suffix.lstrip('.')}\n{_text(name)}\n````\n"}
+
+
+def _of_cells(cells: list[dict[str, Any]]) -> Iterator[str]:
+    """A notebook's cells, and what they gave when it ran: pictures within the page, text."""
+    for cell in cells:
+        source = "".join(cell["source"])
+        yield source if cell["cell_type"] == "markdown" else f"```python\n{source}\n```"
+        for output in cell.get("outputs", []):
+            given = output.get("data", {})
+            picture = next((kind for kind in given if kind.startswith("image/")), None)
+            if picture:
+                yield f"![what the cell above draws](data:{picture};base64,{''.join(given[picture]).strip()})"
+            elif told := "".join(output.get("text", given.get("text/plain", ""))).strip("\n"):
+                yield f"```text\n{COLOUR.sub('', told)}\n```"
 
 
 def _text(name: str) -> str:

@@ -1,5 +1,6 @@
 """The documentation's site: built without a warning, whole, and nothing in it is loaded from outside."""
 
+import json
 import os
 import re
 import subprocess
@@ -65,6 +66,17 @@ def test_every_address_within_it_is_there(site: Path) -> None:
             if not (target.is_file() or (target / "index.html").is_file()):
                 missing.add((str(page.relative_to(site)), address))
     assert not missing
+
+
+def test_the_notebooks_page_shows_what_it_drew(site: Path) -> None:
+    page = (site / "quickstart.ipynb.html").read_text(encoding="utf-8")
+    cells = json.loads((REPOSITORY / "docs" / "quickstart.ipynb").read_text(encoding="utf-8"))["cells"]
+    drawn = [output["data"]["image/jpeg"].strip() for cell in cells for output in cell.get("outputs", [])
+             if "image/jpeg" in output.get("data", {})]  # fmt: skip
+    assert len(drawn) > 3
+    assert all(f"data:image/jpeg;base64,{picture}" in page for picture in drawn)
+    assert "R-precision of real test birds" in page
+    assert "\x1b" not in page
 
 
 def test_the_first_page_is_the_readme(site: Path) -> None:

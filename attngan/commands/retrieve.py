@@ -1,7 +1,6 @@
 """``attngan retrieve``: images by captions, captions by images; tables, and a page that shows them."""
 
 import csv
-import io
 import json
 from pathlib import Path
 from typing import Any
@@ -64,9 +63,21 @@ def retrieve(
     """
     given = [*(captions or []), *(read_captions(file) if file is not None else [])]
     found = search(
-        checkpoint, given, images, data, source, split, top, image_size, skip_bad, image_column, caption_column,
-        batch_size, device, progress,
-    )  # fmt: skip
+        checkpoint,
+        given,
+        images=images,
+        data=data,
+        source=source,
+        split=split,
+        top=top,
+        image_size=image_size,
+        skip_bad=skip_bad,
+        image_column=image_column,
+        caption_column=caption_column,
+        batch_size=batch_size,
+        device=device,
+        progress=progress,
+    )
     for caption in found.unread[:10]:
         say(f"the vocabulary knows no word of {caption!r}: not looked for", error=True)
     if len(found.unread) > 10:
@@ -115,7 +126,5 @@ def _tell(found: Retrieval, given: bool) -> None:
             say(f"{way.replace('_', ' ')}: {told}")
     if given:
         for number in range(min(len(found.text_to_image), 10)):
-            line = io.StringIO()
-            line.write(f"{found.text_to_image.queries[number]}:")
-            line.write(", ".join(f" {one.name} ({one.cosine:.2f})" for one in found.text_to_image.of(number)[:3]))
-            say(line.getvalue())
+            images = ", ".join(f"{one.name} ({one.cosine:.2f})" for one in found.text_to_image.of(number)[:3])
+            say(f"{found.text_to_image.queries[number]}: {images}")

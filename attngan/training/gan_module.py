@@ -42,6 +42,7 @@ from attngan.sampling import Sampler
 from attngan.training.augmentation import Augmentation, binomial_blur
 from attngan.training.callbacks import share_done
 from attngan.training.caption_queue import CaptionQueue
+from attngan.training.compatibility import require_fitting_images, require_fitting_parts, require_terms_to_apply
 from attngan.training.descent import (
     GraphCut,
     Part,
@@ -207,7 +208,10 @@ class GANModule(LightningModule):
         self._clock = (0.0, 0)
         self.finite = FiniteCheck(self)
         self._terms: dict[str, Tensor] = {}  # of the step that is about to be made
-        self._check_fit()
+        for part in (generator, discriminators):
+            describe(part)  # what cannot be described cannot go into a checkpoint
+        require_fitting_parts(generator, discriminators, self.damsm, condition != "sentence")
+        require_terms_to_apply(generator, self.damsm, matching, gradient_penalty, color_consistency)
         self.caption_queue = None
         if self.damsm is not None and matching_captions > 0:
             self.caption_queue = CaptionQueue(matching_captions, self.damsm.embed_dim)
@@ -220,49 +224,6 @@ class GANModule(LightningModule):
         self.compiled = bool(compile)
         if compile:
             self._compile("default" if compile is True else compile)
-
-    def _check_fit(self) -> None:
-        """The parts must speak the same embedding and the same image sizes, and fit into a checkpoint."""
-        for part in (self.generator, self.discriminators):
-            describe(part)
-        if self.damsm is not None and self.damsm.embed_dim != self.generator.embed_dim:
-            raise InputError(
-                f"the DAMSM's embedding has {self.damsm.embed_dim} numbers, the generator's "
-                f"{self.generator.embed_dim}: set model.generator.init_args.embed_dim={self.damsm.embed_dim}, or "
-                "model.damsm=null for a generator that does not read its sentences"
-            )
-        if self.condition != "sentence" and not self.generator.condition_dim:
-            raise InputError(
-                "this generator has no conditioning augmentation whose mean could be read: set model.condition=sentence"
-            )
-        if self.gradient_penalty > 0 and self.generator.embed_dim is None:
-            raise InputError(
-                "model.gradient_penalty is one on images and their sentences, and this generator reads no text: set it "
-                "to 0 (model.r1 penalises images alone)"
-            )
-        if self.color_consistency > 0 and len(self.generator.image_sizes) < 2:
-            raise InputError(
-                "model.color_consistency ties the images of two stages, and this generator draws one: set it to 0"
-            )
-        if self.damsm is None and self.matching > 0:
-            raise InputError(
-                "model.matching scores images by a DAMSM: name its checkpoint with model.damsm, or set model.matching=0"
-            )
-        if self.generator.embed_dim is None or self.condition == "sentence":
-            wanted, told = self.generator.embed_dim, "generator's sentence embedding"
-        else:
-            wanted, told = self.generator.condition_dim, "mean of the generator's conditioning augmentation"
-        if self.discriminators.embed_dim != wanted:
-            raise InputError(
-                f"the {told} has {wanted} numbers, the discriminators read {self.discriminators.embed_dim}: set "
-                f"model.discriminators.init_args.embed_dim={'null' if wanted is None else wanted}"
-            )
-        drawn, judged = tuple(self.generator.image_sizes), self.discriminators.resolutions
-        if drawn != judged:
-            raise InputError(
-                f"the generator draws images of {drawn} px, the discriminators judge {judged}: set "
-                f"model.discriminators.init_args.resolutions={list(drawn)}"
-            )
 
     def _compile(self, mode: CompileMode) -> None:
         """In place, so that no name in a checkpoint changes; what was copied or is saved knows nothing of it."""
@@ -323,12 +284,7 @@ class GANModule(LightningModule):
             apart = 1 if normalises_globally(self.trainer) else devices
             refuse_lonely_items(*data.batches_of_training(), self.accumulate, networks, apart)
             refuse_idle_devices(*data.batches_of_training(), self.accumulate, devices)
-        given = tuple(data.image_size // 2**stage for stage in reversed(range(data.stages)))
-        if given != tuple(self.generator.image_sizes):
-            raise InputError(
-                f"the data gives images of {given} px, the generator draws {tuple(self.generator.image_sizes)}: set "
-                f"data.image_size={self.generator.image_sizes[-1]} and data.stages={len(self.generator.image_sizes)}"
-            )
+        require_fitting_images(self.generator, data.image_size, data.stages)
 
     def on_fit_start(self) -> None:
         self.draws_seed = self.trainer.strategy.broadcast(self.draws_seed)

@@ -1,11 +1,10 @@
-"""The rows of the benchmark and the ways of each: the published form, and what our command line runs."""
+"""The ways to do each kind of work: the published form, and what our command line runs."""
 
 import shutil
 import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -14,34 +13,12 @@ import torch
 from benchmarks import published_networks as networks
 from benchmarks import published_steps as steps
 from benchmarks.inputs import Inputs
-from benchmarks.sizes import Sizes
 from benchmarks.turns import Turns
 
 REPOSITORY = Path(__file__).parents[2]
 #: A way works on inputs, turn after turn, and never returns.
 Way = Callable[[Inputs, Turns], None]
 PUBLISHED, OURS = "published", "ours"
-
-
-@dataclass(frozen=True)
-class Row:
-    """One kind of work.
-
-    Args:
-        title: What it is.
-        sizes: How large it is.
-        ways: How it is done, by name, in the order of their turns; a published form comes first.
-        unit: What a turn's time is of.
-        computes: It is floating point arithmetic: its share of the machine's peak says something.
-        gigabytes: What all ways take at once; where there is less memory, they are not kept at the same time.
-    """
-
-    title: str
-    sizes: Sizes
-    ways: dict[str, Way]
-    unit: str = "step"
-    computes: bool = True
-    gigabytes: float = 6.0
 
 
 # --- the published form -----------------------------------------------------------------------------------------------
@@ -230,7 +207,7 @@ def _gan_options(inputs: Inputs) -> dict[str, Any]:
     return {"model.damsm": inputs.damsm(), "pictures.every_steps": 0, "checkpoints.every_epochs": 1_000_000}
 
 
-def _dfgan_options(inputs: Inputs) -> dict[str, Any]:
+def dfgan_options(inputs: Inputs) -> dict[str, Any]:
     sizes = inputs.sizes
     generator, discriminators = "model.generator.init_args", "model.discriminators.init_args"
     return {
@@ -245,7 +222,7 @@ def _dfgan_options(inputs: Inputs) -> dict[str, Any]:
     }
 
 
-def _damsm_options(inputs: Inputs) -> dict[str, Any]:
+def damsm_options(inputs: Inputs) -> dict[str, Any]:
     return {
         **_data(inputs, 299, 1),
         **_without_validation(inputs),
@@ -253,7 +230,7 @@ def _damsm_options(inputs: Inputs) -> dict[str, Any]:
     }
 
 
-def _kept_options(inputs: Inputs) -> dict[str, Any]:
+def kept_options(inputs: Inputs) -> dict[str, Any]:
     return {
         **_data(inputs, 64, 1),
         **_without_validation(inputs),
@@ -343,7 +320,7 @@ def command(*arguments: str, prepared: Callable[[Inputs], Sequence[str]] = lambd
     return way
 
 
-def _whole_checkpoint(inputs: Inputs) -> Path:
+def whole_checkpoint(inputs: Inputs) -> Path:
     """What `attngan train` leaves after one step of the row's sizes: networks, optimisers, average, DAMSM."""
     path = inputs.folder / f"attngan_{inputs.sizes.width}.ckpt"
     if not path.is_file():
@@ -354,10 +331,10 @@ def _whole_checkpoint(inputs: Inputs) -> Path:
     return path
 
 
-def _exported(inputs: Inputs) -> Path:
+def exported(inputs: Inputs) -> Path:
     path = inputs.folder / f"attngan_{inputs.sizes.width}.safetensors"
     if not path.is_file():
-        _attngan("export", str(_whole_checkpoint(inputs)), str(path))
+        _attngan("export", str(whole_checkpoint(inputs)), str(path))
     return path
 
 
@@ -366,81 +343,5 @@ def _attngan(*arguments: str) -> None:
     subprocess.run([sys.executable, "-m", "attngan", *arguments], check=True, stdout=subprocess.DEVNULL)
 
 
-def _picture_of(file: Callable[[Inputs], Path]) -> Callable[[Inputs], Sequence[str]]:
+def picture_of(file: Callable[[Inputs], Path]) -> Callable[[Inputs], Sequence[str]]:
     return lambda inputs: [str(file(inputs)), "w1 w2 w3 w4 w5 w6", "--out", str(inputs.folder / "samples")]
-
-
-# --- the rows ---------------------------------------------------------------------------------------------------------
-
-ROWS: dict[str, Row] = {
-    "damsm": Row(
-        "DAMSM step, batch 48, Inception at 299 px",
-        Sizes(48, side=299, stages=1),
-        {PUBLISHED: published_damsm, OURS: trained("pretrain", "damsm_cub.yaml", _damsm_options)},
-    ),
-    "kept": Row(
-        "DAMSM step, batch 48, ours from kept features",
-        Sizes(48, side=299, stages=1),
-        {PUBLISHED: published_damsm, OURS: trained("pretrain", "damsm_cub_efficientnet.yaml", _kept_options)},
-    ),
-    **{
-        f"words{batch}": Row(
-            f"words loss, forward and backward, batch {batch}",
-            Sizes(batch),
-            {PUBLISHED: published_words, OURS: ours_words},
-            gigabytes=9,
-        )
-        for batch in (48, 100)
-    },
-    "attngan": Row(
-        "AttnGAN step, batch 20, 64/128/256 px",
-        Sizes(20),
-        {PUBLISHED: published_attngan, OURS: trained("train", "attngan_cub.yaml", staged_options)},
-        gigabytes=22,
-    ),
-    "generator": Row(
-        "generator, 256 px, batch 8, evaluation", Sizes(8), {PUBLISHED: published_generator, OURS: ours_generator}
-    ),
-    "features": Row(
-        "Inception features, batch 32",
-        Sizes(32, side=299, stages=1),
-        {PUBLISHED: published_features, OURS: ours_features},
-    ),
-    "loader": Row(
-        "loader, 64/128/256 px, batch 20",
-        Sizes(20),
-        {
-            **{f"{PUBLISHED}, {workers} workers": published_loader(workers) for workers in (0, 2)},
-            **{f"{OURS}, {workers} workers": ours_loader(workers) for workers in (0, 1, 2, 4)},
-        },
-        unit="image",
-        computes=False,
-    ),
-    "dfgan": Row(
-        "DF-GAN step, batch 4, 256 px",
-        Sizes(4, stages=1, discriminator_width=32),
-        {PUBLISHED: published_dfgan, OURS: trained("train", "dfgan_cub.yaml", _dfgan_options)},
-    ),
-    "dmgan": Row(
-        "DM-GAN step, batch 2, 64/128/256 px",
-        Sizes(2, width=64, discriminator_width=32),
-        {PUBLISHED: published_dmgan, OURS: trained("train", "dmgan_cub.yaml", staged_options)},
-    ),
-    "sample": Row(
-        "attngan sample, from the start to the first picture",
-        Sizes(2),
-        {
-            "exported": command("sample", prepared=_picture_of(_exported)),
-            "checkpoint": command("sample", prepared=_picture_of(_whole_checkpoint)),
-        },
-        unit="run",
-        computes=False,
-    ),
-    "help": Row(
-        "help, from the start to the end",
-        Sizes(2),
-        {" ".join(words): command(*words) for words in (["--help"], ["train", "--help"], ["sample", "--help"])},
-        unit="run",
-        computes=False,
-    ),
-}

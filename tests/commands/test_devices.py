@@ -216,6 +216,27 @@ def test_an_error_is_told_once_and_by_whom(toy_root, tmp_path):
     assert "/nowhere" in told
 
 
+@pytest.mark.slow
+def test_a_loss_that_is_not_finite_ends_all_at_the_same_step_and_is_told_once(toy_root, tmp_path):
+    recipe = pretraining(toy_root, tmp_path, model={"learning_rate": 1e30})
+    code, _out, error = finished(torchrun(2, ["pretrain", "--config", recipe, "--run_dir", tmp_path / "run"]))
+    assert code != 0
+    told = [line for line in error.splitlines() if line.startswith("attngan pretrain: ")]
+    assert len(told) == 1
+    assert "training stopped in epoch 0" in told[0]
+
+
+@pytest.mark.slow
+def test_a_budget_in_minutes_ends_all_after_the_same_step(toy_root, tmp_path):
+    run, recipe = tmp_path / "run", pretraining(toy_root, tmp_path, trainer={"max_epochs": 100000})
+    code, out, error = finished(
+        torchrun(2, ["pretrain", "--config", recipe, "--run_dir", run, "--budget.minutes", "0.1"])
+    )
+    assert code == 0, error  # a process that went one step further would wait for the other for ever
+    assert out.count(f"finished: {run}") == 1
+    assert state(run)["attngan"]["steps"] > 1
+
+
 # --- on another number of devices -------------------------------------------------------------------------------------
 
 

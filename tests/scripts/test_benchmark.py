@@ -6,8 +6,8 @@ import benchmark
 import benchmark_gpu
 import pytest
 from benchmarks import growth, report
+from benchmarks.rows import ROWS
 from benchmarks.sizes import Sizes
-from benchmarks.ways import ROWS
 
 
 def figures(seconds, cpu=None, flops=None, peak=(), error=""):
