@@ -12,6 +12,7 @@ from torch.nn.utils.parametrizations import spectral_norm
 
 from attngan.draws import Draws
 from attngan.errors import InputError
+from attngan.networks.deep_convolution import DeepConvolution
 
 Norm = Literal["batch", "spectral"]
 #: What follows batch norm in a generator: StackGAN has ReLU, its followers have gated linear units.
@@ -61,7 +62,7 @@ def conv3x3(in_channels: int, out_channels: int, bias: bool = False) -> nn.Conv2
 
 def downsample(in_channels: int, out_channels: int, bias: bool = False) -> nn.Conv2d:
     """Half the height and width: 4x4 convolution with stride 2."""
-    return nn.Conv2d(in_channels, out_channels, 4, stride=2, padding=1, bias=bias)
+    return DeepConvolution(in_channels, out_channels, 4, stride=2, padding=1, bias=bias)
 
 
 class Chain(nn.Sequential):

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from attngan.errors import InputError
 from attngan.networks.blocks import Init, Norm, conv3x3, critic_block, doublings, downsample, init_weights, tile
+from attngan.networks.deep_convolution import DeepConvolution
 from attngan.networks.description import Described
 from attngan.networks.image_trunks import ImageTrunk
 from attngan.records import FrozenFeatures
@@ -87,7 +88,7 @@ class StageDiscriminator(DiscriminatorStage):
         convs = [downsample(a, b, bias) for a, b in pairwise(channels)]
         while channels[-1] > 8 * width:  # beyond 64 px: back to 8 times the width, at 4 x 4
             channels.append(channels[-1] // 2)
-            convs.append(conv3x3(2 * channels[-1], channels[-1], bias))
+            convs.append(DeepConvolution(2 * channels[-1], channels[-1], 3, padding=1, bias=bias))
         last = channels[-1]
         joint = None if embed_dim is None else conv3x3(last + embed_dim, last, bias)
         self.conditional_head = None if embed_dim is None else nn.Conv2d(last, 1, 4, stride=4)

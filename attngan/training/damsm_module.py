@@ -24,7 +24,15 @@ from attngan.networks.text_encoder import CaptionEncoder, TextEncoder
 from attngan.records import CaptionBatch, ImageFeatures, TextFeatures, TextImageBatch, TrunkFeatures
 from attngan.terminal import say
 from attngan.training.callbacks import share_done
-from attngan.training.descent import Part, clipped_norm, fuses_adam, in_parts, is_logged, refuse_idle_devices
+from attngan.training.descent import (
+    Part,
+    clipped_norm,
+    fuse_as_here,
+    fuses_adam,
+    in_parts,
+    is_logged,
+    refuse_idle_devices,
+)
 from attngan.training.finite import FiniteCheck
 from attngan.training.initial_weights import start_damsm
 from attngan.training.kept_features import KeptFeatures, keep_features, trunk_fingerprint
@@ -218,6 +226,7 @@ class DAMSMModule(LightningModule):
             )
         self.images_seen, self.steps = entry.images_seen, entry.steps
         self.draws_seed = self.draws_seed if entry.draws_seed is None else entry.draws_seed
+        fuse_as_here(checkpoint, self)
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
         groups, fused = self._parameter_groups(), fuses_adam(self)

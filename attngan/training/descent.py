@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import NamedTuple, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import torch
 from lightning_utilities.core.apply_func import apply_to_collection
@@ -88,6 +88,22 @@ def fuses_adam(module: LightningModule) -> bool:
     """Whether Adam may be one operation a device: a fused one unscales gradients of 16 bits itself, behind `clip`."""
     plugin = getattr(module._trainer, "precision_plugin", None)  # none where it is not trained by Lightning
     return getattr(plugin, "scaler", None) is None
+
+
+def fuse_as_here(checkpoint: dict[str, Any], module: LightningModule) -> None:
+    """Has a checkpoint's optimisers go on in the form of this run, not in that of the run which wrote it.
+
+    Torch restores ``fused`` with the learning rates. It must be right before the optimiser's state is read, since a
+    fused Adam keeps its counts of steps where the weights are.
+
+    Args:
+        checkpoint: As read, before Lightning restores the optimisers from it; changed in place.
+        module: What will be trained.
+    """
+    for state in checkpoint.get("optimizer_states", []):
+        for group in state["param_groups"]:
+            if "fused" in group:  # no key of other optimisers than Adam's kind
+                group["fused"] = fuses_adam(module)
 
 
 Record = TypeVar("Record")

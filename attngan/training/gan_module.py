@@ -34,6 +34,7 @@ from attngan.losses.regularizers import (
     matching_aware_gradient_penalty,
     r1_penalty,
 )
+from attngan.networks.deep_convolution import choose_weight_gradients, weight_gradients
 from attngan.networks.description import describe
 from attngan.networks.discriminators import Discriminators
 from attngan.networks.generator import Generator
@@ -47,6 +48,7 @@ from attngan.training.descent import (
     GraphCut,
     Part,
     clipped_norm,
+    fuse_as_here,
     fuses_adam,
     in_parts,
     is_logged,
@@ -63,6 +65,8 @@ from attngan.training.strategy import normalises_globally, require_global_batch
 
 #: A mode of torch.compile.
 CompileMode = Literal["default", "reduce-overhead", "max-autotune", "max-autotune-no-cudagraphs"]
+#: Key in a checkpoint: how the gradients of the deepest convolutions were computed, by their names.
+WEIGHT_GRADIENTS = "attngan_weight_gradients"
 #: What a player minimises, and the terms that are logged of it by name.
 Objective = tuple[Tensor, dict[str, Tensor]]
 
@@ -250,8 +254,11 @@ class GANModule(LightningModule):
             self.images_seen,
             draws_seed=self.draws_seed,
         ).as_dict()
+        checkpoint[WEIGHT_GRADIENTS] = weight_gradients(self.discriminators)
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        choose_weight_gradients(self.discriminators, checkpoint.get(WEIGHT_GRADIENTS, {}))
+        fuse_as_here(checkpoint, self)
         entry = Entry.of(checkpoint)
         self.steps, self.images_seen = entry.steps, entry.images_seen
         self.draws_seed = self.draws_seed if entry.draws_seed is None else entry.draws_seed

@@ -11,6 +11,7 @@ from attngan.data.datamodule import TextImageDataModule
 from attngan.draws import Draws
 from attngan.errors import InputError
 from attngan.global_batch import Rows
+from attngan.networks.deep_convolution import DeepConvolution, choose_weight_gradients, weight_gradients
 from attngan.networks.image_trunks import ConvTrunk
 from attngan.records import CaptionBatch, GeneratorNoise, TextImageBatch
 from attngan.training.damsm_module import DAMSMModule
@@ -355,3 +356,38 @@ def test_a_graph_behind_a_cut_is_gone_once_its_term_is_done():
     cut.backward()
     with pytest.raises(RuntimeError, match="second time"):
         drawn.sum().backward()
+
+
+@pytest.mark.parametrize("kind", ["gan", "damsm"])
+@pytest.mark.parametrize("fused", [False, True])
+def test_a_resumed_optimiser_has_the_form_of_this_run(kind, fused, tiny_gan, toy_data, tmp_path, monkeypatch):
+    """A checkpoint of before Adam was fused, or of a machine whose 16 bits forbid it."""
+    module = {"gan": tiny_gan, "damsm": damsm_module}[kind]
+    of_module = f"attngan.training.{kind}_module.fuses_adam"
+    monkeypatch.setattr(of_module, lambda module: not fused)
+    monkeypatch.setattr("attngan.training.descent.fuses_adam", lambda module: not fused)
+    first = Recorded(limit_train_batches=1, enable_checkpointing=False)
+    first.fit(module(), datamodule=toy_data)
+    assert all(group["fused"] is not fused for optimizer in first.optimizers for group in optimizer.param_groups)
+    first.save_checkpoint(tmp_path / "before.ckpt")
+    monkeypatch.setattr(of_module, lambda module: fused)
+    monkeypatch.setattr("attngan.training.descent.fuses_adam", lambda module: fused)
+    second = Recorded(limit_train_batches=1, enable_checkpointing=False, max_epochs=2)
+    second.fit(module(), datamodule=toy_data, ckpt_path=tmp_path / "before.ckpt", weights_only=False)
+    assert all(group["fused"] is fused for optimizer in second.optimizers for group in optimizer.param_groups)
+    steps = [float(state["step"]) for optimizer in second.optimizers for state in optimizer.state.values()]
+    assert steps
+    assert set(steps) == {2.0}
+
+
+def test_a_resumed_training_computes_in_the_form_that_it_began_with(tiny_gan):
+    begun = tiny_gan()
+    names = [name for name, part in begun.discriminators.named_modules() if isinstance(part, DeepConvolution)]
+    assert names
+    forms = {name: "product" if number % 2 else "convolution" for number, name in enumerate(names)}
+    choose_weight_gradients(begun.discriminators, forms)
+    checkpoint: dict = {"state_dict": begun.state_dict()}
+    begun.on_save_checkpoint(checkpoint)
+    resumed = tiny_gan()
+    resumed.on_load_checkpoint(checkpoint)
+    assert weight_gradients(resumed.discriminators) == forms
