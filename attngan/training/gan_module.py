@@ -540,6 +540,7 @@ class GANModule(LightningModule):
     def _step(self, optimizers: list[Optimizer | LightningOptimizer]) -> None:
         for optimizer in optimizers:
             optimizer.step()
+            optimizer.zero_grad()  # the other players' steps have the memory
         # autocast keeps low-precision copies of the weights for the whole training step: after an update they are old
         torch.clear_autocast_cache()
 
