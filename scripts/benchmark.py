@@ -7,6 +7,7 @@
     python scripts/benchmark.py --json figures.json --again attngan      measures a row anew
     python scripts/benchmark.py --json figures.json --show               the table alone
     python scripts/benchmark.py --growth growth.png      how time and memory grow with each size, as a picture
+    python scripts/benchmark.py --profile attngan        where a step's time goes, operator by operator
     python scripts/benchmark.py --tiny                   shows in a minute or two that it runs
 
 The published form is plain eager float32 PyTorch under the system's own allocator (scripts/benchmarks/published_*.py;
@@ -32,7 +33,7 @@ from typing import Any
 sys.path.insert(0, str(Path(__file__).parent))
 
 import torch
-from benchmarks import growth
+from benchmarks import growth, profiles
 from benchmarks.inputs import Inputs
 from benchmarks.measuring import PEAK, Worker, measure
 from benchmarks.report import markdown, table
@@ -63,6 +64,13 @@ def main(arguments: list[str] | None = None) -> None:
             print(growth.told(report["growth"]))
             _keep(report, given.json)
             return
+        if given.profile:
+            for row in given.rows or ("attngan", "dfgan", "damsm"):
+                print(f"\n{row}: {ROWS[row].title}", flush=True)
+                report.setdefault("profiles", {})[row] = bench.profile(row)
+                print(profiles.markdown(report["profiles"][row]), flush=True)
+                _keep(report, given.json)
+            return
         for row in given.rows or ROWS:
             if row in report["rows"] and not given.again:
                 continue
@@ -84,6 +92,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--show", action="store_true", help="measure nothing, show the file's figures")
     parser.add_argument("--markdown", action="store_true", help="with --show: as docs/performance.md has them")
     parser.add_argument("--growth", type=Path, metavar="PICTURE", help="measure growth instead of rows, and draw it")
+    parser.add_argument("--profile", action="store_true", help="profile a turn of each way instead of timing many")
     parser.add_argument("--work", type=Path, help="folder where inputs are kept for the next time")
     parser.add_argument("--tiny", action="store_true", help="batches of 2 and small networks: shows that it runs")
     parser.add_argument("--worker", help=argparse.SUPPRESS)
@@ -157,10 +166,18 @@ class Bench:
         """Our way of a row, at other sizes."""
         return self.worker(row, OURS, sizes)
 
+    def sizes(self, name: str) -> Sizes:
+        """Of a row."""
+        return ROWS[name].sizes.tiny() if self.tiny else ROWS[name].sizes
+
+    def profile(self, name: str) -> dict[str, Any]:
+        """Where the time of a row's ways goes."""
+        return profiles.measure(partial(self.worker, name, sizes=self.sizes(name)), ROWS[name].ways, tell)
+
     def measure(self, name: str) -> dict[str, Any]:
         """The figures of a row, for the report."""
         row = ROWS[name]
-        sizes = row.sizes.tiny() if self.tiny else row.sizes
+        sizes = self.sizes(name)
         together = self.tiny or available_gigabytes() > row.gigabytes
         start = partial(self.worker, name, sizes=sizes)
         found = measure(start, list(row.ways), self.rounds, together, row.computes, tell)

@@ -24,8 +24,8 @@ WAITING = {
     "masked_select",
     "is_nonzero",
 }
-#: What the other side asks for: a turn's time, or a turn under the counter of floating point operations.
-TIME, COUNT = "time", "count"
+#: What the other side asks for: a turn's time, or a turn under the counter of operations, or under the profiler.
+TIME, COUNT, PROFILE = "time", "count", "profile"
 
 
 class OperatorCounter(TorchDispatchMode):
@@ -65,6 +65,7 @@ class Turns:
         os.dup2(2, 1)  # what a library prints is no answer
         self._warm, self._device = warm, device
         self._counter: OperatorCounter | None = None
+        self._profiler: torch.profiler.profile | None = None
         self._told: dict[str, float] = {}
         self._start()
 
@@ -78,7 +79,11 @@ class Turns:
         if self._device == "cuda":
             torch.cuda.synchronize()
         seconds, cpu = time.perf_counter() - self._began, cpu_seconds() - self._cpu
-        counted = {}
+        counted: dict[str, Any] = {}
+        if self._profiler is not None:
+            self._profiler.stop()
+            counted["profile"] = seconds_by_operator(self._profiler)
+            self._profiler = None
         if self._counter is not None:
             counted = {name: getattr(self._counter, name) / work for name in ("flops", "operators", "waits")}
             self._counter.__exit__(None, None, None)
@@ -98,6 +103,9 @@ class Turns:
         if asked == COUNT:
             self._counter = OperatorCounter()
             self._counter.__enter__()
+        if asked == PROFILE:
+            self._profiler = torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU])
+            self._profiler.start()
         self._start()
 
     def _start(self) -> None:
@@ -113,6 +121,11 @@ class Turns:
         while True:
             work()
             self.done(units)
+
+
+def seconds_by_operator(profiler: torch.profiler.profile) -> dict[str, float]:
+    """What each operator took without those that it called, by the clock of the thread that asked for it."""
+    return {event.key: event.self_cpu_time_total / 1e6 for event in profiler.key_averages()}
 
 
 def matrix_product(side: int, device: str = "cpu", dtype: torch.dtype = torch.float32) -> Callable[[], Tensor]:

@@ -5,7 +5,7 @@ import json
 import benchmark
 import benchmark_gpu
 import pytest
-from benchmarks import growth, report
+from benchmarks import growth, profiles, report
 from benchmarks.rows import ROWS
 from benchmarks.sizes import Sizes
 
@@ -85,6 +85,33 @@ def test_a_row_is_measured_kept_and_not_measured_again(tmp_path, capsys):
     capsys.readouterr()
     benchmark.main(["--show", "--markdown", "--json", str(kept)])
     assert "| words loss, forward and backward, batch 48 | published |" in capsys.readouterr().out
+
+
+def test_a_profile_adds_up_and_shows_the_largest_operators_of_any_way():
+    many = {f"small_{number}": 0.01 for number in range(20)}
+    found = {
+        "published": {"seconds": 9.0, "profile": {"aten::mm": 6.0, "aten::add": 0.5, **many}},
+        "ours": {"seconds": 3.0, "profile": {"aten::mm": 1.0, "aten::conv": 2.0}},
+    }
+    lines = profiles.markdown(found).splitlines()
+    assert lines[0] == "| operator | published | ours |"
+    assert lines[2] == "| `aten::mm` | 6 s | 1 s |"
+    assert lines[3] == "| `aten::conv` | 0 s | 2 s |"
+    assert len(lines) == 2 + profiles.SHOWN + 2
+    assert lines[-2] == "| all others | 0.11 s | 0 s |"
+    assert lines[-1] == "| together | 6.7 s | 3 s |"
+
+
+def test_a_turn_is_profiled(tmp_path, capsys):
+    kept = tmp_path / "figures.json"
+    where = ["--json", str(kept), "--work", str(tmp_path)]
+    benchmark.main(["words48", "--profile", "--tiny", "--threads", "1", *where])
+    found = json.loads(kept.read_text())["profiles"]["words48"]
+    assert [*found] == ["published", "ours"]
+    for way in found.values():
+        assert "aten::bmm" in way["profile"]
+        assert sum(way["profile"].values()) > 0
+    assert "| operator | published | ours |" in capsys.readouterr().out
 
 
 def test_a_gpu_that_is_not_there_is_said_in_one_line(monkeypatch):

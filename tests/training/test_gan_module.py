@@ -218,17 +218,14 @@ def test_discriminators_get_no_gradient_from_the_generators_loss(stepping, batch
 
     def look(module, which):
         updates.append(which)
-        if which == 0:
-            kept["after"] = [p.grad.clone() for p in module.discriminators.parameters()]
-        else:
-            stage = module.discriminators.stages[which - 1]
-            kept[which] = [p.grad.clone() for p in stage.parameters()]
+        learning = module.discriminators if which == 0 else module.discriminators.stages[which - 1]
+        kept[which] = [p.grad for p in learning.parameters()]
 
     module = stepping(look)
     module.training_step(batch, 0)
     assert updates == [1, 2, 0]  # the discriminators, then the generator
-    for before, after in zip([*kept[1], *kept[2]], kept["after"], strict=True):
-        assert torch.equal(before, after)
+    assert all(gradient is not None for gradient in [*kept[1], *kept[2]])
+    assert all(gradient is None for gradient in kept[0])  # dropped after their own step, and none has come since
     assert all(p.requires_grad for p in module.discriminators.parameters())
     assert all(p.grad is None for p in module.damsm.parameters())
 
