@@ -21,6 +21,6 @@ def tune_allocator() -> bool:
     except (OSError, AttributeError):  # musl has no mallopt
         return False
     mallopt(M_MMAP_MAX, 0)  # no separate mapping for a large block: it would be unmapped, and faulted in anew
-    mallopt(M_TRIM_THRESHOLD, 2**31 - 1)  # nothing goes back to the system
+    mallopt(M_TRIM_THRESHOLD, -1)  # nothing goes back to the system
     mallopt(M_TOP_PAD, 256 * 2**20)
     return True

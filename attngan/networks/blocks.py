@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable
+from contextlib import nullcontext
 from typing import Any, Literal
 
 import torch
@@ -21,6 +22,9 @@ Activation = Literal["glu", "relu"]
 Upsampling = Literal["nearest", "bilinear"]
 #: How weights start: see `init_weights`.
 Init = Literal["orthogonal", "normal", "torch"]
+
+#: Numbers of enlarged features that a CPU holds at once, of as many whole images as it takes.
+ENLARGED_AT_ONCE = 2**24
 
 #: Channels that an activation takes for each that it gives.
 GATES: dict[Activation, int] = {"glu": 2, "relu": 1}
@@ -69,12 +73,19 @@ class Chain(nn.Sequential):
     """A sequence that keeps less for its backward pass: what costs little is made again there, of what is kept anyway.
 
     That is the output of a batch norm, which its activation would keep, and enlarged features, which the convolution
-    after them would: two fifths of what a generator keeps. Equal to the bit, the batch norm's statistics among it.
+    after them would: two fifths of what a generator keeps. On a CPU, whose convolutions copy what they read and write,
+    large features are enlarged and convolved some images at a time. Equal to the bit, the batch norm's statistics among
+    it; the gradient at the convolution's weights up to the order of its sum.
     """
 
     def forward(self, x: Tensor) -> Tensor:
         again: Callable[[], Tensor] | None = None
-        for part in self:
+        parts = list(self)
+        while parts:
+            part = parts.pop(0)
+            if type(part) is nn.Upsample and parts:
+                x, again = _enlarged(part, parts.pop(0), x), None
+                continue
             if again is None or not x.requires_grad:
                 before, x = x, part(x)
             else:
@@ -84,12 +95,28 @@ class Chain(nn.Sequential):
         return x
 
 
+def _enlarged(upsample: nn.Upsample, convolution: nn.Module, x: Tensor) -> Tensor:
+    """Enlarges and convolves; what is enlarged is not kept, and where it is large there are only some images of it."""
+    if torch.compiler.is_compiling() or not torch.is_grad_enabled():
+        convolved: Tensor = convolution(upsample(x))
+        return convolved
+    images = len(x)
+    if x.device.type == "cpu":
+        images = max(1, ENLARGED_AT_ONCE // (x[0].numel() * int(upsample.scale_factor) ** 2))  # type: ignore[arg-type]
+
+    def of_some(rows: Tensor) -> Tensor:
+        enlarged = upsample(rows)
+        with _made_again(enlarged, lambda: upsample(rows)) if enlarged.requires_grad else nullcontext():
+            convolved: Tensor = convolution(enlarged)
+        return convolved
+
+    return of_some(x) if images >= len(x) else torch.cat([of_some(rows) for rows in x.split(images)])
+
+
 def _again(part: nn.Module, x: Tensor) -> Callable[[], Tensor] | None:
     """What makes the output of a part again without learning anything from it; None where it is to be kept."""
     if torch.compiler.is_compiling() or not torch.is_grad_enabled():
         return None
-    if type(part) is nn.Upsample:
-        return lambda: part(x)
     if type(part) is nn.BatchNorm2d and part.training:  # of several processes it is another class
         return lambda: F.batch_norm(x, None, None, part.weight, part.bias, True, 0.0, part.eps)
     return None

@@ -4,6 +4,7 @@ from typing import Any
 
 import torch
 from jaxtyping import Bool, Float, Int
+from lightning_utilities.core.rank_zero import rank_zero_warn
 from torch import Tensor, nn
 
 from attngan.records import TextFeatures
@@ -77,8 +78,16 @@ class CaptionQueue(nn.Module):
             self._count = int(self.seen)
         return self._count
 
-    def _load_from_state_dict(self, *arguments: Any) -> None:
-        super()._load_from_state_dict(*arguments)
+    def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *arguments: Any) -> None:
+        empty = {prefix + name: buffer for name, buffer in self.named_buffers()}
+        kept = {name: state_dict.get(name) for name in empty}
+        if any(tensor is None or tensor.shape != empty[name].shape for name, tensor in kept.items()):
+            # that of an earlier version, of another size or word limit; it is full again within a few batches
+            rank_zero_warn("the checkpoint's captions of earlier batches are of another form: they are collected anew")
+            for name in [name for name in state_dict if name.startswith(prefix)]:
+                del state_dict[name]
+            state_dict |= empty
+        super()._load_from_state_dict(state_dict, prefix, *arguments)
         self._count = None
 
 

@@ -7,6 +7,7 @@ import torch
 from torch import nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from attngan.networks import blocks
 from attngan.networks.blocks import (
     GLU,
     Chain,
@@ -166,3 +167,23 @@ def test_what_is_made_again_is_the_same_to_the_bit(upsampling, activation):
     for network in (chain, plain):
         network.eval()
     assert torch.equal(chain(x), plain(x))
+
+
+@pytest.mark.parametrize("upsampling", ["nearest", "bilinear"])
+def test_large_features_are_enlarged_some_images_at_a_time(upsampling, monkeypatch):
+    whole = upsample(4, 6, "glu", upsampling).double()
+    in_turn = copy.deepcopy(whole)
+    x = torch.randn(5, 4, 16, 16, dtype=torch.float64)
+    expected, _ = pass_through(whole, x)
+    sizes = []
+    convolution = in_turn[1]
+    convolution.register_forward_pre_hook(lambda _, inputs: sizes.append(len(inputs[0])))
+    monkeypatch.setattr(blocks, "ENLARGED_AT_ONCE", 2 * 4 * 32 * 32)
+    found, _ = pass_through(in_turn, x)
+    assert sizes == [2, 2, 1]
+    for mine, right in zip(found, expected, strict=True):
+        torch.testing.assert_close(mine, right, rtol=1e-12, atol=1e-12)
+    sizes.clear()
+    monkeypatch.setattr(blocks, "ENLARGED_AT_ONCE", 1)  # an image at a time at least
+    in_turn(x)
+    assert sizes == [1] * 5

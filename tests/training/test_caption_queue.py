@@ -4,6 +4,7 @@ import copy
 
 import pytest
 import torch
+from torch import nn
 
 from attngan.losses.matching import matching_loss
 from attngan.networks.text_encoder import TextEncoder
@@ -61,6 +62,28 @@ def test_it_goes_on_from_its_state(encoder):
             assert torch.equal(one, other)
         queue.add(own, None)
         again.add(own, None)
+
+
+@pytest.mark.parametrize(
+    "of_another_form",
+    [
+        CaptionQueue(7, EMBED).state_dict(),  # of another size
+        {
+            "ids": torch.ones(5, 4, dtype=torch.int64),
+            "lengths": torch.ones(5),
+            "seen": torch.tensor(9),
+        },  # of before
+    ],
+)
+def test_one_of_another_form_is_collected_anew_and_said(encoder, of_another_form, recwarn):
+    queue = CaptionQueue(5, EMBED)
+    weights = {f"caption_queue.{name}": tensor for name, tensor in of_another_form.items()}
+    nn.ModuleDict({"caption_queue": queue}).load_state_dict({**weights})
+    assert any("collected anew" in str(warning.message) for warning in recwarn)
+    own = encoder(captions(3, 5))
+    assert queue.beside(own, None)[0] is own  # nothing of the file
+    queue.add(own, None)
+    torch.testing.assert_close(queue.beside(own, None)[0].sentence, torch.cat([own.sentence, own.sentence]))
 
 
 def test_longer_captions_are_cut(encoder):
