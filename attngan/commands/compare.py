@@ -4,6 +4,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from statistics import fmean, stdev
 from typing import Any
 
 from PIL import Image
@@ -20,7 +21,7 @@ from attngan.evaluation.image_sets import HALVES, REAL, UNTRAINED
 from attngan.evaluation.measuring import ScoreEntry
 from attngan.evaluation.metric_table import in_order, kind_named, title_of
 from attngan.evaluation.scored_images import read_split
-from attngan.evaluation.table import pivot, shown
+from attngan.evaluation.table import Rows, pivot, shown
 from attngan.files import write_whole
 from attngan.pictures import caption_grid
 from attngan.pixels import from_uint8
@@ -37,6 +38,7 @@ def compare(
     out: Path = Path("compare"),
     source: str | None = None,
     seed: int = 0,
+    seeds: int = 1,
     extractor: str = "efficientnet-lite0",
     scorer: Path | None = None,
     colour_probe: Path | None = None,
@@ -49,8 +51,10 @@ def compare(
 ) -> dict[str, Any]:
     """Trains recipes on the same images, from the same DAMSM and seed, scores them alike, and shows them side by side.
 
-    OUT/compare.md is the table (OUT/compare.json the same for programs, with every score that was computed), and
-    OUT/compare.png the picture: the same captions and noise in columns, a recipe a row. Each run lies in OUT/NAME.
+    OUT/compare.md is the table, with what each recipe is best at (OUT/compare.json the same for programs, with every
+    score that was computed), and OUT/compare.png the picture: the same captions and noise in columns, a recipe a row.
+    Each run lies in OUT/NAME, of several seeds the further ones in OUT/NAME_seedN; a score is then their mean, and a
+    recipe is the best only where its worst seed is better than every other recipe's best one.
     Called again, finished runs are not trained again, an interrupted one goes on where it stopped, and a larger budget
     trains them further, unless a recipe's step sizes fall towards the end (then name another OUT). NAME_stage1 and
     NAME_stage2 are trained one after the other, on half of the images each, and are one row.
@@ -63,6 +67,7 @@ def compare(
         out: Folder for runs, table and picture.
         source: Layout of the data set; by default as the recipe says.
         seed: Seed of every training and every evaluation.
+        seeds: How often each recipe is trained and scored: with ``seed`` and those after it.
         extractor: Feature extractor of the scores, as in `attngan evaluate`.
         scorer: DAMSM checkpoint that judges R-precision; by default the one that trained them, which flatters those
             that were trained to please it.
@@ -83,19 +88,20 @@ def compare(
         ValueError: Recipes of the same name, a second stage without a first, or OUT holds runs that were trained
             otherwise; says which.
     """
-    require_at_least(1, images=images, count=count, columns=columns)
-    require_at_least(0, 2**32 - 1, seed=seed)
+    require_at_least(1, images=images, count=count, columns=columns, seeds=seeds)
+    require_at_least(0, 2**32 - seeds, seed=seed)
     if not damsm.is_file():
         raise MissingFileError(f"no DAMSM checkpoint at {damsm.resolve()}")
     usable_device(device)  # before hours of training
     entries = compared_recipes(configs or default_recipes())
     plan = Plan(data, damsm, images, out, source, seed, device, precision)
     scoring = Scoring(extractor, scorer, colour_probe, count, precision_recall, progress)
-    rows = _rows(entries, plan, scoring)
+    rows = _rows(entries, plan.of_seeds(seeds), scoring)
     result = {
         "rows": rows,
         "images": images,
         "seed": seed,
+        "seeds": seeds,
         "data": str(data),
         "damsm": {"path": str(damsm), "sha256": file_sha256(damsm)},
         "machine": described_machine(device),
@@ -128,19 +134,24 @@ class Scoring:
     progress: bool
 
 
-def _rows(entries: Sequence[ComparedRecipe], plan: Plan, scoring: Scoring) -> list[dict[str, Any]]:
-    """Each entry trained and scored; one whose training diverged is told of instead."""
+def _rows(entries: Sequence[ComparedRecipe], plans: Sequence[Plan], scoring: Scoring) -> list[dict[str, Any]]:
+    """Each entry trained and scored, by every plan; one whose training diverged is told of instead."""
     rows: list[dict[str, Any]] = []
     for position, entry in enumerate(entries):
-        if scoring.progress:
-            say(f"\n[{position + 1}/{len(entries)}] {entry.name}")
+        measured = []
         try:
-            runs = [trained(run, plan) for run in entry.runs(plan)]
+            for plan in plans:
+                if scoring.progress:
+                    of_seed = f", seed {plan.seed}" if len(plans) > 1 else ""
+                    say(f"\n[{position + 1}/{len(entries)}] {entry.name}{of_seed}")
+                runs = [trained(run, plan) for run in entry.runs(plan)]
+                # one suffices: none has learnt anything
+                untrained = plan is plans[0] and all("failed" in row for row in rows)
+                measured.append((runs, _scores(entry, plan, scoring, untrained)))
         except NonFiniteLossError as error:  # the others are compared all the same, and the table tells of this one
             rows.append({"name": entry.name, "failed": str(error)})
             continue
-        untrained = all("failed" in row for row in rows)  # one suffices: none has learnt anything
-        rows.append(_row(entry, runs, _scores(entry, plan, scoring, untrained)))
+        rows.append(_row(entry, measured))
     return rows
 
 
@@ -168,7 +179,7 @@ def _scores(entry: ComparedRecipe, plan: Plan, scoring: Scoring, untrained: bool
         scorer=scoring.scorer,
         colour_probe=None if reads == "nothing" else scoring.colour_probe,
         untrained=untrained,
-        out=plan.out / entry.recipes[-1].stem / "evaluation",
+        out=plan.folder(entry.recipes[-1]) / "evaluation",
         report=True,
         device=plan.device,
         progress=scoring.progress,
@@ -176,8 +187,12 @@ def _scores(entry: ComparedRecipe, plan: Plan, scoring: Scoring, untrained: bool
     return result["scores"]
 
 
-def _row(entry: ComparedRecipe, runs: list[Trained], scores: dict[str, ScoreEntry]) -> dict[str, Any]:
-    images, seconds = sum(run.images for run in runs), sum(run.seconds for run in runs)
+def _row(entry: ComparedRecipe, measured: Sequence[tuple[list[Trained], dict[str, ScoreEntry]]]) -> dict[str, Any]:
+    """Costs and scores of one training, means of several seeds."""
+    of_all = [run for runs, _ in measured for run in runs]
+    runs, _ = measured[0]
+    seeds = len(measured)
+    images, seconds = sum(run.images for run in of_all) // seeds, sum(run.seconds for run in of_all) / seeds
     return {
         "name": entry.name,
         "recipes": [str(path) for path in entry.recipes],
@@ -185,12 +200,30 @@ def _row(entry: ComparedRecipe, runs: list[Trained], scores: dict[str, ScoreEntr
             "generator": runs[-1].counts["generator"],  # a second stage has its first one in it
             "discriminators": sum(run.counts["discriminators"] for run in runs),
         },
-        "steps": sum(run.steps for run in runs),
+        "steps": sum(run.steps for run in of_all) // seeds,
         "images": images,
         "seconds": seconds,
         "images_per_second": images / seconds if seconds else None,
-        "scores": pivot(scores)[1],
+        "scores": over_seeds([pivot(scores)[1] for _, scores in measured]),
     }
+
+
+def over_seeds(scores: Sequence[Rows]) -> Rows:
+    """Means of a recipe's own scores over several trainings, with the standard deviation over them and every value.
+
+    What stands beside them, of real images and of an untrained generator, is that of the first.
+    """
+    first, *others = scores
+    if not others:
+        return first
+    merged = {name: dict(row) for name, row in first.items()}
+    for name, row in merged.items():
+        if "" not in row:
+            continue
+        values = [one[name][""]["value"] for one in scores if "" in one.get(name, {})]
+        spread = stdev(values) if len(values) > 1 else 0.0
+        row[""] = {"value": fmean(values), "std": spread, "std_over": f"{len(values)} seeds", "seeds": values}
+    return merged
 
 
 #: What a recipe's size and training are told by.
@@ -260,8 +293,11 @@ def _compared_with(
 
 def _facts(result: dict[str, Any]) -> list[str]:
     halves = [kind.label for metric in in_order() if "halves" in metric.beside for kind in metric.kinds.values()]
+    seeds = range(result["seed"], result["seed"] + result.get("seeds", 1))
+    of_seeds = f"seed {seeds[0]}" if len(seeds) == 1 else f"seeds {seeds[0]} to {seeds[-1]} (mean ± standard deviation)"
     return [
-        f"{result['images']:,} training images each, seed {result['seed']}, data {result['data']}, DAMSM "
+        *strengths(result["rows"]),
+        f"{result['images']:,} training images each, {of_seeds}, data {result['data']}, DAMSM "
         f"{result['damsm']['sha256'][:8]}, {result['machine']}, trained in "
         f"{result.get('precision') or 'the precision of the recipes'}.",
         f"Of real images: {', '.join(halves)} are those of two halves of the test split.",
@@ -271,18 +307,44 @@ def _facts(result: dict[str, Any]) -> list[str]:
 def best_rows(rows: Sequence[dict[str, Any]], name: str) -> list[str]:
     """Names of the rows with the best value of a score; several where they are equal, none where all are.
 
-    None either where neither a larger nor a smaller value is better.
+    None either where neither a larger nor a smaller value is better, or where another row has a seed that is as good
+    as one of the best row's.
     """
     kind = kind_named(name)
     if kind is None or kind[1].better is None:
         return []
-    values = {row["name"]: row["scores"][name][""]["value"] for row in rows if "" in row["scores"].get(name, {})}
-    finite = {row: value for row, value in values.items() if value == value}
+    sign = 1.0 if kind[1].better == "larger" else -1.0
+    values = {row["name"]: _of_seeds(row["scores"][name][""]) for row in rows if "" in row["scores"].get(name, {})}
+    finite = {
+        row: [sign * v for v in of_seeds] for row, of_seeds in values.items() if fmean(of_seeds) == fmean(of_seeds)
+    }
     if not finite:
         return []
-    best = (max if kind[1].better == "larger" else min)(finite.values())
-    found = [row for row, value in finite.items() if value == best]
+    best = max(fmean(of_seeds) for of_seeds in finite.values())
+    found = [row for row, of_seeds in finite.items() if fmean(of_seeds) == best]
+    worst_of_best = min(min(finite[row]) for row in found)
+    if any(max(of_seeds) >= worst_of_best for row, of_seeds in finite.items() if row not in found):
+        return []
     return found if len(found) < max(2, len(finite)) else []
+
+
+def _of_seeds(score: ScoreEntry) -> list[float]:
+    return score.get("seeds") or [score["value"]]
+
+
+def strengths(rows: Sequence[dict[str, Any]]) -> list[str]:
+    """What each recipe is best at, a line each: scores, speed, size."""
+    whole = [row for row in rows if "failed" not in row]
+    if len(whole) < 2:
+        return []
+    found: dict[str, list[str]] = {row["name"]: [] for row in whole}
+    for name in dict.fromkeys(name for row in whole for name in row["scores"]):
+        for best in best_rows(whole, name):
+            found[best].append(title_of(name))
+    if all(row["images_per_second"] for row in whole):
+        found[max(whole, key=lambda row: row["images_per_second"])["name"]].append("images a second")
+    found[min(whole, key=lambda row: row["parameters"]["generator"])["name"]].append("the smallest generator")
+    return [f"{name}: {'best at ' + ', '.join(of) if of else 'best at nothing here'}." for name, of in found.items()]
 
 
 def _picture(entries: Sequence[ComparedRecipe], plan: Plan, columns: int) -> Image.Image:

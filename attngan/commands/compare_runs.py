@@ -4,7 +4,7 @@ import hashlib
 import json
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -44,7 +44,7 @@ class ComparedRecipe:
         """What is trained, one after the other; each knows the checkpoint that the one before it wrote."""
         before = None
         for recipe in self.recipes:
-            run = Run(recipe, plan.out / recipe.stem, plan.images // len(self.recipes), before)
+            run = Run(recipe, plan.folder(recipe), plan.images // len(self.recipes), before)
             yield run
             before = run.checkpoint
 
@@ -55,7 +55,7 @@ class ComparedRecipe:
 
 @dataclass(frozen=True)
 class Plan:
-    """What is the same for all."""
+    """What is the same for all; ``first_seed`` is that of the first of several plans which differ in their seed."""
 
     data: Path
     damsm: Path
@@ -65,6 +65,16 @@ class Plan:
     seed: int
     device: str | None
     precision: str | None = None
+    first_seed: int | None = None
+
+    def of_seeds(self, seeds: int) -> list["Plan"]:
+        """The same for this seed and those after it."""
+        return [replace(self, seed=self.seed + number, first_seed=self.seed) for number in range(seeds)]
+
+    def folder(self, recipe: Path) -> Path:
+        """Of a recipe's run."""
+        of_seed = "" if self.first_seed in (None, self.seed) else f"_seed{self.seed}"
+        return self.out / f"{recipe.stem}{of_seed}"
 
 
 @dataclass(frozen=True)

@@ -25,10 +25,14 @@ class _Value(TypedDict):
 
 
 class ScoreEntry(_Value, total=False):
-    """A score in scores.json; ``std`` is a standard deviation (or error) over what ``std_over`` says."""
+    """A score in scores.json; ``std`` is a standard deviation (or error) over what ``std_over`` says.
+
+    ``seeds`` are the values of several trainings, whose mean it is.
+    """
 
     std: float
     std_over: str
+    seeds: list[float]
 
 
 class Score(NamedTuple):

@@ -9,9 +9,10 @@ import torch
 import yaml
 from PIL import Image
 
+from attngan.bounded import read_recipe
 from attngan.checkpoint import ENTRY, read_checkpoint
 from attngan.cli import COMMANDS
-from attngan.commands.compare import best_rows, compare, markdown
+from attngan.commands.compare import best_rows, compare, markdown, over_seeds, strengths
 from attngan.commands.compare_runs import (
     NOTE,
     Plan,
@@ -289,3 +290,54 @@ def test_a_device_that_there_is_not_is_told_before_anything_is_trained(recipes, 
     with pytest.raises(ValueError, match="'cuda:99' cannot be used"):
         compare(tmp_path, damsm, [recipes[0]], out=tmp_path / "out", device="cuda:99")
     assert not (tmp_path / "out").exists()
+
+
+def test_several_seeds_are_their_mean_and_spread():
+    own = [{"fid_9_x": {"": {"value": value}, "_real": {"value": 7.0 + value}}} for value in (10.0, 20.0, 60.0)]
+    merged = over_seeds(own)["fid_9_x"]
+    assert merged[""]["value"] == pytest.approx(30.0)
+    assert merged[""]["std"] == pytest.approx((700.0) ** 0.5)  # (400 + 100 + 900) / 2
+    assert merged[""]["std_over"] == "3 seeds"
+    assert merged[""]["seeds"] == [10.0, 20.0, 60.0]
+    assert merged["_real"]["value"] == 17.0  # of the first
+    assert over_seeds(own[:1]) is own[0]
+    assert own[0]["fid_9_x"][""] == {"value": 10.0}, "the scores themselves are left as they were"
+
+
+@pytest.mark.parametrize(("other", "best"), [([31.0, 40.0], ["a"]), ([29.0, 90.0], [])])
+def test_a_recipe_is_best_only_beyond_the_spread_of_the_seeds(other, best):
+    rows = [row("a"), row("b")]
+    for one, values in zip(rows, ([10.0, 30.0], other), strict=True):
+        one["scores"] = over_seeds([{"fid_9_x": {"": {"value": value}}} for value in values])
+    assert best_rows(rows, "fid_9_x") == best
+
+
+def test_what_each_is_best_at_is_told():
+    rows = [row("a", fid=20.0, **{"is": 3.0}), row("b", fid=10.0, **{"is": 2.0}), row("c", fid=30.0, **{"is": 1.0})]
+    rows[2]["images_per_second"] = 900.0
+    rows[1]["parameters"]["generator"] = 10
+    assert strengths(rows) == [
+        "a: best at Inception Score ↑.",
+        "b: best at FID ↓, the smallest generator.",
+        "c: best at images a second.",
+    ]
+    assert strengths(rows[:1]) == []
+    assert strengths([rows[0], {"name": "d", "failed": "no number"}]) == []
+
+
+def test_further_seeds_have_runs_of_their_own(toy_root, damsm, recipes, tmp_path):
+    one = [recipes[1]]
+    result = run(toy_root, damsm, one, tmp_path / "out", seeds=2, precision_recall=False, count=20)
+    (attngan,) = result["rows"]
+    kid = next(score for name, score in attngan["scores"].items() if name.startswith("kid"))
+    assert len(kid[""]["seeds"]) == 2
+    assert kid[""]["seeds"][0] != kid[""]["seeds"][1]
+    assert attngan["images"] == 28
+    name = attngan["name"]
+    seeds = [
+        read_recipe(tmp_path / "out" / folder / "config.yaml")["seed_everything"] for folder in (name, f"{name}_seed1")
+    ]
+    assert seeds == [0, 1]
+    table = (tmp_path / "out" / "compare.md").read_text()
+    assert "seeds 0 to 1 (mean ± standard deviation)" in table
+    assert " ± " in table
