@@ -35,7 +35,7 @@ class Affine(nn.Module):
     def forward(
         self, x: Float[Tensor, "batch channels height width"], condition: Float[Tensor, "batch condition"]
     ) -> Float[Tensor, "batch channels height width"]:
-        return tile(self.scale(condition), x) * x + tile(self.shift(condition), x)
+        return torch.addcmul(tile(self.shift(condition), x), tile(self.scale(condition), x), x)
 
 
 class TextFusion(nn.Module):
@@ -50,7 +50,7 @@ class TextFusion(nn.Module):
         self, x: Float[Tensor, "batch channels height width"], condition: Float[Tensor, "batch condition"]
     ) -> Float[Tensor, "batch out height width"]:
         for affine in self.affines:
-            x = F.leaky_relu(affine(x, condition), 0.2)
+            x = F.leaky_relu(affine(x, condition), 0.2, inplace=True)
         fused: Tensor = self.conv(x)
         return fused
 
