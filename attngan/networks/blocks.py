@@ -84,7 +84,7 @@ class Chain(nn.Sequential):
         while parts:
             part = parts.pop(0)
             if type(part) is nn.Upsample and parts:
-                x, again = _enlarged(part, parts.pop(0), x), None
+                x, again = enlarge_and_convolve(part, parts.pop(0), x), None
                 continue
             if again is None or not x.requires_grad:
                 before, x = x, part(x)
@@ -95,7 +95,7 @@ class Chain(nn.Sequential):
         return x
 
 
-def _enlarged(upsample: nn.Upsample, convolution: nn.Module, x: Tensor) -> Tensor:
+def enlarge_and_convolve(upsample: nn.Upsample, convolution: nn.Module, x: Tensor) -> Tensor:
     """Enlarges and convolves; what is enlarged is not kept, and where it is large there are only some images of it."""
     if torch.compiler.is_compiling() or not torch.is_grad_enabled():
         convolved: Tensor = convolution(upsample(x))

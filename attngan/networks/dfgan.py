@@ -10,7 +10,16 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from attngan.networks.blocks import Upsampling, conv3x3, critic_block, doublings, downsample, image_head, tile
+from attngan.networks.blocks import (
+    Upsampling,
+    conv3x3,
+    critic_block,
+    doublings,
+    downsample,
+    enlarge_and_convolve,
+    image_head,
+    tile,
+)
 from attngan.networks.discriminators import Discriminators, DiscriminatorStage
 from attngan.networks.generator import Generator
 from attngan.networks.multistage import sentence_of
@@ -46,12 +55,18 @@ class TextFusion(nn.Module):
         self.affines = nn.ModuleList(Affine(condition_dim, in_channels) for _ in range(2))
         self.conv = conv3x3(in_channels, out_channels, bias=True)
 
+    def modulate(
+        self, x: Float[Tensor, "batch channels height width"], condition: Float[Tensor, "batch condition"]
+    ) -> Float[Tensor, "batch channels height width"]:
+        """What comes before the convolution, and is done to each place alone."""
+        for affine in self.affines:
+            x = F.leaky_relu(affine(x, condition), 0.2, inplace=True)
+        return x
+
     def forward(
         self, x: Float[Tensor, "batch channels height width"], condition: Float[Tensor, "batch condition"]
     ) -> Float[Tensor, "batch out height width"]:
-        for affine in self.affines:
-            x = F.leaky_relu(affine(x, condition), 0.2, inplace=True)
-        fused: Tensor = self.conv(x)
+        fused: Tensor = self.conv(self.modulate(x, condition))
         return fused
 
 
@@ -69,11 +84,15 @@ class UpBlock(nn.Module):
     def forward(
         self, x: Float[Tensor, "batch channels height width"], condition: Float[Tensor, "batch condition"]
     ) -> Float[Tensor, "batch out twice_height twice_width"]:
-        x = self.enlarge(x)
-        residual = x
-        for fusion in self.fusions:
-            residual = fusion(residual, condition)
-        enlarged: Tensor = self.shortcut(x) + residual
+        first, second = self.fusions
+        assert isinstance(first, TextFusion)
+        # what is done to each place alone gives the same before places are repeated, of which there are a quarter then;
+        # a 1x1 convolution also before they are interpolated
+        if self.enlarge.mode == "nearest":
+            residual = enlarge_and_convolve(self.enlarge, first.conv, first.modulate(x, condition))
+        else:
+            residual = first(self.enlarge(x), condition)
+        enlarged: Tensor = self.enlarge(self.shortcut(x)) + second(residual, condition)
         return enlarged
 
 
@@ -140,8 +159,8 @@ class DownBlock(nn.Module):
     def forward(
         self, x: Float[Tensor, "batch channels height width"]
     ) -> Float[Tensor, "batch out half_height half_width"]:
-        skip = self.shortcut(x) if self.widens else x
-        reduced: Tensor = F.avg_pool2d(skip, 2) + self.weight * self.residual(x)
+        skip = F.avg_pool2d(x, 2)  # before the 1x1 convolution, which gives the same then for a quarter of the places
+        reduced: Tensor = (self.shortcut(skip) if self.widens else skip) + self.weight * self.residual(x)
         return reduced
 
 

@@ -46,10 +46,48 @@ def test_up_block_is_a_residual_on_the_enlarged_features(out):
 
 
 @pytest.mark.parametrize("out", [3, 4])
+@pytest.mark.parametrize("upsampling", ["nearest", "bilinear"])
+def test_blocks_have_the_gradients_of_the_published_order_of_operations(upsampling, out):
+    """Published: enlarge first and all else at the full size; in a `DownBlock` the shortcut before the mean."""
+    up = trained(UpBlock(5, 3, out, upsampling)).double()
+    down = DownBlock(out, 4).double()
+    nn.init.constant_(down.weight, 0.7)
+    condition = torch.randn(2, 5, dtype=torch.float64)
+
+    def published(x):
+        enlarged = F.interpolate(x, scale_factor=2, mode=upsampling)
+        residual = enlarged
+        for fusion in up.fusions:
+            for affine in fusion.affines:
+                scale, shift = affine.scale(condition), affine.shift(condition)
+                residual = F.leaky_relu(scale[..., None, None] * residual + shift[..., None, None], 0.2)
+            residual = fusion.conv(residual)
+        x = up.shortcut(enlarged) + residual
+        return F.avg_pool2d(down.shortcut(x) if down.widens else x, 2) + down.weight * down.residual(x)
+
+    def ours(x):
+        return down(up(x, condition))
+
+    found = []
+    for form in (published, ours):
+        x = torch.linspace(-1, 1, 2 * 3 * 4 * 4, dtype=torch.float64).view(2, 3, 4, 4).requires_grad_()
+        y = form(x)
+        learning = [
+            *up.parameters(),
+            *(p for name, p in down.named_parameters() if down.widens or "shortcut" not in name),
+        ]
+        found.append([y, *torch.autograd.grad(y.square().sum(), [x, *learning], allow_unused=True)])
+    for theirs, mine in zip(*found, strict=True):
+        assert (theirs is None) == (mine is None)
+        if theirs is not None:
+            torch.testing.assert_close(mine, theirs, rtol=1e-10, atol=1e-12)
+
+
+@pytest.mark.parametrize("out", [3, 4])
 def test_down_block_is_a_residual_of_weight_zero_at_first(out):
     block, x = DownBlock(3, out), torch.randn(2, 3, 4, 4)
     skip = F.avg_pool2d(x if out == 3 else block.shortcut(x), 2)
-    assert torch.equal(block(x), skip)
+    torch.testing.assert_close(block(x), skip)
     nn.init.constant_(block.weight, 0.5)
     torch.testing.assert_close(block(x), skip + 0.5 * block.residual(x))
     assert block.residual(x).shape == (2, out, 2, 2)
