@@ -84,12 +84,13 @@ class _WordScores(torch.autograd.Function):
             return *_gradients(ctx, gradient), None, None, None, None
 
 
-def _gradients(ctx: Any, gradient: Tensor) -> tuple[Tensor, Tensor]:
-    """Of the scores, at the regions and the words."""
+def _gradients(ctx: Any, gradient: Tensor) -> tuple[Tensor, Tensor | None]:
+    """Of the scores, at the regions and, where the text encoder learns, at the words."""
     regions, words, padding, scores, all_cosines, all_norms, *kept = ctx.saved_tensors
     gamma1, gamma2 = ctx.gammas
     embed, lengths = words.shape[1], words.norm(dim=1)  # (captions, words)
     rows = words.mT.reshape(-1, embed)
+    _, at_words, *_ = ctx.needs_input_grad
     of_regions, of_rows, of_lengths = [], torch.zeros_like(rows), torch.zeros_like(lengths)
     for chunk in _chunks(len(regions), len(rows) * regions.shape[2], regions.device):
         places = regions[chunk]
@@ -111,8 +112,11 @@ def _gradients(ctx: Any, gradient: Tensor) -> tuple[Tensor, Tensor]:
         of_spoken = _of_softmax(of_weights, weights, 3).mul_(gamma1)
         of_scores = _of_softmax(of_spoken, spoken, 2).addcmul_(of_dots[..., None], weights).flatten(1, 2)
         of_regions[-1] += torch.matmul(rows.T, of_scores)
-        for one, own in zip(of_scores, places, strict=True):
-            of_rows.addmm_(one, own.T)
+        if at_words:
+            for one, own in zip(of_scores, places, strict=True):
+                of_rows.addmm_(one, own.T)
+    if not at_words:
+        return torch.cat(of_regions), None
     of_words = of_rows.view(len(words), -1, embed).mT
     of_words = of_words + words * (of_lengths / lengths.clamp(min=SMALLEST))[:, None]
     return torch.cat(of_regions), of_words

@@ -92,3 +92,14 @@ def test_it_can_be_gone_back_through_twice():
     scores = word_scores(regions, words, padding).sum()
     once, again = (torch.autograd.grad(scores, regions, retain_graph=True)[0] for _ in range(2))
     assert torch.equal(once, again)
+
+
+def test_the_gradient_at_words_that_learn_nothing_is_not_computed(monkeypatch):
+    regions, words, padding = inputs(4, 5, torch.float64)
+    regions.requires_grad_()
+    both = word_scores(regions, words.clone().requires_grad_(), padding).sum()
+    (expected,) = torch.autograd.grad(both, [regions])
+    alone = word_scores(regions, words, padding).sum()
+    monkeypatch.setattr(torch.Tensor, "addmm_", None, raising=False)  # by which it is summed up
+    (found,) = torch.autograd.grad(alone, [regions])
+    assert torch.equal(found, expected)
