@@ -67,6 +67,7 @@ def main(arguments: list[str] | None = None) -> None:
         if given.profile:
             for row in given.rows or ("attngan", "dfgan", "damsm"):
                 print(f"\n{row}: {ROWS[row].title}", flush=True)
+                report["machine"] = machine(given.threads)
                 report.setdefault("profiles", {})[row] = bench.profile(row)
                 print(profiles.markdown(report["profiles"][row]), flush=True)
                 _keep(report, given.json)

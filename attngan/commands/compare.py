@@ -1,6 +1,7 @@
 """``attngan compare``: several recipes, trained alike and scored alike, in one table and one picture."""
 
 import json
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,7 +13,15 @@ from rich.table import Table
 
 from attngan.bounded import read_recipe
 from attngan.checkpoint import file_sha256
-from attngan.commands.compare_runs import ComparedRecipe, Plan, Trained, compared_recipes, default_recipes, trained
+from attngan.commands.compare_runs import (
+    ComparedRecipe,
+    Plan,
+    Trained,
+    compared_recipes,
+    default_recipes,
+    require_own_folders,
+    trained,
+)
 from attngan.commands.evaluate import evaluate
 from attngan.data.sources.tables import Columns
 from attngan.device import described_machine, usable_device
@@ -51,8 +60,8 @@ def compare(
 ) -> dict[str, Any]:
     """Trains recipes on the same images, from the same DAMSM and seed, scores them alike, and shows them side by side.
 
-    OUT/compare.md is the table, with what each recipe is best at (OUT/compare.json the same for programs, with every
-    score that was computed), and OUT/compare.png the picture: the same captions and noise in columns, a recipe a row.
+    OUT/compare.md is the table, with what each recipe is best at (OUT/compare.json the same for programs, with the
+    values of every seed), and OUT/compare.png the picture: the same captions and noise in columns, a recipe a row.
     Each run lies in OUT/NAME, of several seeds the further ones in OUT/NAME_seedN; a score is then their mean, and a
     recipe is the best only where its worst seed is better than every other recipe's best one.
     Called again, finished runs are not trained again, an interrupted one goes on where it stopped, and a larger budget
@@ -95,8 +104,10 @@ def compare(
     usable_device(device)  # before hours of training
     entries = compared_recipes(configs or default_recipes())
     plan = Plan(data, damsm, images, out, source, seed, device, precision)
+    plans = plan.of_seeds(seeds)
+    require_own_folders(entries, plans)
     scoring = Scoring(extractor, scorer, colour_probe, count, precision_recall, progress)
-    rows = _rows(entries, plan.of_seeds(seeds), scoring)
+    rows = _rows(entries, plans, scoring)
     result = {
         "rows": rows,
         "images": images,
@@ -110,7 +121,7 @@ def compare(
     write_whole(out / "compare.json", json.dumps(result, indent=1))
     table = markdown(result)
     write_whole(out / "compare.md", table)
-    failed = {row["name"] for row in rows if "failed" in row}
+    failed = {row["name"] for row in rows if "failed" in row or seed in row.get("stopped", {})}
     if whole := [entry for entry in entries if entry.name not in failed]:
         _picture(whole, plan, columns).save(out / "compare.png")
     if progress:
@@ -135,23 +146,27 @@ class Scoring:
 
 
 def _rows(entries: Sequence[ComparedRecipe], plans: Sequence[Plan], scoring: Scoring) -> list[dict[str, Any]]:
-    """Each entry trained and scored, by every plan; one whose training diverged is told of instead."""
+    """Each entry trained and scored, by every plan; a training that diverged is told of, and the others go on."""
     rows: list[dict[str, Any]] = []
     for position, entry in enumerate(entries):
-        measured = []
-        try:
-            for plan in plans:
-                if scoring.progress:
-                    of_seed = f", seed {plan.seed}" if len(plans) > 1 else ""
-                    say(f"\n[{position + 1}/{len(entries)}] {entry.name}{of_seed}")
+        measured: list[tuple[list[Trained], dict[str, ScoreEntry]]] = []
+        stopped: dict[int, str] = {}
+        for plan in plans:
+            if scoring.progress:
+                of_seed = f", seed {plan.seed}" if len(plans) > 1 else ""
+                say(f"\n[{position + 1}/{len(entries)}] {entry.name}{of_seed}")
+            try:
                 runs = [trained(run, plan) for run in entry.runs(plan)]
-                # one suffices: none has learnt anything
-                untrained = plan is plans[0] and all("failed" in row for row in rows)
-                measured.append((runs, _scores(entry, plan, scoring, untrained)))
-        except NonFiniteLossError as error:  # the others are compared all the same, and the table tells of this one
-            rows.append({"name": entry.name, "failed": str(error)})
-            continue
-        rows.append(_row(entry, measured))
+            except NonFiniteLossError as error:
+                stopped[plan.seed] = str(error)
+                continue
+            # one suffices: none has learnt anything
+            untrained = not measured and all("failed" in row for row in rows)
+            measured.append((runs, _scores(entry, plan, scoring, untrained)))
+        if measured:
+            rows.append(_row(entry, measured) | ({"stopped": stopped} if stopped else {}))
+        else:
+            rows.append({"name": entry.name, "failed": next(iter(stopped.values()))})
     return rows
 
 
@@ -221,7 +236,8 @@ def over_seeds(scores: Sequence[Rows]) -> Rows:
         if "" not in row:
             continue
         values = [one[name][""]["value"] for one in scores if "" in one.get(name, {})]
-        spread = stdev(values) if len(values) > 1 else 0.0
+        finite = all(map(math.isfinite, values))
+        spread = math.nan if not finite else stdev(values) if len(values) > 1 else 0.0
         row[""] = {"value": fmean(values), "std": spread, "std_over": f"{len(values)} seeds", "seeds": values}
     return merged
 
@@ -238,7 +254,11 @@ def markdown(result: dict[str, Any]) -> str:
     names, lines = _cells(result)
     head = ["", *COSTS, *(f"{title_of(n)}<br>`{n}`" for n in names)]
     table = [head, ["---"] * len(head), *lines]
-    return "\n".join(f"| {' | '.join(line)} |" for line in table) + "\n\n" + "\n".join(_facts(result)) + "\n"
+    return "\n".join(f"| {' | '.join(line)} |" for line in table) + "\n\n" + _listed(_facts(result))
+
+
+def _listed(facts: Sequence[str]) -> str:
+    return "".join(f"- {fact}\n" for fact in facts)
 
 
 def _show(result: dict[str, Any]) -> None:
@@ -295,8 +315,14 @@ def _facts(result: dict[str, Any]) -> list[str]:
     halves = [kind.label for metric in in_order() if "halves" in metric.beside for kind in metric.kinds.values()]
     seeds = range(result["seed"], result["seed"] + result.get("seeds", 1))
     of_seeds = f"seed {seeds[0]}" if len(seeds) == 1 else f"seeds {seeds[0]} to {seeds[-1]} (mean ± standard deviation)"
+    stopped = [
+        f"{row['name']}, seed {number}: stopped: {why}"
+        for row in result["rows"]
+        for number, why in row.get("stopped", {}).items()
+    ]
     return [
         *strengths(result["rows"]),
+        *stopped,
         f"{result['images']:,} training images each, {of_seeds}, data {result['data']}, DAMSM "
         f"{result['damsm']['sha256'][:8]}, {result['machine']}, trained in "
         f"{result.get('precision') or 'the precision of the recipes'}.",
@@ -314,16 +340,14 @@ def best_rows(rows: Sequence[dict[str, Any]], name: str) -> list[str]:
     if kind is None or kind[1].better is None:
         return []
     sign = 1.0 if kind[1].better == "larger" else -1.0
-    values = {row["name"]: _of_seeds(row["scores"][name][""]) for row in rows if "" in row["scores"].get(name, {})}
-    finite = {
-        row: [sign * v for v in of_seeds] for row, of_seeds in values.items() if fmean(of_seeds) == fmean(of_seeds)
-    }
+    of_rows = {row["name"]: _of_seeds(row["scores"][name][""]) for row in rows if "" in row["scores"].get(name, {})}
+    finite = {row: [sign * v for v in values] for row, values in of_rows.items() if all(map(math.isfinite, values))}
     if not finite:
         return []
-    best = max(fmean(of_seeds) for of_seeds in finite.values())
-    found = [row for row, of_seeds in finite.items() if fmean(of_seeds) == best]
+    means = {row: fmean(values) for row, values in finite.items()}
+    found = [row for row, mean in means.items() if mean == max(means.values())]
     worst_of_best = min(min(finite[row]) for row in found)
-    if any(max(of_seeds) >= worst_of_best for row, of_seeds in finite.items() if row not in found):
+    if any(max(values) >= worst_of_best for row, values in finite.items() if row not in found):
         return []
     return found if len(found) < max(2, len(finite)) else []
 
@@ -333,18 +357,22 @@ def _of_seeds(score: ScoreEntry) -> list[float]:
 
 
 def strengths(rows: Sequence[dict[str, Any]]) -> list[str]:
-    """What each recipe is best at, a line each: scores, speed, size."""
+    """What each recipe is best at of those that have a rival there: scores, speed, size."""
     whole = [row for row in rows if "failed" not in row]
-    if len(whole) < 2:
-        return []
     found: dict[str, list[str]] = {row["name"]: [] for row in whole}
     for name in dict.fromkeys(name for row in whole for name in row["scores"]):
-        for best in best_rows(whole, name):
-            found[best].append(title_of(name))
-    if all(row["images_per_second"] for row in whole):
-        found[max(whole, key=lambda row: row["images_per_second"])["name"]].append("images a second")
-    found[min(whole, key=lambda row: row["parameters"]["generator"])["name"]].append("the smallest generator")
-    return [f"{name}: {'best at ' + ', '.join(of) if of else 'best at nothing here'}." for name, of in found.items()]
+        if sum("" in row["scores"].get(name, {}) for row in whole) > 1:
+            for best in best_rows(whole, name):
+                found[best].append(title_of(name))
+    costs = {
+        "images a second": {row["name"]: -(row["images_per_second"] or 0.0) for row in whole},
+        "the smallest generator": {row["name"]: row["parameters"]["generator"] for row in whole},
+    }
+    for title, cost in costs.items():
+        least = [name for name, value in cost.items() if value == min(cost.values())]
+        if len(least) == 1 < len(cost):
+            found[least[0]].append(title)
+    return [f"{name}: best at {', '.join(titles)}." for name, titles in found.items() if titles]
 
 
 def _picture(entries: Sequence[ComparedRecipe], plan: Plan, columns: int) -> Image.Image:

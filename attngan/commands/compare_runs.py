@@ -55,7 +55,7 @@ class ComparedRecipe:
 
 @dataclass(frozen=True)
 class Plan:
-    """What is the same for all; ``first_seed`` is that of the first of several plans which differ in their seed."""
+    """What is the same for all recipes; ``first_seed`` is that of the first plan of several with seeds of their own."""
 
     data: Path
     damsm: Path
@@ -73,8 +73,8 @@ class Plan:
 
     def folder(self, recipe: Path) -> Path:
         """Of a recipe's run."""
-        of_seed = "" if self.first_seed in (None, self.seed) else f"_seed{self.seed}"
-        return self.out / f"{recipe.stem}{of_seed}"
+        suffix = "" if self.first_seed in (None, self.seed) else f"_seed{self.seed}"
+        return self.out / f"{recipe.stem}{suffix}"
 
 
 @dataclass(frozen=True)
@@ -127,6 +127,19 @@ def compared_recipes(recipes: Sequence[Path]) -> list[ComparedRecipe]:
             rows.append(ComparedRecipe(name, (path,)))
     order = {name: position for position, name in enumerate(FAMILY)}
     return sorted(rows, key=lambda row: (order.get(row.name, len(order)), row.name))
+
+
+def require_own_folders(entries: Sequence[ComparedRecipe], plans: Sequence[Plan]) -> None:
+    """Refuses recipes whose runs would share a folder: NAME_seed1 beside the second seed of NAME.
+
+    Raises:
+        InputError: Says which.
+    """
+    taken: dict[Path, Path] = {}
+    for recipe in (recipe for entry in entries for recipe in entry.recipes):
+        for folder in (plan.folder(recipe) for plan in plans):
+            if taken.setdefault(folder, recipe) != recipe:
+                raise InputError(f"runs of {taken[folder]} and {recipe} would share {folder}: rename one of them")
 
 
 # --- training ---------------------------------------------------------------------------------------------------------

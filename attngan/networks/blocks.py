@@ -80,16 +80,17 @@ class Chain(nn.Sequential):
 
     def forward(self, x: Tensor) -> Tensor:
         again: Callable[[], Tensor] | None = None
+        before = x
         parts = list(self)
         while parts:
             part = parts.pop(0)
-            if type(part) is nn.Upsample and parts:
+            if type(part) is nn.Upsample and parts and type(parts[0]) is nn.Conv2d:
                 x, again = enlarge_and_convolve(part, parts.pop(0), x), None
                 continue
             if again is None or not x.requires_grad:
                 before, x = x, part(x)
             else:
-                with _made_again(x, again):
+                with _made_again(x, before, again):
                     before, x = x, part(x)
             again = _again(part, before)
         return x
@@ -102,11 +103,11 @@ def enlarge_and_convolve(upsample: nn.Upsample, convolution: nn.Module, x: Tenso
         return convolved
     images = len(x)
     if x.device.type == "cpu":
-        images = max(1, ENLARGED_AT_ONCE // (x[0].numel() * int(upsample.scale_factor) ** 2))  # type: ignore[arg-type]
+        images = max(1, ENLARGED_AT_ONCE // (x.shape[1:].numel() * int(upsample.scale_factor) ** 2))  # type: ignore[arg-type]
 
     def of_some(rows: Tensor) -> Tensor:
         enlarged = upsample(rows)
-        with _made_again(enlarged, lambda: upsample(rows)) if enlarged.requires_grad else nullcontext():
+        with _made_again(enlarged, rows, lambda: upsample(rows)) if enlarged.requires_grad else nullcontext():
             convolved: Tensor = convolution(enlarged)
         return convolved
 
@@ -122,9 +123,10 @@ def _again(part: nn.Module, x: Tensor) -> Callable[[], Tensor] | None:
     return None
 
 
-def _made_again(tensor: Tensor, again: Callable[[], Tensor]) -> Any:
-    """Within it, operators keep nothing of this tensor for their backward pass."""
+def _made_again(tensor: Tensor, source: Tensor, again: Callable[[], Tensor]) -> Any:
+    """Within it, operators keep nothing of this tensor for their backward pass: it will be made of its source again."""
     place, shape = tensor.data_ptr(), tensor.shape  # not the tensor itself: it would be kept
+    version = source._version
 
     def pack(kept: Tensor) -> Tensor | None:
         return None if kept.data_ptr() == place and kept.shape == shape else kept
@@ -132,6 +134,8 @@ def _made_again(tensor: Tensor, again: Callable[[], Tensor]) -> Any:
     def unpack(kept: Tensor | None) -> Tensor:
         if kept is not None:
             return kept
+        if source._version != version:  # as torch says of what it keeps itself
+            raise RuntimeError("features were changed in place that the backward pass needs")
         with torch.no_grad():
             return again()
 

@@ -13,6 +13,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from attngan.ranks import world_size
+
 #: How the gradient at the weights is computed: by torch's convolution, or as a product with the input's patches.
 WeightGradient = Literal["convolution", "product"]
 #: Convolutions of fewer weights are torch's own: nothing is to be had there, and to time them would take longer.
@@ -23,7 +25,8 @@ class DeepConvolution(nn.Conv2d):
     """As `torch.nn.Conv2d`; where it has many weights, a CPU computes their gradient in the form that is faster there.
 
     Which one that is, is measured in the first backward pass. `weight_gradients` tells it and `choose_weight_gradients`
-    sets it, so that a training that goes on computes as it did before: the forms differ in their rounding.
+    sets it, so that a training that goes on computes as it did before: the forms differ in their rounding. It is
+    torch's where several processes compute, whose times differ, and where deterministic algorithms are asked for.
     """
 
     weight_gradient: WeightGradient | None = None
@@ -48,6 +51,8 @@ class DeepConvolution(nn.Conv2d):
             and input.device.type == "cpu"
             and input.dtype == weight.dtype
             and not torch.is_autocast_enabled("cpu")
+            and not torch.are_deterministic_algorithms_enabled()
+            and world_size() == 1
             and not torch.compiler.is_compiling()
         )
 
@@ -125,8 +130,14 @@ def weight_gradients(network: nn.Module) -> dict[str, WeightGradient]:
     return {name: module.weight_gradient for name, module in deep.items() if module.weight_gradient is not None}
 
 
-def choose_weight_gradients(network: nn.Module, forms: Mapping[str, WeightGradient]) -> None:
-    """Sets the forms that `weight_gradients` told; a convolution that is not named will measure for itself."""
+def choose_weight_gradients(network: nn.Module, forms: Mapping[str, Any] | WeightGradient) -> None:
+    """Sets the forms that `weight_gradients` told, or one form for all.
+
+    Args:
+        network: Whose deep convolutions are set.
+        forms: By the module's name; one that is not named, or with a form that there is not, will measure for itself.
+    """
     for name, module in network.named_modules():
         if isinstance(module, DeepConvolution):
-            module.weight_gradient = forms.get(name)
+            form = forms if isinstance(forms, str) else forms.get(name)
+            module.weight_gradient = form if form in _FORMS else None

@@ -82,11 +82,11 @@ class CaptionQueue(nn.Module):
         empty = {prefix + name: buffer for name, buffer in self.named_buffers()}
         kept = {name: state_dict.get(name) for name in empty}
         if any(tensor is None or tensor.shape != empty[name].shape for name, tensor in kept.items()):
-            # that of an earlier version, of another size or word limit; it is full again within a few batches
-            rank_zero_warn("the checkpoint's captions of earlier batches are of another form: they are collected anew")
+            # none, or that of an earlier version, of another size or word limit; it is full again within a few batches
+            rank_zero_warn("the checkpoint has no captions of earlier batches in this form: they are collected anew")
             for name in [name for name in state_dict if name.startswith(prefix)]:
                 del state_dict[name]
-            state_dict |= empty
+            state_dict |= empty | {f"{prefix}seen": torch.zeros_like(self.seen)}
         super()._load_from_state_dict(state_dict, prefix, *arguments)
         self._count = None
 

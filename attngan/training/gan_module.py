@@ -225,6 +225,10 @@ class GANModule(LightningModule):
             and not matching_blur  # the discriminators see the image unblurred
             and self.discriminators.stage(-1).sees_through(self.damsm.image_encoder.trunk)
         )
+        self._penalises = bool(gradient_penalty or r1.weight)
+        if self._penalises:
+            # the gradient at the image alone would compute that at the weights too, in any other form than torch's
+            choose_weight_gradients(self.discriminators, "convolution")
         self.compiled = bool(compile)
         if compile:
             self._compile("default" if compile is True else compile)
@@ -234,7 +238,7 @@ class GANModule(LightningModule):
         self.generator.compile(mode=mode)
         if self.damsm is not None:
             self.damsm.image_encoder.trunk.compile_mode = mode
-        if not (self.gradient_penalty or self.r1.weight):
+        if not self._penalises:
             for stage in self.discriminators.stages:
                 stage.compile(mode=mode)
                 for head in ("judge_pair", "judge_image"):
@@ -257,7 +261,10 @@ class GANModule(LightningModule):
         checkpoint[WEIGHT_GRADIENTS] = weight_gradients(self.discriminators)
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        choose_weight_gradients(self.discriminators, checkpoint.get(WEIGHT_GRADIENTS, {}))
+        kept = checkpoint.get(WEIGHT_GRADIENTS)
+        if not self._penalises:
+            # an earlier version's had one form
+            choose_weight_gradients(self.discriminators, kept if isinstance(kept, dict) else "convolution")
         fuse_as_here(checkpoint, self)
         entry = Entry.of(checkpoint)
         self.steps, self.images_seen = entry.steps, entry.images_seen

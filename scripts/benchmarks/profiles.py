@@ -11,7 +11,7 @@ SHOWN = 12
 
 
 def measure(start: Callable[[str], Worker], ways: Iterable[str], tell: Callable[[str], None]) -> dict[str, Any]:
-    """The profile of a turn of each way, in a process of its own, one after the other.
+    """The profile of each way's work, of one unit of it, in a process of its own, one after the other.
 
     Args:
         start: Starts a way's worker.
@@ -19,7 +19,7 @@ def measure(start: Callable[[str], Worker], ways: Iterable[str], tell: Callable[
         tell: Is told what goes on.
 
     Returns:
-        By way: ``seconds`` of a turn that is not profiled, and the ``profile``: of each operator the seconds in which
+        By way: ``seconds`` of a unit that is not profiled, and the ``profile``: of each operator the seconds in which
         it, and nothing that it called, computed.
     """
     found = {}
@@ -27,13 +27,14 @@ def measure(start: Callable[[str], Worker], ways: Iterable[str], tell: Callable[
         tell(f"{way} starts")
         try:
             worker = start(way)
+            try:
+                worker.ask(TIME)
+                seconds = worker.ask(TIME)["seconds"]
+                found[way] = {"seconds": seconds, "profile": worker.ask(PROFILE)["profile"]}
+            finally:
+                worker.end()
         except Failed as error:
             tell(f"{way} not measured: {error}")
-            continue
-        worker.ask(TIME)
-        seconds = worker.ask(TIME)["seconds"]
-        found[way] = {"seconds": seconds, "profile": worker.ask(PROFILE)["profile"]}
-        worker.end()
     return found
 
 

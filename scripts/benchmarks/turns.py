@@ -82,7 +82,7 @@ class Turns:
         counted: dict[str, Any] = {}
         if self._profiler is not None:
             self._profiler.stop()
-            counted["profile"] = seconds_by_operator(self._profiler)
+            counted["profile"] = {name: took / work for name, took in seconds_by_operator(self._profiler).items()}
             self._profiler = None
         if self._counter is not None:
             counted = {name: getattr(self._counter, name) / work for name in ("flops", "operators", "waits")}

@@ -2,6 +2,7 @@
 
 import copy
 import json
+import math
 from pathlib import Path
 
 import pytest
@@ -323,6 +324,26 @@ def test_what_each_is_best_at_is_told():
     ]
     assert strengths(rows[:1]) == []
     assert strengths([rows[0], {"name": "d", "failed": "no number"}]) == []
+    assert strengths([rows[0], row("e", fid=20.0)]) == []  # nobody's rival, and as fast and as large as each other
+
+
+def test_a_seed_without_a_number_leaves_the_others_standing():
+    own = [{"fid_9_x": {"": {"value": value}}} for value in (10.0, float("nan"))]
+    merged = over_seeds(own)["fid_9_x"][""]
+    assert math.isnan(merged["value"])
+    assert math.isnan(merged["std"])
+    rows = [row("a"), row("b", fid=50.0)]
+    rows[0]["scores"] = over_seeds(own)
+    assert best_rows(rows, "fid_9_x") == ["b"]
+
+
+def test_runs_that_would_share_a_folder_are_refused(recipes, tmp_path, toy_root, damsm):
+    named = [tmp_path / "mine.yaml", tmp_path / "mine_seed1.yaml"]
+    for path in named:
+        path.write_bytes(recipes[1].read_bytes())
+    with pytest.raises(ValueError, match=r"would share .*mine_seed1: rename one"):
+        run(toy_root, damsm, named, tmp_path / "out", seeds=2)
+    assert not (tmp_path / "out").exists()
 
 
 def test_further_seeds_have_runs_of_their_own(toy_root, damsm, recipes, tmp_path):

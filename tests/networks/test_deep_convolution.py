@@ -1,7 +1,6 @@
 """The gradient at the weights of a deep convolution, in both of its forms, and which of them is chosen."""
 
 import copy
-from collections.abc import Iterator
 
 import pytest
 import torch
@@ -9,7 +8,12 @@ from torch import nn
 from torch.nn import functional as F
 
 from attngan.networks import deep_convolution
-from attngan.networks.deep_convolution import DeepConvolution, choose_weight_gradients, weight_gradients
+from attngan.networks.deep_convolution import (
+    DeepConvolution,
+    WeightGradient,
+    choose_weight_gradients,
+    weight_gradients,
+)
 from attngan.networks.discriminators import StageDiscriminator
 
 
@@ -19,11 +23,11 @@ def every_convolution_is_deep(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
-def forms_timed(monkeypatch: pytest.MonkeyPatch) -> Iterator[dict[str, float]]:
+def seconds(monkeypatch: pytest.MonkeyPatch) -> dict[str, float]:
     """Seconds that each form is said to take."""
-    seconds = {"convolution": 1.0, "product": 2.0}
-    monkeypatch.setattr(deep_convolution, "_seconds", lambda module, form, *_: seconds[form])
-    return iter([seconds])
+    told = {"convolution": 1.0, "product": 2.0}
+    monkeypatch.setattr(deep_convolution, "_seconds", lambda module, form, *_: told[form])
+    return told
 
 
 def _gradients(network: nn.Module, images: torch.Tensor) -> list[torch.Tensor]:
@@ -40,13 +44,23 @@ def _gradients(network: nn.Module, images: torch.Tensor) -> list[torch.Tensor]:
 )
 @pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float32, 1e-5), (torch.float64, 1e-12)])
 def test_either_form_gives_the_plain_convolutions_gradients(
-    form: str, filter_side: int, stride: int, padding: int, side: int, bias: bool, dtype: torch.dtype, tolerance: float
+    form: WeightGradient,
+    filter_side: int,
+    stride: int,
+    padding: int,
+    side: int,
+    bias: bool,
+    dtype: torch.dtype,
+    tolerance: float,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     torch.manual_seed(0)
+    if form == "convolution":  # which else is torch's own node
+        monkeypatch.setattr(DeepConvolution, "_has_a_choice", lambda *_: True)
     deep = DeepConvolution(6, 5, filter_side, stride, padding, bias=bias).to(dtype)
     plain = nn.Conv2d(6, 5, filter_side, stride, padding, bias=bias).to(dtype)
     plain.load_state_dict(deep.state_dict())
-    choose_weight_gradients(deep, {"": form})  # type: ignore[dict-item]
+    choose_weight_gradients(deep, form)
     images = torch.randn(3, 6, side, side, dtype=dtype)
     torch.testing.assert_close(deep(images), plain(images), rtol=tolerance, atol=tolerance)
     for ours, theirs in zip(_gradients(deep, images), _gradients(plain, images), strict=True):
@@ -63,8 +77,7 @@ def test_a_gradients_gradient_is_right_too() -> None:
     )
 
 
-def test_the_faster_form_is_chosen_once_and_remembered(forms_timed: Iterator[dict[str, float]]) -> None:
-    seconds = next(forms_timed)
+def test_the_faster_form_is_chosen_once_and_remembered(seconds: dict[str, float]) -> None:
     deep = nn.Sequential(DeepConvolution(2, 3, 4, 2, 1))
     assert weight_gradients(deep) == {}
     seconds["product"] = 0.5
@@ -92,6 +105,14 @@ def test_what_needs_no_choice_makes_none(monkeypatch: pytest.MonkeyPatch) -> Non
     deep(images.requires_grad_()).sum().backward()
     deep.requires_grad_(True)
     monkeypatch.setattr(deep_convolution, "LEAST_WEIGHTS", deep.weight.numel() + 1)
+    deep(images).sum().backward()
+    monkeypatch.setattr(deep_convolution, "LEAST_WEIGHTS", 1)
+    torch.use_deterministic_algorithms(True)
+    try:
+        deep(images).sum().backward()
+    finally:
+        torch.use_deterministic_algorithms(False)
+    monkeypatch.setattr(deep_convolution, "world_size", lambda: 2)
     deep(images).sum().backward()
     assert weight_gradients(deep) == {}
 

@@ -11,6 +11,7 @@ from attngan.data.datamodule import TextImageDataModule
 from attngan.draws import Draws
 from attngan.errors import InputError
 from attngan.global_batch import Rows
+from attngan.losses.regularizers import R1
 from attngan.networks.deep_convolution import DeepConvolution, choose_weight_gradients, weight_gradients
 from attngan.networks.image_trunks import ConvTrunk
 from attngan.records import CaptionBatch, GeneratorNoise, TextImageBatch
@@ -391,3 +392,12 @@ def test_a_resumed_training_computes_in_the_form_that_it_began_with(tiny_gan):
     resumed = tiny_gan()
     resumed.on_load_checkpoint(checkpoint)
     assert weight_gradients(resumed.discriminators) == forms
+    del checkpoint["attngan_weight_gradients"]  # of an earlier version, which had one form
+    resumed.on_load_checkpoint(checkpoint)
+    assert set(weight_gradients(resumed.discriminators).values()) == {"convolution"}
+
+
+def test_where_gradients_are_penalised_convolutions_are_torchs(tiny_gan):
+    """A gradient at the image alone would else compute that at the weights as well."""
+    module = tiny_gan(r1=R1(1.0))
+    assert set(weight_gradients(module.discriminators).values()) == {"convolution"}
