@@ -27,7 +27,7 @@ from attngan.training.threads import use_fastest_threads
 #: Recipes of ``configs/toy``: of the DAMSM and of the generator.
 DAMSM, GENERATOR = "damsm", "attngan"
 #: Images that two quiet CPU cores train on in each of the demo's minutes, scores and all else included.
-IMAGES_A_MINUTE = 4_000
+IMAGES_A_MINUTE = 3_200
 #: As many again, of which a DAMSM sees each some twenty times in a quarter of an hour.
 DAMSM_IMAGES_A_MINUTE = 3_600
 PRETRAINING_SHARE = 0.18  # of the time, at most, for the DAMSM; the generator has what is left
@@ -60,7 +60,7 @@ def demo(
         out: Folder for data, runs and the page, new or empty; by default demo, or where that is taken demo_2 and so on.
         captions: What the first pictures show, about birds; by default six captions.
         minutes: Limit of all of it together. On a machine that other work slows down the training is cut by it.
-        images: Images that the generator is trained on; by default what two quiet CPU cores do in these minutes (60,000
+        images: Images that the generator is trained on; by default what two quiet CPU cores do in these minutes (48,000
             in 15). More make better pictures: try --minutes 60.
         smoke: Only show that everything works: a few steps, under two minutes; the generated birds show nothing yet.
         seed: Seed of pictures, birds and training.
