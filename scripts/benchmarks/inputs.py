@@ -120,7 +120,7 @@ class Inputs:
     def damsm(self) -> Path:
         """A DAMSM on Inception as `attngan pretrain` writes one, with random weights."""
         sizes = self.sizes
-        path = self.folder / f"damsm_{sizes.embed}_{sizes.vocabulary}_{sizes.words}.ckpt"
+        path = self.folder / f"damsm_{sizes.embed}_{sizes.images}_{sizes.vocabulary}_{sizes.words}.ckpt"
         if not path.is_file():
             from attngan.checkpoint import ENTRY, Entry
             from attngan.data.datamodule import TextImageDataModule
