@@ -60,10 +60,9 @@ def compare(
 ) -> dict[str, Any]:
     """Trains recipes on the same images, from the same DAMSM and seed, scores them alike, and shows them side by side.
 
-    OUT/compare.md is the table, with what each recipe is best at (OUT/compare.json the same for programs, with the
-    values of every seed), and OUT/compare.png the picture: the same captions and noise in columns, a recipe a row.
-    Each run lies in OUT/NAME, of several seeds the further ones in OUT/NAME_seedN; a score is then their mean, and a
-    recipe is the best only where its worst seed is better than every other recipe's best one.
+    OUT/compare.md is the table (OUT/compare.json the same for programs, with every seed's scores), and OUT/compare.png
+    the picture: the same captions and noise in columns, a recipe a row. Each run lies in OUT/NAME, further seeds' in
+    OUT/NAME_seedN.
     Called again, finished runs are not trained again, an interrupted one goes on where it stopped, and a larger budget
     trains them further, unless a recipe's step sizes fall towards the end (then name another OUT). NAME_stage1 and
     NAME_stage2 are trained one after the other, on half of the images each, and are one row.
@@ -76,7 +75,8 @@ def compare(
         out: Folder for runs, table and picture.
         source: Layout of the data set; by default as the recipe says.
         seed: Seed of every training and every evaluation.
-        seeds: How often each recipe is trained and scored: with ``seed`` and those after it.
+        seeds: How often each recipe is trained and scored: with ``seed`` and those after it. A score is then the mean,
+            and a recipe is the best only where its worst seed is better than every other recipe's best one.
         extractor: Feature extractor of the scores, as in `attngan evaluate`.
         scorer: DAMSM checkpoint that judges R-precision; by default the one that trained them, which flatters those
             that were trained to please it.

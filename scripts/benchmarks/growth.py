@@ -109,12 +109,15 @@ def draw(growth: list[dict[str, Any]], path: Path) -> None:
         allowed = [seconds[-1] * (value / values[-1]) ** axis["order"] for value in values]
         panel.loglog(values, allowed, ":", color="tab:blue", label=f"power {axis['order']:g}")
         memory = panel.twinx()
-        memory.loglog(values, [point["bytes"] / 1e9 for point in axis["points"]], "s--", color="tab:orange")
+        gigabytes = [point["bytes"] / 1e9 for point in axis["points"]]
+        memory.semilogx(values, gigabytes, "s--", color="tab:orange")
+        memory.set_ylim(0, 1.1 * max(gigabytes))
         memory.set_ylabel("memory of the process, GB", color="tab:orange")
         work = "words loss" if axis["row"].startswith("words") else "AttnGAN step"
         panel.set(title=work, xlabel=axis["label"], ylabel="time on all cores, s")
         panel.set_xticks(values, [str(value) for value in values])
         panel.minorticks_off()
-        panel.legend(loc="upper left", frameon=False)
+        memory.minorticks_off()
+        panel.legend(loc="lower right", frameon=False)
     figure.savefig(path, dpi=100)
     pyplot.close(figure)
