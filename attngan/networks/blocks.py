@@ -2,8 +2,8 @@
 
 import math
 from collections.abc import Callable
-from contextlib import nullcontext
-from typing import Any, Literal
+from contextlib import AbstractContextManager, nullcontext
+from typing import Any, Literal, NamedTuple
 
 import torch
 from jaxtyping import Float
@@ -79,21 +79,24 @@ class Chain(nn.Sequential):
     """
 
     def forward(self, x: Tensor) -> Tensor:
-        again: Callable[[], Tensor] | None = None
-        before = x
+        again: Again | None = None
         parts = list(self)
         while parts:
             part = parts.pop(0)
             if type(part) is nn.Upsample and parts and type(parts[0]) is nn.Conv2d:
                 x, again = enlarge_and_convolve(part, parts.pop(0), x), None
                 continue
-            if again is None or not x.requires_grad:
-                before, x = x, part(x)
-            else:
-                with _made_again(x, before, again):
-                    before, x = x, part(x)
-            again = _again(part, before)
+            with _not_kept(x, again):
+                made = part(x)
+            again, x = _again(part, x), made
         return x
+
+
+class Again(NamedTuple):
+    """How a tensor that is not kept is made once more: from a source that is kept anyway."""
+
+    source: Tensor
+    make: Callable[[], Tensor]
 
 
 def enlarge_and_convolve(upsample: nn.Upsample, convolution: nn.Module, x: Tensor) -> Tensor:
@@ -107,25 +110,28 @@ def enlarge_and_convolve(upsample: nn.Upsample, convolution: nn.Module, x: Tenso
 
     def of_some(rows: Tensor) -> Tensor:
         enlarged = upsample(rows)
-        with _made_again(enlarged, rows, lambda: upsample(rows)) if enlarged.requires_grad else nullcontext():
+        with _not_kept(enlarged, Again(rows, lambda: upsample(rows))):
             convolved: Tensor = convolution(enlarged)
         return convolved
 
     return of_some(x) if images >= len(x) else torch.cat([of_some(rows) for rows in x.split(images)])
 
 
-def _again(part: nn.Module, x: Tensor) -> Callable[[], Tensor] | None:
+def _again(part: nn.Module, x: Tensor) -> Again | None:
     """What makes the output of a part again without learning anything from it; None where it is to be kept."""
     if torch.compiler.is_compiling() or not torch.is_grad_enabled():
         return None
     if type(part) is nn.BatchNorm2d and part.training:  # of several processes it is another class
-        return lambda: F.batch_norm(x, None, None, part.weight, part.bias, True, 0.0, part.eps)
+        return Again(x, lambda: F.batch_norm(x, None, None, part.weight, part.bias, True, 0.0, part.eps))
     return None
 
 
-def _made_again(tensor: Tensor, source: Tensor, again: Callable[[], Tensor]) -> Any:
-    """Within it, operators keep nothing of this tensor for their backward pass: it will be made of its source again."""
+def _not_kept(tensor: Tensor, again: Again | None) -> AbstractContextManager[Any]:
+    """Within it, operators keep nothing of this tensor for their backward pass, if it can be made again."""
+    if again is None or not tensor.requires_grad:
+        return nullcontext()
     place, shape = tensor.data_ptr(), tensor.shape  # not the tensor itself: it would be kept
+    source, make = again
     version = source._version
 
     def pack(kept: Tensor) -> Tensor | None:
@@ -137,7 +143,7 @@ def _made_again(tensor: Tensor, source: Tensor, again: Callable[[], Tensor]) -> 
         if source._version != version:  # as torch says of what it keeps itself
             raise RuntimeError("features were changed in place that the backward pass needs")
         with torch.no_grad():
-            return again()
+            return make()
 
     return torch.autograd.graph.saved_tensors_hooks(pack, unpack)
 

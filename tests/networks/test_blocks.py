@@ -187,3 +187,13 @@ def test_large_features_are_enlarged_some_images_at_a_time(upsampling, monkeypat
     monkeypatch.setattr(blocks, "ENLARGED_AT_ONCE", 1)  # an image at a time at least
     in_turn(x)
     assert sizes == [1] * 5
+
+
+def test_features_that_were_changed_in_place_are_noticed():
+    """Else what is made of them again would be of other features than the forward pass had."""
+    block, x = upsample(4, 6, "glu", "nearest"), torch.randn(2, 4, 8, 8, requires_grad=True)
+    features = x * 1.0
+    y = block(features)
+    features.zero_()
+    with pytest.raises(RuntimeError, match="changed in place"):
+        y.sum().backward()
